@@ -1,0 +1,60 @@
+# Every target sets up what it needs, then does one thing. Only Python 3.11+, git and make have to be there.
+#   make lab      open the lessons in JupyterLab         make test     run the whole test suite
+#   make paint    write out.png                          make lint     check the style of the code
+#   make lessons  run every notebook again, in place     make train    train the tiny model again (ARGS="--minutes 60")
+#   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+HALF   := $(VENV)/.half-made
+PROMPT ?= a photograph of an astronaut riding a horse
+
+.PHONY: lab test paint lint lessons train bench images clean moved
+.DELETE_ON_ERROR:
+
+lab: $(READY)
+	$(BIN)/python -m jupyter lab --notebook-dir=notebooks $(LAB_ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+paint: $(READY)
+	$(BIN)/python -m sdlesson paint "$(PROMPT)" $(ARGS)
+
+lint: $(READY)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+lessons: $(READY)
+	$(BIN)/python notebooks/run.py $(ARGS)
+
+train: $(READY)
+	$(BIN)/python -m sdlesson.training $(ARGS)
+
+bench: $(READY)
+	$(BIN)/python bench/against_pipeline.py $(ARGS)
+
+images: $(READY)
+	$(BIN)/python notebooks/images/draw.py
+
+clean:
+	rm -rf $(VENV)
+
+# The environment. $(READY) is written last and holds the folder that it was made for: when the lists of dependencies
+# change or the checkout moves, it is brought up to date. A set-up that was interrupted left $(HALF): begin again.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+$(READY): moved
+endif
+
+$(READY): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "sdlesson needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@if test -e $(HALF) || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		echo "making $(VENV)"; rm -rf $(VENV); mkdir $(VENV); touch $(HALF); $(PYTHON) -m venv $(VENV); \
+	fi
+	@touch $(HALF)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
+	@echo "$(CURDIR)" > $@
+	@rm -f $(HALF)
