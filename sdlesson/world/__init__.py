@@ -1,0 +1,17 @@
+"""The picture world that the tiny model knows: a caption grammar and the painter that draws its scenes."""
+
+from .captions import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, parse_caption, random_scene
+from .painter import draw
+
+__all__ = [
+    "COLOURS",
+    "HELD_OUT",
+    "MOUNTS",
+    "PLACES",
+    "RIDERS",
+    "STYLES",
+    "Scene",
+    "draw",
+    "parse_caption",
+    "random_scene",
+]
