@@ -155,6 +155,13 @@ class Brush:
         paint.setShader(skia.GradientShader.MakeRadial(skia.Point(x, y), radius, ends))
         self.canvas.drawCircle(x, y, radius, paint)
 
+    def disc(self, path: skia.Path, colour: Colour):
+        """Fill something that shines by itself, so without shading: a ring in a line drawing."""
+        if self.style == "line drawing":
+            self.shape(path, colour)
+        else:
+            self.mark(path, colour)
+
     def ray(self, path: skia.Path, colour: Colour, alpha: float):
         """Lay a see-through beam over the picture; photographs only."""
         if self.style == "photograph":

@@ -110,7 +110,14 @@ def _bicycle(brush: Brush, frame: Colour, stride: float):
             brush.line(curve((hub - dx, -15 - dy), (hub + dx, -15 + dy)), (130, 130, 140), 1.1)
         brush.line(ellipse(hub, -15, 13.5), tyre, 2.8)
     pedal, post, head = (-2, -14), (-9, -33), (14, -36)
-    for tube in ([(-20, -15), pedal], [(-20, -15), post], [pedal, post], [pedal, head], [post, head], [(21, -15), head]):
+    for tube in (
+        [(-20, -15), pedal],
+        [(-20, -15), post],
+        [pedal, post],
+        [pedal, head],
+        [post, head],
+        [(21, -15), head],
+    ):
         brush.limb(tube, 2.8, frame)
     brush.limb([head, (13, -42), (18, -46)], 2.4, tyre)
     brush.shape(box(-9, -36, 13, 4, 2), tyre)
@@ -120,10 +127,15 @@ def _bicycle(brush: Brush, frame: Colour, stride: float):
 def _rocket(brush: Brush, hull: Colour, stride: float):
     fin = (214, 52, 44) if hull == SKIN["rocket"] else darker(hull, 0.45)
     flare = 3 * stride
-    brush.shape(blob((-30, -34), (-45 - flare, -31), (-53 - flare, -27), (-45 - flare, -23), (-30, -20)), (246, 140, 40))
+    brush.shape(
+        blob((-30, -34), (-45 - flare, -31), (-53 - flare, -27), (-45 - flare, -23), (-30, -20)), (246, 140, 40)
+    )
     brush.mark(blob((-30, -31), (-42 - flare, -27), (-30, -23)), (255, 224, 110))
     brush.shape(polygon((-16, -34), (-34, -46), (-32, -32)), fin)
-    brush.shape(blob((-31, -32), (-10, -38), (16, -37), (34, -32), (44, -27), (34, -22), (16, -17), (-10, -16), (-31, -22)), hull)
+    brush.shape(
+        blob((-31, -32), (-10, -38), (16, -37), (34, -32), (44, -27), (34, -22), (16, -17), (-10, -16), (-31, -22)),
+        hull,
+    )
     brush.shape(blob((28, -34.5), (37, -31), (44.5, -27), (37, -23), (28, -19.5)), fin)
     brush.shape(polygon((-12, -20), (-34, -10), (-32, -24)), fin)
     brush.shape(ellipse(19, -28, 5), (90, 180, 224))

@@ -62,7 +62,9 @@ def _subject(brush: Brush, scene: Scene, rng: np.random.Generator):
     canvas.scale(side * scale, scale)
     brush.light *= side  # the canvas may be mirrored, the light is not
     if scene.mount:
-        _with_tint(brush, scene.mount_colour, draw_mount, scene.mount, PAINTS.get(scene.mount_colour), rng.uniform(-1, 1))
+        _with_tint(
+            brush, scene.mount_colour, draw_mount, scene.mount, PAINTS.get(scene.mount_colour), rng.uniform(-1, 1)
+        )
     if scene.rider:
         pose = seated(SADDLES[scene.mount], rng.uniform(-1, 1)) if scene.mount else standing(rng)
         if not scene.mount:

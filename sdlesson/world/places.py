@@ -14,7 +14,9 @@ def _sky(brush: Brush, top: Colour, bottom: Colour, horizon: float):
 
 def _ground(brush: Brush, horizon: float, near: Colour, far: Colour, sag: float = 0.0, wave: float = 0.0):
     """The ground from its far edge (a gentle curve at `horizon`) to the lower edge of the picture."""
-    edge = curve((-8, horizon + sag), (30, horizon - wave), (64, horizon - sag / 2), (98, horizon + wave), (136, horizon + sag))
+    edge = curve(
+        (-8, horizon + sag), (30, horizon - wave), (64, horizon - sag / 2), (98, horizon + wave), (136, horizon + sag)
+    )
     ground = skia.Path(edge)
     for corner in ((136, 136), (-8, 136)):
         ground.lineTo(*corner)
@@ -26,12 +28,12 @@ def _ground(brush: Brush, horizon: float, near: Colour, far: Colour, sag: float 
 def _sun(brush: Brush, rng: np.random.Generator, colour: Colour = (255, 226, 110), low: float = 34):
     x, y = 64 + brush.light * rng.uniform(34, 48), rng.uniform(16, low)
     brush.glow(x, y, 46, lighter(colour, 0.3), 0.75)
-    brush.shape(ellipse(x, y, 9), colour, outline=False)
-    brush.glow(x, y, 13, lighter(colour, 0.5), 1.0)
+    brush.disc(ellipse(x, y, 9), colour)
 
 
 def _cloud(brush: Brush, x: float, y: float, size: float):
-    puff = blob((x - 1.7 * size, y), (x - size, y - 0.7 * size), (x, y - size), (x + size, y - 0.7 * size), (x + 1.7 * size, y), (x, y + 0.3 * size))
+    top = [(x + dx * size, y + dy * size) for dx, dy in ((-1.7, 0), (-1, -0.7), (0, -1), (1, -0.7), (1.7, 0))]
+    puff = blob(*top, (x, y + 0.3 * size))
     brush.shape(puff, (248, 250, 255), outline=False)
 
 
@@ -53,7 +55,10 @@ def _palm(brush: Brush, x: float, base: float, height: float, lean: float):
     brush.limb([(x, base), (x + lean * 0.3, base - height * 0.55), top], 4.5, (142, 98, 58))
     for dx, dy in ((-19, 5), (19, 5), (-13, -9), (13, -9)):
         tip = (top[0] + dx, top[1] + dy)
-        brush.shape(blob(top, (top[0] + dx * 0.5, top[1] + dy * 0.5 - 6), tip, (top[0] + dx * 0.45, top[1] + dy * 0.5 + 1)), (40, 140, 70))
+        brush.shape(
+            blob(top, (top[0] + dx * 0.5, top[1] + dy * 0.5 - 6), tip, (top[0] + dx * 0.45, top[1] + dy * 0.5 + 1)),
+            (40, 140, 70),
+        )
 
 
 def _beach(brush: Brush, rng: np.random.Generator, horizon: float):
@@ -66,7 +71,13 @@ def _beach(brush: Brush, rng: np.random.Generator, horizon: float):
         for x in rng.uniform(10, 110, 3):
             brush.line(curve((x, sea + 6), (x + 5, sea + 4), (x + 10, sea + 6)), (0, 0, 0), 1.6)
     _ground(brush, horizon + 3, (226, 190, 124), (250, 226, 170), 0, 2)
-    _palm(brush, 64 - brush.light * rng.uniform(46, 54), horizon + 14, rng.uniform(46, 58), brush.light * rng.uniform(2, 8))
+    _palm(
+        brush,
+        64 - brush.light * rng.uniform(46, 54),
+        horizon + 14,
+        rng.uniform(46, 58),
+        brush.light * rng.uniform(2, 8),
+    )
 
 
 def _desert(brush: Brush, rng: np.random.Generator, horizon: float):
@@ -115,8 +126,9 @@ def _snow(brush: Brush, rng: np.random.Generator, horizon: float):
     for x, h in ((rng.uniform(10, 40), rng.uniform(40, 54)), (rng.uniform(82, 116), rng.uniform(34, 50))):
         w, top = 0.85 * h, horizon + 4 - h
         brush.shape(polygon((x - w, horizon + 4), (x, top), (x + w, horizon + 4)), (104, 126, 168), outline=False)
-        cap = 0.34
-        brush.shape(polygon((x - w * cap, top + h * cap), (x, top), (x + w * cap, top + h * cap), (x, top + h * 0.26)), (248, 250, 255), outline=False)
+        edge, low = 0.34 * w, top + 0.34 * h
+        cap = polygon((x - edge, low), (x, top), (x + edge, low), (x, top + h * 0.26))
+        brush.shape(cap, (248, 250, 255), outline=False)
     _ground(brush, horizon, (214, 226, 242), (250, 252, 255), 0, 3)
     for x, y in zip(rng.uniform(4, 124, 11), rng.uniform(4, 120, 11), strict=True):
         brush.mark(ellipse(x, y, 1.7), (255, 255, 255))
@@ -127,7 +139,13 @@ def _meadow(brush: Brush, rng: np.random.Generator, horizon: float):
     _cloud(brush, 64 - brush.light * rng.uniform(26, 46), rng.uniform(16, 30), rng.uniform(8, 11))
     _sun(brush, rng)
     hill = rng.uniform(-14, 14)
-    far = blob((-30, horizon + 20), (18 + hill, horizon - 12), (70 + hill, horizon + 4), (110 + hill, horizon - 9), (160, horizon + 20))
+    far = blob(
+        (-30, horizon + 20),
+        (18 + hill, horizon - 12),
+        (70 + hill, horizon + 4),
+        (110 + hill, horizon - 9),
+        (160, horizon + 20),
+    )
     brush.shape(far, (124, 186, 100), outline=False)
     _ground(brush, horizon + 3, (66, 138, 56), (126, 196, 84), 2, -3)
     petals = ((240, 90, 110), (250, 220, 90), (250, 250, 255))
@@ -143,7 +161,11 @@ def _sea(brush: Brush, rng: np.random.Generator, horizon: float):
     for x in (64 - brush.light * rng.uniform(44, 54), 64 + brush.light * rng.uniform(50, 58)):
         for dx, h in ((-5, 42), (4, 54)):
             y = horizon + 16
-            brush.limb([(x + dx, y), (x + dx + 4, y - h / 3), (x + dx - 3, y - 2 * h / 3), (x + dx + 3, y - h)], 5, (38, 138, 92))
+            brush.limb(
+                [(x + dx, y), (x + dx + 4, y - h / 3), (x + dx - 3, y - 2 * h / 3), (x + dx + 3, y - h)],
+                5,
+                (38, 138, 92),
+            )
     for x in rng.uniform(10, 118, 5):
         r = rng.uniform(2, 3.6)
         brush.line(ellipse(x, rng.uniform(8, 70), r), (226, 250, 255), 1.4)

@@ -72,7 +72,15 @@ def _arm(brush: Brush, pose: Pose, colour: Colour, hand: Colour, width: float = 
 def _torso(brush: Brush, pose: Pose, colour: Colour, width: float = 9.0):
     (x, y), (sx, sy) = pose.hip, pose.shoulder
     brush.shape(
-        blob((x - width, y + 2), (sx - width, sy + 3), (sx - 2, sy - 4), (sx + width - 1, sy + 3), (x + width, y + 2), (x, y + 5)), colour
+        blob(
+            (x - width, y + 2),
+            (sx - width, sy + 3),
+            (sx - 2, sy - 4),
+            (sx + width - 1, sy + 3),
+            (x + width, y + 2),
+            (x, y + 5),
+        ),
+        colour,
     )
 
 
@@ -85,7 +93,16 @@ def _gown(brush: Brush, pose: Pose, colour: Colour):
         hem = [(fx + 6, fy - 5), (fx - 4, fy - 1), (x - 12, y + 8)]
         points = [(sx - 7, sy + 2), (sx, sy - 4), (sx + 7, sy + 2), (x + 9, y - 1), (x + 15, y + 3), *hem]
     else:
-        points = [(sx - 7, sy + 2), (sx, sy - 4), (sx + 7, sy + 2), (x + 10, y + 2), (x + 15, -1), (x, 1), (x - 15, -1), (x - 10, y + 2)]
+        points = [
+            (sx - 7, sy + 2),
+            (sx, sy - 4),
+            (sx + 7, sy + 2),
+            (x + 10, y + 2),
+            (x + 15, -1),
+            (x, 1),
+            (x - 15, -1),
+            (x - 10, y + 2),
+        ]
     brush.shape(blob(*points), colour)
 
 
@@ -118,12 +135,15 @@ def _robot(brush: Brush, pose: Pose, metal: Colour):
 
 
 def _wizard(brush: Brush, pose: Pose, robe: Colour):
-    (hx, hy), (sx, sy) = pose.head, pose.shoulder
+    (hx, hy) = pose.head
     for hand in pose.hands[1:]:
         brush.limb([pose.shoulder, hand], 7, darker(robe, 0.2))
     _gown(brush, pose, robe)
     brush.shape(ellipse(hx, hy, 7.5), FACE)
-    brush.shape(blob((hx - 7, hy + 1), (hx, hy + 3), (hx + 8, hy), (hx + 7, hy + 9), (hx + 3, hy + 18), (hx - 4, hy + 10)), (246, 246, 250))
+    brush.shape(
+        blob((hx - 7, hy + 1), (hx, hy + 3), (hx + 8, hy), (hx + 7, hy + 9), (hx + 3, hy + 18), (hx - 4, hy + 10)),
+        (246, 246, 250),
+    )
     brush.mark(ellipse(hx + 4, hy - 1.5, 1.3), (20, 16, 20))
     brush.shape(polygon((hx - 9, hy - 5), (hx + 9, hy - 5), (hx - 3, hy - 27)), robe)
     brush.shape(ellipse(hx, hy - 5, 13, 3.2), darker(robe, 0.15))
@@ -136,8 +156,13 @@ def _knight(brush: Brush, pose: Pose, tunic: Colour):
     _limbs(brush, pose, STEEL, STEEL, darker(STEEL, 0.4))
     _torso(brush, pose, tunic)
     brush.line(curve((pose.hip[0] - 8, pose.hip[1] - 1), (pose.hip[0] + 8, pose.hip[1] - 1)), GOLD, 2.4)
-    brush.shape(blob((hx - 2, hy - 8), (hx - 5, hy - 17), (hx - 14, hy - 16), (hx - 19, hy - 6), (hx - 11, hy - 9)), tunic)
-    brush.shape(blob((hx - 9, hy - 3), (hx - 4, hy - 10), (hx + 5, hy - 9), (hx + 10, hy), (hx + 7, hy + 8), (hx - 8, hy + 8)), STEEL)
+    brush.shape(
+        blob((hx - 2, hy - 8), (hx - 5, hy - 17), (hx - 14, hy - 16), (hx - 19, hy - 6), (hx - 11, hy - 9)), tunic
+    )
+    brush.shape(
+        blob((hx - 9, hy - 3), (hx - 4, hy - 10), (hx + 5, hy - 9), (hx + 10, hy), (hx + 7, hy + 8), (hx - 8, hy + 8)),
+        STEEL,
+    )
     brush.mark(box(hx + 4, hy - 1.5, 11, 3.4, 1), (26, 24, 36))
     for x in (2, 6):
         brush.mark(ellipse(hx + x, hy + 4, 0.9), (26, 24, 36))
@@ -147,16 +172,31 @@ def _knight(brush: Brush, pose: Pose, tunic: Colour):
 def _queen(brush: Brush, pose: Pose, dress: Colour):
     (hx, hy) = pose.head
     hair = (112, 58, 26)
-    brush.shape(blob((hx + 5, hy - 8), (hx - 7, hy - 9), (hx - 11, hy + 2), (hx - 12, hy + 15), (hx - 3, hy + 14), (hx + 3, hy)), hair)
+    brush.shape(
+        blob(
+            (hx + 5, hy - 8), (hx - 7, hy - 9), (hx - 11, hy + 2), (hx - 12, hy + 15), (hx - 3, hy + 14), (hx + 3, hy)
+        ),
+        hair,
+    )
     for hand in pose.hands[1:]:
         brush.limb([pose.shoulder, hand], 5, darker(FACE, 0.15))
     _gown(brush, pose, dress)
     brush.shape(ellipse(hx + 1, hy, 8), FACE)
-    brush.shape(blob((hx + 8, hy - 5), (hx - 2, hy - 10), (hx - 9, hy - 2), (hx - 8, hy + 7), (hx - 4, hy + 1), (hx + 1, hy - 4)), hair)
+    brush.shape(
+        blob(
+            (hx + 8, hy - 5), (hx - 2, hy - 10), (hx - 9, hy - 2), (hx - 8, hy + 7), (hx - 4, hy + 1), (hx + 1, hy - 4)
+        ),
+        hair,
+    )
     brush.mark(ellipse(hx + 5, hy - 0.5, 1.4), (20, 16, 20))
     brush.line(curve((hx + 3, hy + 4), (hx + 5, hy + 4.6), (hx + 7, hy + 3.4)), (190, 40, 60), 1.4)
     y = hy - 7
-    brush.shape(polygon((hx - 8, y), (hx - 9, y - 10), (hx - 4, y - 5), (hx, y - 11), (hx + 4, y - 5), (hx + 9, y - 10), (hx + 8, y)), GOLD)
+    brush.shape(
+        polygon(
+            (hx - 8, y), (hx - 9, y - 10), (hx - 4, y - 5), (hx, y - 11), (hx + 4, y - 5), (hx + 9, y - 10), (hx + 8, y)
+        ),
+        GOLD,
+    )
     _arm(brush, pose, mix(dress, FACE, 0.15), FACE, 5.5)
 
 
@@ -168,7 +208,8 @@ def _penguin(brush: Brush, pose: Pose, coat: Colour):
         brush.shape(ellipse(foot[0] + 2, foot[1] + (0.5 if pose.seated else 1), 6, 3.2), orange)
     for hand in pose.hands[1:]:
         brush.limb([pose.shoulder, hand], 5.5, coat)
-    brush.shape(blob((hx - 9, hy + 1), (hx, hy - 9), (hx + 9, hy + 1), (x + 14, y - 6), (x + 8, bottom), (x - 8, bottom), (x - 14, y - 6)), coat)
+    head = [(hx - 9, hy + 1), (hx, hy - 9), (hx + 9, hy + 1)]
+    brush.shape(blob(*head, (x + 14, y - 6), (x + 8, bottom), (x - 8, bottom), (x - 14, y - 6)), coat)
     middle = (y + hy + 12) / 2
     brush.shape(ellipse(x + 4, middle, 8.2, max(bottom - middle - 2.5, 9)), (250, 250, 252))
     brush.shape(ellipse(hx + 3.5, hy, 5.4, 5), (250, 250, 252))
