@@ -1,0 +1,98 @@
+"""Train the judge, a classifier that sees drawings only; it later tells what the model's pictures show."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm.auto import tqdm
+
+from sdlesson.world import Scene, draw, random_scene
+from sdlesson.world.judge import NOT_SAID, Judge, follows, labels, look, save_judge, to_tensor
+
+
+class _Drawings(IterableDataset):
+    """An endless stream of batches (uint8 pictures, labels), a quarter of the riding pairs from the held-out ones."""
+
+    def __init__(self, seed: int, batch: int):
+        self.seed, self.batch = seed, batch
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+        worker = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, worker.id if worker else 0])
+        while True:
+            scenes, pictures = draw_scenes(rng, self.batch)
+            yield pictures, labels(scenes)
+
+
+def draw_scenes(rng: np.random.Generator, count: int, heldout: float = 0.25) -> tuple[list[Scene], np.ndarray]:
+    """`count` random scenes, a share `heldout` of them held-out pairs, and their drawings (count, 128, 128, 3) uint8."""
+    scenes = [random_scene(rng, "heldout" if rng.random() < heldout else "train") for _ in range(count)]
+    return scenes, np.stack([np.asarray(draw(scene, rng)) for scene in scenes])
+
+
+def soften(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Blur, tint and roughen half of the drawings a little, so that the judge forgives what a decoder does to edges.
+
+    Pictures (batch, 3, h, w) in [-1, 1], and so is the result.
+    """
+    n = len(pictures)
+    small = F.interpolate(pictures, scale_factor=0.7, mode="bilinear", antialias=True)
+    blurred = F.interpolate(small, size=pictures.shape[-2:], mode="bicubic")
+    share = torch.rand(n, 1, 1, 1, generator=generator) * (torch.rand(n, 1, 1, 1, generator=generator) < 0.5)
+    contrast = 1 + 0.15 * torch.randn(n, 3, 1, 1, generator=generator)
+    noise = 0.08 * torch.rand(n, 1, 1, 1, generator=generator) * torch.randn(pictures.shape, generator=generator)
+    return ((pictures.lerp(blurred, share) * contrast) + noise).clamp(-1, 1)
+
+
+def train_judge(minutes: float, seed: int = 0, batch: int = 64) -> Judge:
+    """Train a judge for `minutes` of wall time on an endless stream of fresh drawings."""
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    judge = Judge()
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.02)
+    start, bar = time.monotonic(), tqdm(desc="judge", unit="pic")
+    for pictures, answers in DataLoader(_Drawings(seed, batch), batch_size=None, num_workers=1):
+        spent = (time.monotonic() - start) / (60 * minutes)
+        if spent >= 1:
+            break
+        for group in optimizer.param_groups:
+            group["lr"] = 3e-3 * min(1, 40 * spent + 0.02) * (1 - spent)
+        logits = judge.train()(soften(to_tensor(pictures.numpy()), generator))
+        loss = sum(F.cross_entropy(logits[name], answers[name], ignore_index=NOT_SAID) for name in logits)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        bar.update(len(pictures))
+        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+    bar.close()
+    return judge.eval()
+
+
+def judge_accuracy(judge: Judge, count: int = 1000, seed: int = 987_654) -> dict[str, float]:
+    """The share of right answers on `count` unseen drawings, half of them held-out pairs, question by question."""
+    scenes, pictures = draw_scenes(np.random.default_rng(seed), count, heldout=0.5)
+    right = [follows(scene, seen) for scene, seen in zip(scenes, look(judge, pictures), strict=True)]
+    return {name: float(np.mean([r[name] for r in right])) for name in right[0]}
+
+
+def main():
+    """`python -m sdlesson.training.judge --minutes 6 --out FOLDER`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=6)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, required=True, help="folder for model.safetensors")
+    arguments = parser.parse_args()
+    judge = train_judge(arguments.minutes, arguments.seed)
+    save_judge(judge, arguments.out)
+    print({name: round(share, 4) for name, share in judge_accuracy(judge).items()})
+
+
+if __name__ == "__main__":
+    main()
