@@ -1,0 +1,199 @@
+"""Exercises: `check` gives a hint first, then says what is wrong, then says well done."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+
+class Mistake(NamedTuple):
+    """One way to be wrong: what to think of again, and (at the second try) what is wrong."""
+
+    hint: str
+    wrong: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise: its task's hint, a judge (answer, **facts) -> Mistake or None, and what a right answer shows."""
+
+    hint: str
+    judge: Callable[..., Mistake | None]
+    learned: str
+
+
+EXERCISES: dict[str, Exercise] = {}
+_tries: Counter[tuple[str, str]] = Counter()
+
+
+def exercise(name: str, *, hint: str, learned: str):
+    """Decorate a judge so that `check(name, ...)` finds it."""
+
+    def register(judge):
+        EXERCISES[name] = Exercise(hint, judge, learned)
+        return judge
+
+    return register
+
+
+def check(name: str, answer=..., **facts) -> None:
+    """Judge the learner's `answer` to exercise `name` and print one line or two about it.
+
+    `facts` are what the judge needs to know of the lesson (the model in use, the settings before the change). An answer
+    of `...` is no answer yet. The first time that a mistake is made its hint is printed, after that what is wrong. An
+    answer that makes the judge fail is a mistake too. Raises KeyError for an unknown name.
+    """
+    if name not in EXERCISES:
+        raise KeyError(f"no exercise {name!r}; there are {', '.join(EXERCISES)}")
+    task = EXERCISES[name]
+    if answer is ...:
+        print(f"{name}: not answered yet.\nHint: {task.hint}")
+        return
+    mistake = _judged(task, answer, facts)
+    if mistake is None:
+        print(f"{name}: well done! {task.learned}")
+        return
+    _tries[name, mistake.wrong] += 1
+    print(f"{name}: not yet.\n" + (f"Hint: {mistake.hint}" if _tries[name, mistake.wrong] == 1 else mistake.wrong))
+
+
+def _judged(task: Exercise, answer, facts) -> Mistake | None:
+    """The judge's word; an answer of another kind than the judge can read counts as a mistake."""
+    try:
+        return task.judge(answer, **facts)
+    except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
+        said = f"{type(error).__name__}: {error}"
+        return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")
+
+
+@exercise(
+    "00.1",
+    hint="Four numbers: pictures, channels, rows, columns. Rows and columns count latent squares, not pixels.",
+    learned="One latent square stands for a block of pixels: the UNet works on far fewer numbers than a picture has.",
+)
+def _latents_shape(answer, *, sd) -> Mistake | None:
+    """The latents' shape for three prompts at once, for pictures as high as `sd`'s own and twice as wide."""
+    side, channels = sd.unet.config.sample_size, sd.unet.config.in_channels
+    block = 2 ** (len(sd.vae.config.block_out_channels) - 1)
+    answer = tuple(answer)
+    if len(answer) != 4:
+        return Mistake(
+            "Latents have four sides: how many pictures, how many channels, how many rows, how many columns?",
+            f"You gave {len(answer)} numbers; latents have four.",
+        )
+    pictures, depth, *size = answer
+    if pictures != 3:
+        return Mistake(
+            "Each prompt paints one picture, and the loop carries one set of latents for each.",
+            f"The first number counts the pictures. It is 3, not {pictures}; only the UNet's input is doubled.",
+        )
+    if depth != channels:
+        return Mistake(
+            "Latents are not red, green and blue. How many channels does the UNet read?",
+            f"The second number is the number of channels: {channels}, not {depth}.",
+        )
+    if size == [side * block, 2 * side * block]:
+        return Mistake(
+            "These are pixels. How many pixels stand side by side behind one latent square?",
+            f"Rows and columns count squares of {block} × {block} pixels: divide both by {block}.",
+        )
+    if size == [2 * side, side]:
+        return Mistake(
+            "Which comes first in the shape of a picture's tensor, the rows or the columns?",
+            "Rows (the height) come first, then columns (the width). You have them the other way round.",
+        )
+    if size != [side, 2 * side]:
+        return Mistake(
+            "Twice as wide means twice as many columns. The rows stay as they are.",
+            f"The model's own picture has {side} rows and {side} columns of squares; here the columns are doubled.",
+        )
+    return None
+
+
+@exercise(
+    "00.2",
+    hint="Write a new dictionary: dict(settings, prompt=...). The noise comes from the seed, so the seed stays.",
+    learned="The noise was the same, so all that is different in the picture comes from the words.",
+)
+def _one_change(answer, *, settings) -> Mistake | None:
+    """The settings of the lesson with one thing changed: an elephant instead of the horse."""
+    missing = sorted(set(settings) - set(answer))
+    changed = sorted(name for name in answer if name not in settings or answer[name] != settings[name])
+    if missing:
+        return Mistake(
+            "Start from a copy of the old settings: dict(settings, prompt=...).",
+            f"Your settings lack {', '.join(missing)}.",
+        )
+    if not changed:
+        return Mistake("Nothing is different yet. Which setting holds the words?", "All settings are as they were.")
+    if "prompt" not in changed:
+        return Mistake(
+            "You changed how the picture is made. Which setting says what it shows?",
+            f"You changed {', '.join(changed)}; change the prompt, and nothing else.",
+        )
+    if len(changed) > 1:
+        return Mistake(
+            "More than one thing is different now. Could you tell which of them changed the picture?",
+            f"You changed {', '.join(changed)}; change the prompt alone.",
+        )
+    words = answer["prompt"].lower().split()
+    if "elephant" not in words or "horse" in words:
+        return Mistake(
+            "An elephant is to take the horse's place.",
+            f"Your prompt is {answer['prompt']!r}: it should name an elephant where the horse was.",
+        )
+    if [word for word in words if word not in ("a", "an", "elephant")] != [
+        word for word in settings["prompt"].lower().split() if word not in ("a", "an", "horse")
+    ]:
+        return Mistake(
+            "Keep the other words as they are: one change at a time.",
+            f"Beside the animal, other words differ from {settings['prompt']!r}.",
+        )
+    return None
+
+
+@exercise(
+    "00.3",
+    hint="Start at the empty prompt's guess and walk along the way that leads to the prompt's guess, `scale` times.",
+    learned="Scale 0 ignores the prompt, 1 is the prompt's own guess, more than 1 goes beyond it.",
+)
+def _guidance(answer, **_facts) -> Mistake | None:
+    """A function (noise_uncond, noise_text, scale) -> guided noise."""
+    if not callable(answer):
+        return Mistake("Give the function itself: check('00.3', guide).", f"{answer!r} is no function.")
+    generator = torch.Generator().manual_seed(0)
+    uncond, text = torch.randn((2, 1, 4, 3, 3), generator=generator)
+    scale = 3.0
+    got = answer(uncond.clone(), text.clone(), scale)
+    if got is None:
+        return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
+    if got.shape != uncond.shape:
+        return Mistake(
+            "The result is one guess, of the shape of each of the two.",
+            f"Two guesses of shape {tuple(uncond.shape)} went in, {tuple(got.shape)} came out.",
+        )
+    known = {
+        "the two guesses have changed places": text + scale * (uncond - text),
+        "you start at the prompt's guess: scale 1 would go too far already": text + scale * (text - uncond),
+        "the way points from the prompt to the empty prompt": uncond + scale * (uncond - text),
+        "the start is missing: it is the way alone": scale * (text - uncond),
+        "the prompt's guess is made larger, and the empty prompt's is not used": scale * text,
+        "the whole prompt's guess is added, not the difference of the two": uncond + scale * text,
+        "the scale is not used": text,
+    }
+    if torch.allclose(got, uncond + scale * (text - uncond), atol=1e-5):
+        return None
+    for wrong, value in known.items():
+        if torch.allclose(got, value, atol=1e-5):
+            return Mistake(
+                "Try scale 0, then scale 1, in your head. Which guess should come out of each?",
+                f"With scale 3, {wrong}.",
+            )
+    return Mistake(
+        "Three pieces are needed: a start, a way (a difference of the two guesses), and how often to walk it.",
+        "The result is not: empty prompt's guess + scale × (prompt's guess − empty prompt's guess).",
+    )
