@@ -29,7 +29,7 @@ lint: $(READY)
 	$(BIN)/python -m ruff format --check .
 
 lessons: $(READY)
-	$(BIN)/python notebooks/run.py $(ARGS)
+	$(BIN)/python tools/run_lessons.py $(ARGS)
 
 train: $(READY)
 	$(BIN)/python -m sdlesson.training $(ARGS)
@@ -38,7 +38,7 @@ bench: $(READY)
 	$(BIN)/python bench/against_pipeline.py $(ARGS)
 
 images: $(READY)
-	$(BIN)/python notebooks/images/draw.py
+	$(BIN)/python tools/draw_images.py
 
 clean:
 	rm -rf $(VENV)
