@@ -26,6 +26,10 @@ class Exercise:
     learned: str
 
 
+class Unanswered(Exception):
+    """Raised by a judge that finds the `...` of the exercise still in place."""
+
+
 EXERCISES: dict[str, Exercise] = {}
 _tries: Counter[tuple[str, str]] = Counter()
 
@@ -50,10 +54,11 @@ def check(name: str, answer=..., **facts) -> None:
     if name not in EXERCISES:
         raise KeyError(f"no exercise {name!r}; there are {', '.join(EXERCISES)}")
     task = EXERCISES[name]
-    if answer is ...:
+    try:
+        mistake = _judged(task, answer, facts)
+    except Unanswered:
         print(f"{name}: not answered yet.\nHint: {task.hint}")
         return
-    mistake = _judged(task, answer, facts)
     if mistake is None:
         print(f"{name}: well done! {task.learned}")
         return
@@ -63,8 +68,12 @@ def check(name: str, answer=..., **facts) -> None:
 
 def _judged(task: Exercise, answer, facts) -> Mistake | None:
     """The judge's word; an answer of another kind than the judge can read counts as a mistake."""
+    if answer is ...:
+        raise Unanswered
     try:
         return task.judge(answer, **facts)
+    except Unanswered:
+        raise
     except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
         said = f"{type(error).__name__}: {error}"
         return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")
@@ -169,6 +178,8 @@ def _guidance(answer, **_facts) -> Mistake | None:
     uncond, text = torch.randn((2, 1, 4, 3, 3), generator=generator)
     scale = 3.0
     got = answer(uncond.clone(), text.clone(), scale)
+    if got is ...:
+        raise Unanswered
     if got is None:
         return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
     if got.shape != uncond.shape:

@@ -57,8 +57,8 @@ def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
     Orange is above 0, violet below, white is 0; colours end at ±`limit` (default: the largest absolute value).
     """
     ax = _axes(ax)
-    values = values.detach().float().cpu()
-    limit = float(values.abs().max()) if limit is None else limit
+    values = values.detach().float().cpu().numpy()
+    limit = float(abs(values).max()) if limit is None else limit
     ax.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
     ax.set_title(title, fontsize=10)
     ax.set(xticks=[], yticks=[])
@@ -72,14 +72,14 @@ def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -
     rows = -(-len(pictures) // columns)
     height = inches * pictures[0].height / pictures[0].width + 0.3 * any(titles)
     fig = WordedFigure(figsize=(columns * inches, rows * height))
-    axes = fig.subplots(rows, columns, squeeze=False).flat
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
     for ax, picture, title in zip(axes, pictures, titles, strict=False):
         plot_picture(picture, title, ax=ax)
     listed = "; ".join(title.replace("\n", " ") for title in titles if title)
-    size = f"{pictures[0].width} by {pictures[0].height} pixels"
-    number = f"{len(pictures)} pictures, each {size}" if len(pictures) > 1 else f"One picture, {size}"
+    number = f"{len(pictures)} pictures" if len(pictures) > 1 else "One picture"
+    number += f", {pictures[0].width} by {pictures[0].height} pixels"
     fig.words = f"{words or number}{': ' + listed if listed else ''}."
     return fig
 

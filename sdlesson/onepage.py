@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -147,9 +148,9 @@ def figure_embeddings(embeddings: torch.Tensor, words: int, *, numbers: int = 64
     limit = float(embeddings[..., :numbers].abs().float().quantile(0.99))
     for ax, embedding, name, padding in zip(rows, embeddings, ("empty prompt", "prompt"), (1, words), strict=True):
         plot_embeddings(embedding, limit=limit, numbers=numbers, ax=ax)
-        ax.set_title(name, fontsize=10, loc="left")
-        ax.axvline(padding - 0.5, color=INK, linewidth=1, linestyle=":")
-        ax.text(padding, -1.5, "end and padding →", fontsize=8, color=INK, va="bottom")
+        title = f"{name}: its end mark stands at position {padding} (dotted line), then comes padding"
+        ax.set_title(title, fontsize=10)
+        ax.axvline(padding - 0.5, color=INK, linewidth=1.2, linestyle=":")
     last = embeddings.shape[1] - 1
     rows[-1].set_xticks([*range(0, last, 10), last])
     rows[-1].set_xlabel("position of the token", fontsize=9)
@@ -170,9 +171,9 @@ def plot_sigmas(sigmas: torch.Tensor, *, ax=None):
     levels = sigmas.tolist()
     ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
     ax.set(xlabel="step", ylabel="noise level σ\n(its standard deviation)", xticks=range(0, len(levels), 5))
-    ax.annotate(f"σ = {levels[0]:.4f}", (0, levels[0]), xytext=(8, -4), textcoords="offset points", fontsize=9)
-    ax.annotate("σ = 0: no noise left", (len(levels) - 1, 0), xytext=(0, 14), textcoords="offset points", fontsize=9,
-                ha="right")  # fmt: skip
+    ends = {"textcoords": "offset points", "fontsize": 9}
+    ax.annotate(f"σ = {levels[0]:.4f}", (0, levels[0]), xytext=(8, -4), **ends)
+    ax.annotate("σ = 0: no noise left", (len(levels) - 1, 0), xytext=(0, 14), ha="right", **ends)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=PALE, linewidth=0.6)
     return ax
@@ -210,25 +211,35 @@ def figure_latents(latents: torch.Tensor, title: str = "") -> WordedFigure:
 def figure_way(noisy: torch.Tensor, predicted, sigmas, steps) -> WordedFigure:
     """The way from noise to picture: above the noisy latents (first channel), below the picture that the UNet expects.
 
+    Each map of latents has its own range of colours, or else the first would outshine the last.
     `noisy` has shape (n, channels, height, width), `predicted` holds n PIL pictures, `sigmas` and `steps` n numbers.
     """
-    fig = WordedFigure(figsize=(1.6 * len(steps), 3.9))
+    fig = WordedFigure(figsize=(1.6 * len(steps), 3.75))
     rows = fig.subplots(2, len(steps), squeeze=False)
+    for ax in rows.flat:
+        ax.spines[:].set_visible(False)
     for column, (latents, picture, sigma, step) in enumerate(zip(noisy, predicted, sigmas, steps, strict=True)):
         plot_map(latents[0], f"step {step}\nσ = {sigma:.2f}", ax=rows[0, column])
         plot_picture(picture, ax=rows[1, column])
-    for ax, label in zip(rows[:, 0], ("what the loop holds\n(latents, channel 0)", "what the UNet expects\n(decoded)"),
-                         strict=True):  # fmt: skip
+    labels = ("what the loop holds\n(latents, channel 0)", "what the UNet expects\n(decoded)")
+    for ax, label in zip(rows[:, 0], labels, strict=True):
         ax.set_axis_on()
         ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
         ax.set_ylabel(label, fontsize=9)
+    grows = _edges(predicted[-1]) > _edges(predicted[0])
     fig.words = (
         f"Two rows of {len(steps)} pictures, at the steps {', '.join(map(str, steps))}. "
         f"Above, the noisy latents, whose noise falls from {sigmas[0]:.1f} to {sigmas[-1]:.2f}. "
-        "Below, the picture that the UNet expects, decoded: a blur at first, then sharper and sharper."
+        "Below, the picture that the UNet expects, decoded; "
+        f"its edges are {'sharper' if grows else 'softer'} at the end than at the beginning."
     )
     return fig
+
+
+def _edges(picture) -> float:
+    """The mean step between neighbouring pixels of a PIL picture: small for a blur."""
+    grey = np.asarray(picture.convert("L"), dtype=float)
+    return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
 
 
 def _by(shape) -> str:

@@ -101,6 +101,7 @@ def test_one_change(capsys, answer, words):
         (lambda u, t, s: u + s * t, "not the difference"),
         (lambda u, t, s: t, "scale is not used"),
         (lambda u, t, s: u, "The result is not"),
+        (lambda u, t, s: ..., "not answered yet"),
         (lambda u, t, s: None, "returns None"),
         (lambda u, t, s: (u + t).sum(), "came out"),
         (3, "is no function"),

@@ -1,0 +1,121 @@
+"""The figures of lesson 00: they are made of the numbers they are given, and say in words what they show."""
+
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sdlesson import onepage
+from sdlesson.figures import WordedFigure, figure_pictures, plot_map
+
+
+@pytest.fixture
+def machine():
+    """A model's configuration without the model: 40 latent squares, 6 channels, blocks of 4 pixels, 32 tokens of 24."""
+    return SimpleNamespace(
+        tokenizer=SimpleNamespace(model_max_length=32),
+        text_encoder=SimpleNamespace(config=SimpleNamespace(hidden_size=24)),
+        unet=SimpleNamespace(config=SimpleNamespace(sample_size=40, in_channels=6)),
+        vae=SimpleNamespace(config=SimpleNamespace(block_out_channels=(1, 1, 1), out_channels=3)),
+    )
+
+
+def written(ax) -> str:
+    return "\n".join(text.get_text() for text in ax.texts)
+
+
+def picture(level: int, size=(20, 10)) -> Image.Image:
+    return Image.new("RGB", size, (level, level, level))
+
+
+def test_shapes_come_from_the_configuration(machine):
+    assert onepage.machine_shapes(machine, batch=2, height=80, width=120) == {
+        "ids": (4, 32),
+        "embeddings": (4, 32, 24),
+        "latents": (2, 6, 20, 30),
+        "unet input": (4, 6, 20, 30),
+        "unet output": (4, 6, 20, 30),
+        "picture": (2, 3, 80, 120),
+    }
+
+
+def test_the_map_bears_the_shapes_and_lights_the_parts_asked_for(machine):
+    fig = onepage.figure_machine(machine, steps=7, lit=("unet",))
+    text = written(fig.axes[0])
+    for shape in ("2 × 32", "2 × 32 × 24", "1 × 6 × 40 × 40", "2 × 6 × 40 × 40", "1 × 3 × 160 × 160", "7 times"):
+        assert shape in text
+        assert shape.replace("7 times", "7 rounds") in fig.words
+    bold = [text.get_text() for text in fig.axes[0].texts if text.get_weight() == "bold"]
+    assert "UNet" in bold and "guidance" not in bold
+    with pytest.raises(ValueError, match="no such part: oven"):
+        onepage.figure_machine(machine, lit=("oven",))
+
+
+def test_maps_of_latents_are_centred_on_zero_and_keep_their_squares():
+    latents = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5) - 7
+    fig = onepage.figure_latents(latents, "Some latents")
+    drawn = [ax.images[0] for ax in fig.axes if ax.images]
+    assert len(drawn) == 3
+    for channel, image in enumerate(drawn):
+        np.testing.assert_array_equal(image.get_array(), latents[0, channel])
+        assert image.get_clim() == (-52, 52)
+        assert image.get_interpolation() == "nearest"
+    assert fig.words.startswith("Some latents: 3 × 4 × 5 numbers")
+
+
+def test_embeddings_are_drawn_with_positions_to_the_right():
+    embeddings = torch.randn(2, 12, 8, generator=torch.Generator().manual_seed(0))
+    fig = onepage.figure_embeddings(embeddings, words=5, numbers=6)
+    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), embeddings[1, :, :6].T)
+    assert "position 5" in fig.axes[1].get_title()
+    assert "different" in fig.words
+    embeddings[1, 0] = embeddings[0, 0]
+    assert "the same" in onepage.figure_embeddings(embeddings, words=5).words
+
+
+def test_sigmas_fall_as_they_were_given():
+    sigmas = torch.tensor([14.0, 5.0, 1.0, 0.0])
+    fig = onepage.figure_sigmas(SimpleNamespace(sigmas=sigmas))
+    np.testing.assert_array_equal(fig.axes[0].lines[0].get_ydata(), sigmas)
+    assert "4 noise levels" in fig.words and "14.00" in fig.words
+
+
+def test_the_way_shows_each_step_twice():
+    noisy = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    sharp = Image.fromarray(np.tile([0, 255], (16, 8)).astype("uint8"))
+    fig = onepage.figure_way(noisy, [picture(9), picture(99), sharp], [14.0, 3.0, 0.5], [0, 4, 9])
+    assert len(fig.axes) == 6 and all(len(ax.images) == 1 for ax in fig.axes)
+    assert fig.axes[1].get_title() == "step 4\nσ = 3.00"
+    assert "0, 4, 9" in fig.words and "sharper" in fig.words
+
+
+def test_pictures_stand_in_rows_with_their_titles():
+    fig = figure_pictures([picture(i) for i in range(5)], list("abcde"), columns=3, words="Five greys")
+    titles = [ax.get_title() for ax in fig.axes]
+    assert titles == [*"abcde", ""] and not fig.axes[5].images
+    assert fig.words == "Five greys: a; b; c; d; e."
+    assert figure_pictures([picture(1)]).words == "One picture, 20 by 10 pixels."
+
+
+def test_a_figure_shows_its_words_as_alt_text(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *args, **kwargs: shown.append((args, kwargs)))
+    fig = WordedFigure(figsize=(2, 1))
+    plot_map(torch.eye(2), "eye", ax=fig.subplots())
+    fig.words = "A small map."
+    fig._ipython_display_()
+    (data,), options = shown[0]
+    assert data["image/png"].startswith(b"\x89PNG") and data["text/plain"] == "A small map."
+    assert options["metadata"]["image/png"] == {"alt": "A small map.", "width": 144, "height": 72}
+    assert fig.to_png() == fig.to_png()  # the same figure gives the same file
+
+
+def test_drawing_changes_nothing_global():
+    before = matplotlib.rcParams.copy()
+    plot_map(torch.eye(3))
+    onepage.plot_sigmas(torch.tensor([1.0, 0.0]))
+    changed = {name for name, value in matplotlib.rcParams.items() if value != before[name]}
+    assert changed <= {"backend"}  # Matplotlib itself resolves it when it is read
