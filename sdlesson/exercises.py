@@ -86,8 +86,8 @@ def _judged(task: Exercise, answer, facts) -> Mistake | None:
 )
 def _latents_shape(answer, *, sd) -> Mistake | None:
     """The latents' shape for three prompts at once, for pictures as high as `sd`'s own and twice as wide."""
-    side, channels = sd.unet.config.sample_size, sd.unet.config.in_channels
-    block = 2 ** (len(sd.vae.config.block_out_channels) - 1)
+    block, channels = sd.vae_factor, sd.unet.config.in_channels
+    rows, columns = (pixels // block for pixels in sd.size)
     answer = tuple(answer)
     if len(answer) != 4:
         return Mistake(
@@ -105,20 +105,20 @@ def _latents_shape(answer, *, sd) -> Mistake | None:
             "Latents are not red, green and blue. How many channels does the UNet read?",
             f"The second number is the number of channels: {channels}, not {depth}.",
         )
-    if size == [side * block, 2 * side * block]:
+    if size == [rows * block, 2 * columns * block]:
         return Mistake(
             "These are pixels. How many pixels stand side by side behind one latent square?",
             f"Rows and columns count squares of {block} × {block} pixels: divide both by {block}.",
         )
-    if size == [2 * side, side]:
+    if size == [2 * columns, rows]:
         return Mistake(
             "Which comes first in the shape of a picture's tensor, the rows or the columns?",
             "Rows (the height) come first, then columns (the width). You have them the other way round.",
         )
-    if size != [side, 2 * side]:
+    if size != [rows, 2 * columns]:
         return Mistake(
             "Twice as wide means twice as many columns. The rows stay as they are.",
-            f"The model's own picture has {side} rows and {side} columns of squares; here the columns are doubled.",
+            f"The model's own picture has {rows} rows and {columns} columns of squares; here the columns are doubled.",
         )
     return None
 

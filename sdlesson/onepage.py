@@ -26,9 +26,7 @@ def machine_shapes(sd, batch: int = 1, height: int | None = None, width: int | N
     `height` and `width` are the picture's, in pixels (default: the model's own size). Keys: ids, embeddings, latents,
     unet input, unet output, picture. The text and the UNet work on twice the batch: an empty prompt for each prompt.
     """
-    shrink = vae_shrink(sd.vae)
-    size = sd.unet.config.sample_size * shrink
-    rows, columns = (height or size) // shrink, (width or size) // shrink
+    rows, columns = ((asked or own) // sd.vae_factor for asked, own in zip((height, width), sd.size, strict=True))
     tokens = sd.tokenizer.model_max_length
     channels = sd.unet.config.in_channels
     return {
@@ -37,13 +35,8 @@ def machine_shapes(sd, batch: int = 1, height: int | None = None, width: int | N
         "latents": (batch, channels, rows, columns),
         "unet input": (2 * batch, channels, rows, columns),
         "unet output": (2 * batch, channels, rows, columns),
-        "picture": (batch, sd.vae.config.out_channels, rows * shrink, columns * shrink),
+        "picture": (batch, sd.vae.config.out_channels, rows * sd.vae_factor, columns * sd.vae_factor),
     }
-
-
-def vae_shrink(vae) -> int:
-    """How many pixels stand behind the side of one latent square: each level of the VAE but the last one halves."""
-    return 2 ** (len(vae.config.block_out_channels) - 1)
 
 
 def plot_machine(shapes: dict[str, tuple], *, steps: int = 20, lit=(), ax=None):

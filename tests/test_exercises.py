@@ -18,10 +18,8 @@ def no_tries_yet():
 @pytest.fixture
 def small():
     """What the judge of shapes asks of a model: 16 x 16 latent squares of 8 x 8 pixels."""
-    return SimpleNamespace(
-        unet=SimpleNamespace(config=SimpleNamespace(sample_size=16, in_channels=4)),
-        vae=SimpleNamespace(config=SimpleNamespace(block_out_channels=(1, 2, 3, 4))),
-    )
+    unet = SimpleNamespace(config=SimpleNamespace(in_channels=4))
+    return SimpleNamespace(unet=unet, size=(128, 128), vae_factor=8)
 
 
 def said(capsys, *args, **facts) -> str:

@@ -16,10 +16,12 @@ from sdlesson.figures import WordedFigure, figure_pictures, plot_map
 def machine():
     """A model's configuration without the model: 40 latent squares, 6 channels, blocks of 4 pixels, 32 tokens of 24."""
     return SimpleNamespace(
+        size=(160, 160),
+        vae_factor=4,
         tokenizer=SimpleNamespace(model_max_length=32),
         text_encoder=SimpleNamespace(config=SimpleNamespace(hidden_size=24)),
-        unet=SimpleNamespace(config=SimpleNamespace(sample_size=40, in_channels=6)),
-        vae=SimpleNamespace(config=SimpleNamespace(block_out_channels=(1, 1, 1), out_channels=3)),
+        unet=SimpleNamespace(config=SimpleNamespace(in_channels=6)),
+        vae=SimpleNamespace(config=SimpleNamespace(out_channels=3)),
     )
 
 

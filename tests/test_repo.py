@@ -1,0 +1,185 @@
+"""The repository itself: one list of dependencies, clean notebooks, nothing of anybody's machine, a clean linter."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CHECKPOINT = ROOT / "sdlesson" / "checkpoint"
+PARTS = [
+    "model_index.json",
+    "sdlesson.json",
+    "README.md",
+    "tokenizer",
+    "text_encoder",
+    "unet",
+    "vae",
+    "scheduler",
+    "clip",
+]
+LEFT_BEHIND = {".git", ".venv", ".ruff_cache", ".pytest_cache", "__pycache__", ".ipynb_checkpoints", "runs", "build"}
+
+
+def git(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def project_files() -> list[Path]:
+    """The files that belong to the project: git's list, or (without git) all but what tools leave behind."""
+    listed = git("ls-files", "--cached", "--others", "--exclude-standard")
+    if listed.returncode == 0:
+        return [ROOT / name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+    return [path for path in ROOT.rglob("*") if path.is_file() and not LEFT_BEHIND & set(path.parts)]
+
+
+NOTEBOOKS = sorted(path for path in project_files() if path.suffix == ".ipynb")
+LESSONS = [path for path in NOTEBOOKS if path.parent.name == "notebooks"]
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=lambda path: path.name)
+def notebook(request):
+    return nbformat.read(request.param, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+
+
+def canonical(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9._-]+", requirement)[0]).lower()
+
+
+def declared() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    return [canonical(each) for group in (project["dependencies"], *extras) for each in group]
+
+
+def test_each_dependency_is_named_once():
+    names = declared()
+    assert len(names) == len(set(names))
+    conda = (ROOT / "environment.yml").read_text()
+    items = re.findall(r"^\s*- ([^:\n]+)$", conda.partition("dependencies:")[2], flags=re.M)
+    assert [item for item in items if not re.match(r"(python|pip|-c|-e)\b", item)] == []
+
+
+def test_every_dependency_has_a_tested_version():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9a-z.]*", line) for line in lines), (
+        "pins only, no local versions"
+    )
+    pinned = {canonical(line) for line in lines}
+    assert set(declared()) <= pinned
+
+
+def test_nothing_of_a_machine_is_written_down():
+    homes = re.compile("|".join(("/home" + "/", "/Users" + "/", "/root" + "/", "/work" + "/", "/tmp" + "/")))
+    found = {}
+    for path in project_files():
+        if path.suffix not in {".py", ".md", ".ipynb", ".toml", ".txt", ".yml", ".json", ".cfg", ""}:
+            continue
+        hits = homes.findall(path.read_text(encoding="utf-8", errors="replace"))
+        if hits:
+            found[str(path.relative_to(ROOT))] = hits
+    assert found == {}
+
+
+def test_the_checkpoint_is_small_and_holds_no_pickle():
+    files = [path for path in CHECKPOINT.rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".txt", ".png"}
+    assert sum(path.stat().st_size for path in files) <= 32 * 10**6
+    assert [name for name in PARTS if not (CHECKPOINT / name).exists()] == []
+
+
+def test_git_ignores_no_file_of_the_package():
+    # the wheel takes from sdlesson/ what git does not ignore
+    files = [str(path.relative_to(ROOT)) for path in (ROOT / "sdlesson").rglob("*") if path.is_file()]
+    kept = [name for name in files if "__pycache__" not in name]
+    ignored = git("check-ignore", *kept)
+    if ignored.returncode == 128:
+        pytest.skip("no git repository here")
+    assert ignored.stdout == ""
+
+
+def test_ruff_finds_nothing():
+    ruff = [sys.executable, "-m", "ruff", "check", "--quiet", "."]
+    done = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_readme_names_what_exists():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    assert set(re.findall(r"\bmake ([a-z]+)\b", text)) <= targets
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text) + re.findall(r'src="(?!https?:)([^"]+)"', text)
+    assert links and [link for link in links if not (ROOT / link).exists()] == []
+    assert [lesson.name for lesson in LESSONS if lesson.name not in text] == []
+
+
+def test_notebooks_were_run_from_top_to_bottom(notebook):
+    assert [cell.execution_count for cell in code_cells(notebook)] == list(range(1, len(code_cells(notebook)) + 1))
+    outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    assert "widgets" not in notebook.metadata
+    assert notebook.metadata.kernelspec.name == "python3"
+
+
+def test_notebooks_are_small(notebook):
+    assert len(json.dumps(notebook)) < 1.5e6
+
+
+def test_every_figure_says_in_words_what_it_shows(notebook):
+    pictures = [
+        output.metadata.get("image/png", {})
+        for cell in code_cells(notebook)
+        for output in cell.outputs
+        if "image/png" in output.get("data", {})
+    ]
+    assert [about for about in pictures if len(about.get("alt", "")) < 20] == []
+
+
+def test_a_third_of_the_cells_can_be_compared(notebook):
+    def comparable(cell):
+        return "assert" in cell.source or any(output.output_type == "stream" for output in cell.outputs)
+
+    cells = code_cells(notebook)
+    assert sum(map(comparable, cells)) >= len(cells) / 3
+
+
+def test_the_words_are_plain(notebook):
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert re.findall(r"\b(simply|just|obviously|trivial(?:ly)?|of course|clearly)\b", text, flags=re.I) == []
+
+
+def test_notebooks_retype_no_function_of_the_package(notebook):
+    def shape(function):
+        body = function.body[1:] if ast.get_docstring(function) else function.body
+        return tuple(ast.dump(statement) for statement in body)
+
+    def functions(source):
+        return [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "sdlesson").rglob("*.py")]
+    package = {shape(each): each.name for source in sources for each in functions(source)}
+    typed = [each for cell in code_cells(notebook) for each in functions(cell.source) if len(each.body) > 1]
+    retyped = [f"{each.name} is {package[shape(each)]}" for each in typed if shape(each) in package]
+    assert retyped == []
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.name)
+def test_every_exercise_has_a_solution_that_is_right(lesson):
+    def tasks(path):
+        cells = code_cells(nbformat.read(path, as_version=4))
+        return {name: cell for cell in cells for name in re.findall(r'check\("([^"]+)"', cell.source)}
+
+    solved = tasks(lesson.parent / "solutions" / f"{lesson.stem}_solutions.ipynb")
+    assert len(tasks(lesson)) >= 3 and set(tasks(lesson)) == set(solved)
+    for name, cell in solved.items():
+        assert f"{name}: well done!" in "".join(output.get("text", "") for output in cell.outputs)
