@@ -39,7 +39,9 @@ def test_random_scenes_parse_back_and_keep_to_their_split(split):
         for field, words in {"style": STYLES, "rider": (None, *RIDERS), "mount": (None, *MOUNTS), "place": (None, *PLACES),
                              "rider_colour": (None, *COLOURS), "mount_colour": (None, *COLOURS)}.items():  # fmt: skip
             assert {getattr(s, field) for s in scenes} == set(words)
-        assert {(s.rider, s.mount) for s in scenes if s.rider and s.mount} == set(itertools.product(RIDERS, MOUNTS)) - HELD_OUT
+        assert {(s.rider, s.mount) for s in scenes if s.rider and s.mount} == set(
+            itertools.product(RIDERS, MOUNTS)
+        ) - HELD_OUT
 
 
 def test_every_short_scene_has_its_own_caption():
@@ -138,7 +140,14 @@ def test_judge_answers_every_question_and_reloads(tmp_path):
 
 def test_follows_counts_what_the_caption_names():
     scene = Scene("cartoon", "robot", "duck", mount_colour="red")
-    answers = {"style": "cartoon", "rider": "robot", "mount": "duck", "place": "sea", "rider_colour": None, "mount_colour": "blue"}
+    answers = {
+        "style": "cartoon",
+        "rider": "robot",
+        "mount": "duck",
+        "place": "sea",
+        "rider_colour": None,
+        "mount_colour": "blue",
+    }
     right = follows(scene, answers)
     assert right["all"] and right["place"] and not right["mount_colour"]
     assert not follows(scene, answers | {"mount": "horse"})["all"]

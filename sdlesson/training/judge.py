@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm.auto import tqdm
 
-from sdlesson.world import Scene, draw, random_scene
-from sdlesson.world.judge import NOT_SAID, Judge, follows, labels, look, save_judge, to_tensor
+from ..world import Scene, draw, random_scene
+from ..world.judge import NOT_SAID, Judge, follows, labels, look, save_judge, to_tensor
 
 
 class _Drawings(IterableDataset):
