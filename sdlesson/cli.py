@@ -1,0 +1,234 @@
+"""The command `sdlesson`: its arguments, its sentences, its exit codes (0 done, 2 bad input, 130 interrupted)."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import math
+import re
+import sys
+import warnings
+from pathlib import Path
+from typing import NamedTuple
+
+from .files import check_writable
+from .models import BadInput, default_model, find, load
+from .tokens import TruncationWarning, as_prompts
+
+#: Latent squares computed in one batch: one 512x512 picture, or sixteen of the tiny model's.
+_AT_ONCE = 64 * 64
+_SQUARE = 8  # pixels along the side of one latent square
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse, but what is wrong is told in one sentence."""
+
+    def error(self, message: str):
+        raise BadInput(f"{message} (see {self.prog} --help)")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command and leave with its exit code; `argv` defaults to the command line's arguments."""
+    try:
+        args = _parser().parse_args(argv)
+        code = args.command(args)
+    except BadInput as error:
+        print(f"sdlesson: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("sdlesson: interrupted.", file=sys.stderr)
+        code = 130
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        print(
+            "sdlesson: There is not enough memory for this; try a smaller --size or a smaller model.", file=sys.stderr
+        )
+        code = 2
+    if argv is None:
+        gc.freeze()  # at its end Python would search the million objects of torch for garbage: a second for nothing
+    sys.exit(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="sdlesson", description="A small Stable Diffusion of one's own, to learn from.")
+    parser.add_argument("--version", action=_Version, help="print the version and leave")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+    add = commands.add_parser("paint", help="paint pictures from prompts", description="Paint pictures from prompts.")
+    add.set_defaults(command=paint)
+    add.add_argument("prompts", nargs="*", metavar="prompt", help="what to paint; several are painted one by one")
+    add.add_argument("--model", metavar="M", help="tiny, a folder, or a hub id (default: $SDLESSON_MODEL, else tiny)")
+    add.add_argument("--revision", metavar="R", help="branch, tag or commit of a hub id")
+    add.add_argument(
+        "--steps",
+        type=lambda text: _whole(text, 1, 1000),
+        default=20,
+        metavar="S",
+        help="number of denoising steps (default: 20)",
+    )
+    add.add_argument(
+        "--guidance",
+        type=_guidance,
+        metavar="G",
+        help="how much the prompt counts (default: what the model recommends)",
+    )
+    add.add_argument(
+        "--seed",
+        type=lambda text: _whole(text, 0, 2**64 - 1),
+        default=42,
+        metavar="S",
+        help="start of the random numbers (default: 42)",
+    )
+    add.add_argument("--negative", default="", metavar="PROMPT", help="what the picture should not show")
+    add.add_argument("--size", type=_size, default=(None, None), metavar="WxH", help="in pixels, multiples of 8")
+    add.add_argument(
+        "-n",
+        type=lambda text: _whole(text, 1),
+        default=1,
+        metavar="N",
+        help="pictures of each prompt: seeds S, S+1, ...",
+    )
+    add.add_argument(
+        "-o",
+        type=Path,
+        default=Path("out.png"),
+        metavar="FILE",
+        help="PNG to write (default: out.png); more than one picture: out-1.png, out-2.png, ...",
+    )
+    add.add_argument("--trace", type=Path, metavar="FILE", help="record every step in one safetensors file")
+    return parser
+
+
+def paint(args: argparse.Namespace) -> int:
+    """`sdlesson paint`: whatever is wrong with the request is told before the first step is computed."""
+    jobs = _jobs(args)
+    for path in [job.path for job in jobs] + ([args.trace] if args.trace else []):
+        check_writable(path)
+    name = args.model or default_model()
+    find(name, revision=args.revision)  # a wrong name is told before torch is imported
+    with _warnings_as_sentences():
+        sd = load(name, revision=args.revision)
+        from . import decoding, guidance
+
+        run = guidance.settle(sd, [job.prompt for job in jobs], **_options(args))
+        together = max(1, _AT_ONCE // (run.height * run.width // sd.vae_factor**2))
+        if args.trace and len(jobs) > together:
+            raise BadInput(f"--trace records one batch, of at most {together} pictures of this size, not {len(jobs)}.")
+        for start in range(0, len(jobs), together):
+            batch = jobs[start : start + together]
+            latents = _latents(guidance, decoding, sd, batch, args)
+            for number, (job, picture) in enumerate(
+                zip(batch, decoding.paint_latents(sd, latents), strict=True), start
+            ):
+                decoding.save_png(picture, job.path, decoding.about_picture(sd, run, job.seed, number))
+                scale = f"guidance {run.guidance_scale:g}, seed {job.seed}"
+                _say(f"{job.path}: {run.width}x{run.height}, {run.num_inference_steps} steps, {scale}, {sd.name}")
+    return 0
+
+
+class _Job(NamedTuple):
+    prompt: str
+    seed: int
+    path: Path
+
+
+def _jobs(args) -> list[_Job]:
+    """One job for each picture: prompt by prompt, each with the seeds S, S+1 ...; raises BadInput."""
+    wanted = [(prompt, args.seed + more) for prompt in as_prompts(args.prompts) for more in range(args.n)]
+    as_prompts(args.negative)
+    if args.seed + args.n > 2**64:
+        raise BadInput(f"The last seed, {args.seed} + {args.n - 1}, is beyond 2^64 - 1.")
+    if args.o.suffix.lower() != ".png":
+        raise BadInput(f"Pictures are written as PNG; name the file {args.o.name or 'out'}.png.")
+    if len(wanted) == 1:
+        return [_Job(*wanted[0], args.o)]
+    names = [args.o.with_name(f"{args.o.stem}-{number}{args.o.suffix}") for number in range(1, len(wanted) + 1)]
+    return [_Job(*each, path) for each, path in zip(wanted, names, strict=True)]
+
+
+def _options(args) -> dict:
+    width, height = args.size
+    return {
+        "negative_prompt": args.negative,
+        "num_inference_steps": args.steps,
+        "guidance_scale": args.guidance,
+        "height": height,
+        "width": width,
+    }
+
+
+def _latents(guidance, decoding, sd, batch: list[_Job], args):
+    """The finished latents of one batch; recorded on the way if --trace asks for it."""
+    prompts, seeds = [job.prompt for job in batch], [job.seed for job in batch]
+    options = _options(args) | {"seed": seeds, "progress": sys.stderr.isatty()}
+    if args.trace:
+        trace = guidance.record(sd, prompts, **options)
+        decoding.save_trace(trace, args.trace)
+        return trace.steps[-1].latents
+    for step in guidance.denoise(sd, prompts, **options):
+        last = step
+    return last.latents
+
+
+def _say(text: str) -> None:
+    print(text.encode(errors="replace").decode(), flush=True)  # a file's name need not be valid text
+
+
+@contextlib.contextmanager
+def _warnings_as_sentences():
+    """Our own warnings go to stderr, one line each; those of the libraries are not for the person who paints."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("always", category=TruncationWarning)
+        warnings.filterwarnings("always", "the picture holds")
+        warnings.showwarning = lambda message, *_, **__: print(f"sdlesson: warning: {message}", file=sys.stderr)
+        yield
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _whole(text: str, least: int, most: int | None = None) -> int:
+    """A whole number within its limits, for argparse."""
+    limits = f"from {least} to {most}" if most is not None else f"of at least {least}"
+    try:
+        number = int(text)
+    except ValueError:
+        number = least - 1
+    if number < least or (most is not None and number > most):
+        raise argparse.ArgumentTypeError(f"must be a whole number {limits}, not {text!r}")
+    return number
+
+
+def _guidance(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a finite number, not {text!r}")
+    return number
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([0-9]{1,6})[xX×]([0-9]{1,6})", text)
+    sides = tuple(map(int, match.groups())) if match else (0, 0)
+    if min(sides) < 1 or any(side % _SQUARE for side in sides):
+        raise argparse.ArgumentTypeError(f"must be WxH, both multiples of {_SQUARE} pixels (128x128), not {text!r}")
+    return sides
+
+
+class _Version(argparse.Action):
+    """Print the version; it is looked up only if asked for."""
+
+    def __init__(self, option_strings, dest, **options):
+        super().__init__(option_strings, dest, nargs=0, **options)
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from . import __version__
+
+        print(f"sdlesson {__version__}")
+        parser.exit()

@@ -1,0 +1,280 @@
+"""Guided UNet steps: from noise and text embeddings to the latents of a picture, one Step after another."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from numbers import Integral, Real
+
+import torch
+
+from .embeddings import embed, embed_texts, pair
+from .latents import check_size, initial_noise, seeded
+from .models import BadInput, StableDiffusion
+from .sigmas import derivative, lms_coefficients, lms_step, pred_original, scale_input
+from .tokens import as_prompts, tokenize
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What one guided UNet call saw, said, and made of the latents; all tensors float32, (batch, 4, h/8, w/8).
+
+    `latents` are those after the step, `noisy` those before it: noisy = picture + sigma * noise (schedulers that keep
+    their latents at spread 1 divide that by sqrt(sigma^2 + 1)). `noise_pred` = noise_uncond + guidance_scale *
+    (noise_text - noise_uncond); at guidance_scale 1 `noise_uncond` is None, at 0 `noise_text`: that half was not
+    computed. These three are the UNet's outputs: the noise, or v in models that predict v. `pred_original` is the
+    noiseless latents that `noise_pred` implies.
+    """
+
+    index: int
+    timestep: float
+    sigma: float
+    latents: torch.Tensor = field(repr=False)
+    noise_uncond: torch.Tensor | None = field(repr=False)
+    noise_text: torch.Tensor | None = field(repr=False)
+    noise_pred: torch.Tensor = field(repr=False)
+    pred_original: torch.Tensor = field(repr=False)
+    noisy: torch.Tensor = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What defines a run, apart from the model and the noise; sizes in pixels, one negative prompt for each prompt."""
+
+    prompts: tuple[str, ...]
+    negative_prompts: tuple[str, ...]
+    num_inference_steps: int
+    guidance_scale: float
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """A whole run: its settings (JSON values), ids and text embeddings of [negative, prompt], and every Step."""
+
+    settings: dict
+    ids: torch.Tensor = field(repr=False)
+    text_embeddings: torch.Tensor = field(repr=False)
+    steps: tuple[Step, ...] = field(repr=False)
+
+
+def settle(
+    sd: StableDiffusion,
+    prompt: str | Sequence[str],
+    *,
+    negative_prompt: str | Sequence[str] = "",
+    num_inference_steps: int = 20,
+    guidance_scale: float | None = None,
+    height: int | None = None,
+    width: int | None = None,
+) -> Settings:
+    """Check a run's settings and fill in the model's own size and guidance scale; raises BadInput, with a sentence."""
+    prompts = as_prompts(prompt)
+    negatives = pair(prompts, negative_prompt)[: len(prompts)]
+    most = sd.scheduler.config.num_train_timesteps
+    if not isinstance(num_inference_steps, Integral) or not 1 <= num_inference_steps <= most:
+        raise BadInput(f"The number of steps must be a whole number from 1 to {most}, not {num_inference_steps!r}.")
+    scale = sd.guidance_scale if guidance_scale is None else guidance_scale
+    if not isinstance(scale, Real) or not math.isfinite(scale):
+        raise BadInput(f"The guidance scale must be a finite number, not {scale!r}.")
+    height, width = (height or sd.size[0]), (width or sd.size[1])
+    check_size(height, width, sd.vae_factor)
+    return Settings(tuple(prompts), tuple(negatives), int(num_inference_steps), float(scale), int(height), int(width))
+
+
+def denoise(
+    sd: StableDiffusion,
+    prompt: str | Sequence[str],
+    *,
+    negative_prompt: str | Sequence[str] = "",
+    num_inference_steps: int = 20,
+    guidance_scale: float | None = None,
+    height: int | None = None,
+    width: int | None = None,
+    seed: int | Sequence[int] = 42,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
+    latents: torch.Tensor | None = None,
+    text_embeddings: torch.Tensor | None = None,
+    order: int = 4,
+    progress: bool = False,
+) -> Iterator[Step]:
+    """Turn noise into the latents of one picture for each prompt, step by step; the last Step's `latents` are decoded.
+
+    Works with any of diffusers' schedulers for Stable Diffusion as `sd.scheduler` (a copy is used). Default size and
+    `guidance_scale` are the model's own. Noise: `latents` of spread 1 (batch, 4, h/8, w/8) if given, else drawn from
+    `generator`, else from `seed`, on the CPU; a list of either gives each picture its own. `text_embeddings`, (2 *
+    batch, 77, dim), replace those of negative_prompt and prompt. `order` is that of K-LMS; `progress` shows a bar.
+    Schedulers of second order call the UNet, and yield, more than num_inference_steps times. Raises BadInput at once,
+    before the first step.
+    """
+    run = settle(
+        sd,
+        prompt,
+        negative_prompt=negative_prompt,
+        num_inference_steps=num_inference_steps,
+        guidance_scale=guidance_scale,
+        height=height,
+        width=width,
+    )
+    batch = len(run.prompts)
+    generator = seeded(seed) if generator is None else generator
+    shape = (batch, sd.unet.config.in_channels, run.height // sd.vae_factor, run.width // sd.vae_factor)
+    if latents is None:
+        latents = initial_noise(
+            batch, run.height, run.width, generator=generator, channels=shape[1], factor=sd.vae_factor
+        )
+    elif latents.shape != shape:
+        raise BadInput(f"The latents must have the shape {shape}, not {tuple(latents.shape)}.")
+    wanted = _rows(run.guidance_scale, batch)
+    if text_embeddings is None:
+        text_embeddings = embed_texts(sd, (run.negative_prompts + run.prompts)[wanted])
+    elif len(text_embeddings) != 2 * batch:
+        raise BadInput(f"{batch} prompts need {2 * batch} text embeddings, not {len(text_embeddings)}.")
+    else:
+        text_embeddings = text_embeddings[wanted]
+    solver = _solver(sd, run.num_inference_steps, order, generator)
+    if progress:
+        from tqdm import tqdm
+
+        solver.times = tqdm(solver.times)
+    return _descend(sd, solver, latents, text_embeddings, run.guidance_scale)
+
+
+def guide(noise_uncond, noise_text, guidance_scale: float):
+    """Classifier-free guidance: uncond + scale * (text - uncond) (Ho and Salimans 2022, equation 6, w = scale - 1).
+
+    0 is the picture without the prompt, 1 the prompt's plain picture, more exaggerates what the prompt changes. At 1
+    and 0 the other half has no weight and may be None.
+    """
+    if guidance_scale == 1:
+        return noise_text
+    if guidance_scale == 0:
+        return noise_uncond
+    return noise_uncond + guidance_scale * (noise_text - noise_uncond)
+
+
+def record(
+    sd: StableDiffusion,
+    prompt: str | Sequence[str],
+    *,
+    seed: int | Sequence[int] = 42,
+    text_embeddings: torch.Tensor | None = None,
+    **options,
+) -> Trace:
+    """Run `denoise` (its options) to the end and keep all of it; `decoding.save_trace` writes it to a file."""
+    known = inspect.signature(settle).parameters
+    run = settle(sd, prompt, **{name: value for name, value in options.items() if name in known})
+    ids = tokenize(sd.tokenizer, run.negative_prompts + run.prompts)
+    embeddings = embed(sd.text_encoder, ids) if text_embeddings is None else text_embeddings
+    steps = tuple(denoise(sd, prompt, seed=seed, text_embeddings=embeddings, **options))
+    seeds = [seed] * len(run.prompts) if isinstance(seed, Integral) else list(seed)
+    settings = vars(run) | {
+        "prompts": list(run.prompts),
+        "negative_prompts": list(run.negative_prompts),
+        "seeds": None if options.keys() & {"generator", "latents"} else seeds,
+        "model": sd.name,
+        "dtype": str(sd.dtype).removeprefix("torch."),
+        "scheduler": type(sd.scheduler).__name__,
+        "prediction_type": sd.scheduler.config.prediction_type,
+        "scaling_factor": sd.vae.config.scaling_factor,
+    }
+    return Trace(settings, ids, embeddings.float().cpu(), steps)
+
+
+def _rows(scale: float, batch: int) -> slice:
+    """Which rows of [negative, prompt] the guidance scale needs."""
+    return slice(batch, None) if scale == 1 else slice(batch) if scale == 0 else slice(None)
+
+
+def _descend(sd: StableDiffusion, solver, noise: torch.Tensor, embeddings: torch.Tensor, scale: float):
+    """Yield the Steps; `embeddings` holds both halves, or the one that `scale` needs."""
+    device, dtype = sd.unet.device, sd.unet.dtype
+    embeddings = embeddings.to(device, dtype)
+    x = noise.to(device, torch.float32) * float(solver.scheduler.init_noise_sigma)
+    halves = len(embeddings) // len(x)
+    for i, timestep in enumerate(solver.times):
+        sigma, scaled = solver.look(x, i)
+        twice = torch.cat([scaled] * halves).to(dtype)  # (batch, 4, h, w) -> (2 * batch, 4, h, w)
+        output = _unet(sd.unet, twice, solver.scheduler.timesteps[i], embeddings)
+        uncond, text = output.chunk(2) if halves == 2 else (output if scale == 0 else None, output if scale else None)
+        guided = guide(uncond, text, scale)
+        # Latents of spread 1 are brought to the scale x0 + sigma * noise first: one formula for all schedulers.
+        original = pred_original(scaled * (sigma**2 + 1) ** 0.5, guided, sigma, solver.prediction_type)
+        before, x = x, solver.step(guided, original, i, x)
+        yield Step(i, timestep, sigma, x, uncond, text, guided, original, before)
+
+
+def _unet(unet, x: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
+    """One UNet call without gradients, as an ordinary float32 tensor, free for any use."""
+    with torch.inference_mode():
+        output = unet(x, timestep, encoder_hidden_states=embeddings, return_dict=False)[0]
+    return output.to(torch.float32, copy=True)  # outside of inference mode: a tensor that autograd accepts again
+
+
+def _solver(sd: StableDiffusion, steps: int, order: int, generator):
+    """The way down for `sd.scheduler`, on a copy of it: exact K-LMS, or the scheduler's own `step`."""
+    from diffusers import LMSDiscreteScheduler
+
+    scheduler = copy.deepcopy(sd.scheduler)
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise BadInput(f"{type(scheduler).__name__} is no scheduler for Stable Diffusion: it has no alphas_cumprod.")
+    scheduler.set_timesteps(steps, device=sd.unet.device)
+    if type(scheduler) is LMSDiscreteScheduler:
+        return _ExactLMS(scheduler, order)
+    return _AnyScheduler(scheduler, generator)
+
+
+class _ExactLMS:
+    """K-LMS whose coefficients are integrated exactly, once, before the first step."""
+
+    def __init__(self, scheduler, order: int):
+        self.scheduler = scheduler
+        self.prediction_type = scheduler.config.prediction_type
+        self.times, self.sigmas = scheduler.timesteps.tolist(), scheduler.sigmas.tolist()
+        self.weights = [lms_coefficients(self.sigmas, i, order) for i in range(len(self.times))]
+        self.slopes = deque(maxlen=order)
+
+    def look(self, x, i: int):
+        """The noise level of x, and x as the UNet wants to see it."""
+        return self.sigmas[i], scale_input(x, self.sigmas[i])
+
+    def step(self, output, original, i: int, x):
+        """The latents at the next noise level."""
+        epsilon = self.prediction_type == "epsilon"  # then dx/dsigma is the output itself
+        self.slopes.appendleft(output if epsilon else derivative(x, original, self.sigmas[i]))
+        return lms_step(x, self.slopes, self.weights[i])
+
+
+class _AnyScheduler:
+    """Any other scheduler of diffusers, through its own methods."""
+
+    def __init__(self, scheduler, generator):
+        self.scheduler = scheduler
+        self.prediction_type = scheduler.config.prediction_type
+        self.times = scheduler.timesteps.tolist()
+        accepted = inspect.signature(scheduler.step).parameters
+        self.extra = {"generator": generator} if "generator" in accepted else {}
+
+    def look(self, x, i: int):
+        """The noise level of x, and x as the UNet wants to see it."""
+        scaled = self.scheduler.scale_model_input(x, self.scheduler.timesteps[i])
+        return self._sigma(i), scaled
+
+    def step(self, output, original, i: int, x):
+        """The latents at the next noise level."""
+        return self.scheduler.step(output, self.scheduler.timesteps[i], x, return_dict=False, **self.extra)[0]
+
+    def _sigma(self, i: int) -> float:
+        """The scheduler's own noise level, else sqrt((1 - abar) / abar) at the timestep."""
+        levels = getattr(self.scheduler, "sigmas", None)
+        if not getattr(self.scheduler, "state_in_first_order", True):  # between two levels, as KDPM2's second calls are
+            levels = getattr(self.scheduler, "sigmas_interpol", levels)
+        if levels is not None and len(levels) >= len(self.times):
+            return float(levels[i])
+        abar = float(self.scheduler.alphas_cumprod[round(self.times[i])])
+        return ((1 - abar) / abar) ** 0.5

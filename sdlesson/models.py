@@ -1,0 +1,383 @@
+"""The parts of one Stable Diffusion, tiny or real: found, checked, and loaded from safetensors only."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+    from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+#: The article's K-LMS, as Stable Diffusion was trained: also v1.4's scheduler/scheduler_config.json.
+ARTICLE_SCHEDULE = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "num_train_timesteps": 1000,
+}
+ARTICLE_GUIDANCE = 8.0
+
+#: The parts with weights: folder -> the stem of its weight files, the classes that it may hold.
+_WEIGHTS = {
+    "text_encoder": ("model", {"CLIPTextModel", "CLIPTextModelWithProjection"}),
+    "unet": ("diffusion_pytorch_model", {"UNet2DConditionModel"}),
+    "vae": ("diffusion_pytorch_model", {"AutoencoderKL"}),
+}
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_HUB_SECONDS = 10.0  # how long the hub may take to answer before we say that it cannot be reached
+_BIG = 200 * 2**20  # bytes of UNet weights from which a GPU works in float16
+
+
+class BadInput(ValueError):
+    """What was asked for cannot be done; the message is one sentence for the person who asked."""
+
+
+class ModelError(BadInput):
+    """A model cannot be loaded; the message is one sentence that says what is wrong with it."""
+
+
+@dataclass(repr=False)
+class StableDiffusion:
+    """The parts of one Stable Diffusion, as diffusers and transformers made them: nothing is wrapped.
+
+    `guidance_scale` is the one recommended for this model; `name` is what was loaded ("tiny", a hub id or a folder) and
+    `folder` where its files are. Parts may be replaced: `sd.scheduler =
+    DDIMScheduler.from_config(sd.scheduler.config)`.
+    """
+
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    scheduler: LMSDiscreteScheduler
+    name: str
+    device: torch.device
+    dtype: torch.dtype
+    guidance_scale: float = ARTICLE_GUIDANCE
+    folder: Path | None = None
+
+    @property
+    def vae_factor(self) -> int:
+        """Pixels along the side of one latent square: each level of the VAE but the last halves the picture."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, in pixels, of the pictures that the UNet was trained on."""
+        side = self.unet.config.sample_size
+        rows, columns = (side, side) if isinstance(side, int) else side
+        return rows * self.vae_factor, columns * self.vae_factor
+
+    def __repr__(self) -> str:
+        height, width = self.size
+        weights = sum(part.num_parameters() for part in (self.text_encoder, self.unet, self.vae))
+        return (
+            f"StableDiffusion({self.name!r}, {width}x{height} pixels, {weights / 1e6:.1f} M parameters, "
+            f"{str(self.dtype).removeprefix('torch.')} on {self.device})"
+        )
+
+
+def checkpoint_path() -> Path:
+    """The folder of the bundled tiny model, in Diffusers layout."""
+    return Path(__file__).parent / "checkpoint"
+
+
+def default_model() -> str:
+    """What `load()` loads: the environment's SDLESSON_MODEL, else "tiny"."""
+    return os.environ.get("SDLESSON_MODEL") or "tiny"
+
+
+def load(
+    model: str | os.PathLike | None = None,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    revision: str | None = None,
+) -> StableDiffusion:
+    """Load a Stable Diffusion: "tiny" (bundled), a hub id such as "CompVis/stable-diffusion-v1-4", or a local folder.
+
+    `model=None` takes the environment's `SDLESSON_MODEL`, else "tiny". `device=None` is CUDA where there is one, else
+    the CPU. `dtype=None` is float32, and float16 for a big UNet on CUDA, whatever the files are stored in. `revision`
+    is the hub's branch, tag or commit. The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
+    Raises ModelError, with one sentence, where the model is incomplete, corrupt, pickled or out of reach.
+    """
+    name = os.fspath(model) if model is not None else default_model()
+    folder = find(name, revision=revision)
+    about = _settings(folder)
+    with _quick_imports():
+        import torch
+    device, dtype = _device(device, torch), _dtype(dtype, torch)
+    if dtype is None:
+        dtype = torch.float16 if device.type == "cuda" and _unet_bytes(folder) > _BIG else torch.float32
+    parts = _load_parts(folder, device, dtype)
+    scale = float(about.get("guidance_scale", ARTICLE_GUIDANCE))
+    return StableDiffusion(**parts, name=name, device=device, dtype=dtype, guidance_scale=scale, folder=folder)
+
+
+def find(name: str, *, revision: str | None = None) -> Path:
+    """The folder that holds model `name`, complete and readable; downloads a hub id that is not cached yet.
+
+    Needs neither torch nor diffusers, so that a wrong name is told at once. Raises ModelError.
+    """
+    if name == "tiny":
+        return check_folder(checkpoint_path())
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return check_folder(folder)
+    if folder.exists():
+        raise ModelError(f"{name} is a file; a model is a folder in Diffusers layout.")
+    if not _HUB_ID.fullmatch(name):
+        raise ModelError(
+            f"There is no folder {name}; a model is 'tiny', a folder in Diffusers layout, "
+            "or a hub id such as CompVis/stable-diffusion-v1-4."
+        )
+    return _from_hub(name, revision)
+
+
+def check_folder(folder: Path) -> Path:
+    """Return `folder` if every part of a Stable Diffusion is there and whole; raise ModelError naming what is not."""
+    missing = missing_parts(folder)
+    if missing:
+        raise ModelError(f"{folder} is not a whole Stable Diffusion in Diffusers layout: it lacks {_and(missing)}.")
+    for part, (_, classes) in _WEIGHTS.items():
+        config = _json(folder / part / "config.json")
+        made_for = config.get("_class_name") or next(iter(config.get("architectures") or []), None)
+        if made_for and made_for not in classes:
+            raise ModelError(f"{folder / part} holds a {made_for}; sdlesson needs a {min(classes, key=len)} there.")
+        for file in _weight_files(folder, part):
+            check_safetensors(file)
+    if (folder / "text_encoder_2").is_dir():
+        raise ModelError(f"{folder} has two text encoders (as SDXL has); sdlesson knows models with one.")
+    return folder
+
+
+def missing_parts(folder: Path) -> list[str]:
+    """What `folder` lacks to be a Stable Diffusion, in words; raises ModelError where the weights are a pickle."""
+    missing = []
+    tokenizer = folder / "tokenizer"
+    if not (tokenizer / "tokenizer.json").is_file() and not all(
+        (tokenizer / file).is_file() for file in ("vocab.json", "merges.txt")
+    ):
+        missing.append("the tokenizer (tokenizer/tokenizer.json, or vocab.json and merges.txt)")
+    for part, (stem, _) in _WEIGHTS.items():
+        words, found = part.replace("_", " "), _weight_files(folder, part)
+        lost = [file.name for file in found if not file.is_file()]
+        if not (folder / part / "config.json").is_file():
+            missing.append(f"the {words}'s configuration ({part}/config.json)")
+        elif lost:
+            missing.append(f"a piece of the {words}'s weights ({part}/{lost[0]})")
+        elif not found:
+            _refuse_pickle(folder / part)
+            missing.append(f"the {words}'s weights ({part}/{stem}.safetensors)")
+    return missing
+
+
+def check_safetensors(file: Path) -> None:
+    """Raise ModelError unless `file` is a whole safetensors file: its length must be what its header promises.
+
+    The format: 8 bytes with the header's length, the header (JSON: name -> dtype, shape, data_offsets), then the data.
+    """
+    size = file.stat().st_size
+    with open(file, "rb") as stream:
+        start = stream.read(8)
+        if start == b"version ":
+            raise ModelError(f"{file} is a Git LFS pointer, not the weights themselves; run `git lfs pull` there.")
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        try:
+            header = json.loads(stream.read(length)) if length <= size - 8 else None
+            end = 8 + length + max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            raise ModelError(f"{file} is corrupt or only half downloaded: its header cannot be read.") from None
+    if end != size:
+        raise ModelError(f"{file} is corrupt or only half downloaded: it has {size} bytes and should have {end}.")
+
+
+def _weight_files(folder: Path, part: str) -> list[Path]:
+    """The safetensors files of one part: one file, or the pieces that its index lists; empty if there are none."""
+    stem = _WEIGHTS[part][0]
+    whole, index = (folder / part / f"{stem}.safetensors{end}" for end in ("", ".index.json"))
+    if whole.is_file():
+        return [whole]
+    if index.is_file():
+        return [folder / part / piece for piece in sorted(set(_json(index).get("weight_map", {}).values()))]
+    return []
+
+
+def _refuse_pickle(folder: Path) -> None:
+    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+    if pickles:
+        raise ModelError(
+            f"{folder} holds its weights only as a pickle ({pickles[0]}), which can run any code when it is loaded; "
+            "sdlesson loads safetensors only."
+        )
+
+
+def _settings(folder: Path) -> dict:
+    """What sdlesson.json recommends for this model; empty for models that were made elsewhere."""
+    file = folder / "sdlesson.json"
+    return _json(file) if file.is_file() else {}
+
+
+def _json(file: Path) -> dict:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        content = None
+    if not isinstance(content, dict):
+        raise ModelError(f"{file} cannot be read as JSON: it is corrupt or only half downloaded.")
+    return content
+
+
+def _and(words: list[str]) -> str:
+    return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
+
+
+def _unet_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in _weight_files(folder, "unet"))
+
+
+def _device(device, torch) -> torch.device:
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(device)
+        torch.empty(0, device=device)  # a device of a known kind may still not be there
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(f"There is no device {str(device)!r} here: {_first_line(error)}") from None
+    return device
+
+
+def _dtype(dtype, torch) -> torch.dtype | None:
+    if isinstance(dtype, str):
+        dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        raise ModelError(f"{dtype!r} is no dtype to compute in; take float32, bfloat16 or float16.")
+    return dtype
+
+
+def _load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict:
+    """The five parts by name, on `device`, in `dtype`; raises ModelError where weights and configuration differ."""
+    with _quick_imports():
+        from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
+        from transformers import CLIPTextModel, CLIPTokenizer
+    safe = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+    parts, part = {}, "tokenizer"
+    with _quiet():
+        try:
+            parts[part] = CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
+            part = "text_encoder"
+            found = CLIPTextModel.from_pretrained(folder / part, dtype=dtype, **safe)
+            parts[part] = _whole(*found, folder / part).to(device)
+            for part, kind in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
+                found = kind.from_pretrained(folder / part, torch_dtype=dtype, **safe)
+                parts[part] = _whole(*found, folder / part).to(device)
+            part = "scheduler"
+            file = folder / part / "scheduler_config.json"
+            config = _json(file) if file.is_file() else ARTICLE_SCHEDULE
+            parts[part] = LMSDiscreteScheduler.from_config({k: v for k, v in config.items() if k[0] != "_"})
+        except ModelError:
+            raise
+        except Exception as error:  # the libraries raise OSError, ValueError, RuntimeError, KeyError, their own ...
+            raise ModelError(f"The part {folder / part} cannot be loaded: {_first_line(error)}") from error
+    return parts
+
+
+def _whole(model, info, folder: Path):
+    """The model, unless its weights left holes (which would stay random) or had other shapes."""
+    info = info if isinstance(info, dict) else vars(info)
+    lost = sorted(str(name) for key in ("missing_keys", "mismatched_keys") for name in info.get(key, ()))
+    if lost:
+        more = f" and {len(lost) - 1} more" if lost[1:] else ""
+        raise ModelError(f"The weights in {folder} do not fit its configuration: {lost[0]}{more} missing or misshapen.")
+    return model.eval()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]
+
+
+def _from_hub(name: str, revision: str | None) -> Path:
+    """The folder of a hub id: from the cache without asking the network if all is there, else downloaded."""
+    with _quick_imports():
+        import huggingface_hub as hub
+    wanted = {
+        "repo_id": name,
+        "revision": revision,
+        "allow_patterns": ["model_index.json", "sdlesson.json", "tokenizer/*", "scheduler/*.json"]
+        + [f"{part}/{file}" for part, (s, _) in _WEIGHTS.items() for file in ("config.json", f"{s}*.safetensors*")],
+        "ignore_patterns": ["*.fp16*", "*.bf16*", "*non_ema*"],
+    }
+    with contextlib.suppress(OSError, ModelError):  # not cached, or not whole: ask the network
+        return check_folder(Path(hub.snapshot_download(**wanted, local_files_only=True)))
+    if hub.constants.HF_HUB_OFFLINE:
+        raise ModelError(
+            f"There is no folder {name}; as a hub id it is not (wholly) in the local cache, and HF_HUB_OFFLINE forbids "
+            "the network."
+        )
+    try:
+        # snapshot_download would wait without end for a server that says nothing: ask first, with a limit
+        hub.HfApi().repo_info(name, revision=revision, timeout=_HUB_SECONDS)
+        folder = Path(hub.snapshot_download(**wanted, etag_timeout=_HUB_SECONDS))
+    except Exception as error:  # the hub's own errors, the HTTP client's, OSError for a full disk ...
+        reason = _hub_reason(error, revision)
+        raise ModelError(f"There is no folder {name}, and as a hub id it cannot be loaded: {reason}") from error
+    return check_folder(folder)
+
+
+def _hub_reason(error: Exception, revision: str | None) -> str:
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "GatedRepoError" in kinds:
+        return "its owner asks you to log in and accept the licence on the hub first."
+    if "RepositoryNotFoundError" in kinds:
+        return "the hub has no such model, or it is private."
+    if "RevisionNotFoundError" in kinds:
+        return f"the hub has no revision {revision!r} of it."
+    if "HfHubHTTPError" not in kinds and kinds & {"TransportError", "ConnectionError", "LocalEntryNotFoundError"}:
+        return "the hub cannot be reached (no network?), and it is not in the local cache."
+    return _first_line(error)
+
+
+@contextlib.contextmanager
+def _quick_imports():
+    """Import without the garbage collector: it would walk the million objects of torch and diffusers again and again.
+
+    What modules hold is never garbage; pausing takes about a fifth off the time of these imports.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+@contextlib.contextmanager
+def _quiet():
+    """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after."""
+    from diffusers.utils import logging as diffusers_log
+    from transformers.utils import logging as transformers_log
+
+    logs = (diffusers_log, transformers_log)
+    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    for log in logs:
+        log.set_verbosity_error()
+        log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for log, (verbosity, bars) in zip(logs, before, strict=True):
+            log.set_verbosity(verbosity)
+            if bars:
+                log.enable_progress_bar()
