@@ -36,8 +36,7 @@ def test_random_scenes_parse_back_and_keep_to_their_split(split):
     assert all(parse_caption(s.caption) == s for s in scenes)
     assert all(((s.rider, s.mount) in HELD_OUT) == (split == "heldout") for s in scenes)
     if split == "train":
-        for field, words in {"style": STYLES, "rider": (None, *RIDERS), "mount": (None, *MOUNTS), "place": (None, *PLACES),
-                             "rider_colour": (None, *COLOURS), "mount_colour": (None, *COLOURS)}.items():  # fmt: skip
+        for field, words in {**QUESTIONS, "place": (None, *PLACES)}.items():
             assert {getattr(s, field) for s in scenes} == set(words)
         assert {(s.rider, s.mount) for s in scenes if s.rider and s.mount} == set(
             itertools.product(RIDERS, MOUNTS)
@@ -60,7 +59,8 @@ def test_every_short_scene_has_its_own_caption():
 @pytest.mark.parametrize(
     "text",
     ["", "a horse", "a photograph of", "a photograph of a astronaut", "a photograph of a horse riding an astronaut",
-     "an oil painting of a horse", "a photograph of a purple horse", "a photograph of a horse on a moon", "a photograph of on the moon",
+     "an oil painting of a horse", "a photograph of a purple horse", "a photograph of a horse on a moon",
+     "a photograph of on the moon",
      "a photograph of an astronaut riding", "a photograph of an astronaut a horse", "a photograph of a horse the moon"],
 )  # fmt: skip
 def test_other_sentences_are_refused_with_the_grammar(text):

@@ -1,4 +1,4 @@
-"""The model card of a checkpoint, written from its own figures: quality.json (measured) and training.json (how it was made)."""
+"""The model card of a checkpoint, from quality.json (what was measured) and training.json (how it was made)."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CLIPTextModel, UNet2DConditionModel, AutoencoderKL, LMSDiscreteScheduler). It is
 |---|--:|
 {parameters}
 
-Recommended: K-LMS, 20 steps, guidance scale {guidance_scale:g}. Scaling factor of the latents: {scaling_factor:.4f}, measured
-as 1 / std over the training pictures (v1.4's 0.18215 came about in the same way).
+Recommended: K-LMS, 20 steps, guidance scale {guidance_scale:g}. Scaling factor of the latents: {scaling_factor:.4f},
+measured as 1 / std over the training pictures (v1.4's 0.18215 came about in the same way).
 
 ## What it knows
 
@@ -40,9 +40,9 @@ A world drawn by `sdlesson/world/painter.py`. Its sentences read "a STYLE of a [
 
 These pairs were never shown in training: {held_out}.
 
-It knows nothing else. Another word is split into pieces that it never saw together, and it paints something that it does
-know. Word order beyond the grammar, numbers, and "no" or "without" mean nothing to it. No photograph, no person's picture
-and no text from outside this repository was used.
+It knows nothing else. Another word is split into pieces that it never saw together, and it paints something that
+it does know. Word order beyond the grammar, numbers, and "no" or "without" mean nothing to it. No photograph, no
+person's picture and no text from outside this repository was used.
 
 ## How it was made
 
@@ -53,25 +53,26 @@ Make it again with `make train`, and measure it again with `python -m sdlesson.t
 ## How good it is
 
 **Pictures follow their prompt.** {count} pictures a row, one a caption, spread over all pairs, styles and places, every
-third mount with a colour; judged by a small classifier that was trained on drawings only (on unseen drawings, half of them
-held-out pairs, it gets style, rider, mount and place all right in {judge:.1f} %). Percent right; "all four" is style, rider,
-mount and place at once, and the colour counts only in its own column (there, a mount without a colour word must have none).
+third mount with a colour; judged by a small classifier that was trained on drawings only (on unseen drawings, half of
+them held-out pairs, it gets style, rider, mount and place all right in {judge:.1f} %). Percent right; "all four" is
+style, rider, mount and place at once, and the colour counts only in its own column (there, a mount without a colour word must
+have none).
 
 {adherence}
 
-**The autoencoder.** Encode and decode of 500 unseen drawings: {psnr_all:.2f} dB PSNR on average ({psnr_styles}; worst
-picture {psnr_worst:.1f}).
+**The autoencoder.** Encode and decode of 500 unseen drawings: {psnr_all:.2f} dB PSNR on average ({psnr_styles};
+worst picture {psnr_worst:.1f}).
 
-**Seeds matter.** Seeds 42 and 43 of "a photograph of an astronaut riding a horse" differ by {two_seeds:.0f} levels of 255 a
-pixel on average.
+**Seeds matter.** Seeds 42 and 43 of "a photograph of an astronaut riding a horse" differ by {two_seeds:.0f} levels of
+255 a pixel on average.
 
-Where it falls short: look at the table's rows for guidance 8. There K-LMS of order 4 with 20 steps overshoots; order 1 or
-more steps help. This is the solver's doing more than the model's, and lesson 5 is about it.
+Where it falls short: look at the table's rows for guidance 8. There K-LMS of order 4 with 20 steps overshoots;
+order 1 or more steps help. This is the solver's doing more than the model's, and lesson 5 is about it.
 """
 
 
 def model_card(folder: Path) -> str:
-    """The text of the checkpoint's README.md; raises FileNotFoundError where quality.json or training.json is missing."""
+    """The text of the checkpoint's README.md; raises FileNotFoundError where one of its JSON files is missing."""
     from .quality import adherence_table
 
     quality = json.loads((folder / "quality.json").read_text())

@@ -32,7 +32,7 @@ class _Drawings(IterableDataset):
 
 
 def draw_scenes(rng: np.random.Generator, count: int, heldout: float = 0.25) -> tuple[list[Scene], np.ndarray]:
-    """`count` random scenes, a share `heldout` of them held-out pairs, and their drawings (count, 128, 128, 3) uint8."""
+    """Random scenes, a share `heldout` of them held-out pairs, and their drawings, uint8 (count, 128, 128, 3)."""
     scenes = [random_scene(rng, "heldout" if rng.random() < heldout else "train") for _ in range(count)]
     return scenes, np.stack([np.asarray(draw(scene, rng)) for scene in scenes])
 

@@ -35,7 +35,7 @@ class Setting:
 
 
 def exam_scenes(count: int, heldout: bool, seed: int = 11) -> list[Scene]:
-    """`count` scenes with rider, mount and place, spread evenly over pairs and styles; every third mount has a colour."""
+    """`count` scenes with rider, mount and place, spread evenly over the pairs; every third mount has a colour."""
     rng = np.random.default_rng(seed)
     pairs = [pair for pair in itertools.product(RIDERS, MOUNTS) if (pair in HELD_OUT) == heldout]
     rounds = range(-(-count // len(pairs)))

@@ -139,7 +139,7 @@ class Brush:
         self.canvas.drawPath(path, self._paint(colour if self.style == "photograph" else ink, width=width))
 
     def mark(self, path: skia.Path, colour: Colour):
-        """Fill a small detail (an eye, a button, a star) in its own colour; in a line drawing with ink, or a ring of it."""
+        """Fill a small detail (an eye, a button, a star) in its own colour; in line drawings with ink, or a ring."""
         if self.style == "line drawing":
             solid = self.distant or sum(colour) < 300
             self.canvas.drawPath(path, self._paint(self._ink()[0], width=0 if solid else 1.4))
