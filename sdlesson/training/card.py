@@ -55,8 +55,8 @@ Make it again with `make train`, and measure it again with `python -m sdlesson.t
 **Pictures follow their prompt.** {count} pictures a row, one a caption, spread over all pairs, styles and places, every
 third mount with a colour; judged by a small classifier that was trained on drawings only (on unseen drawings, half of
 them held-out pairs, it gets style, rider, mount and place all right in {judge:.1f} %). Percent right; "all four" is
-style, rider, mount and place at once, and the colour counts only in its own column (there, a mount without a colour word must
-have none).
+style, rider, mount and place at once, and the colour counts only in its own column (there, a mount without a colour word
+must have none).
 
 {adherence}
 
