@@ -1,0 +1,130 @@
+"""The stages of a run, in their order, and the run folder that they share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from .data import draw_pictures
+from .loop import Trainer
+from .saving import write_atomically
+from .settings import Settings
+
+#: Each stage, the share of the minutes that it gets, and the folders or files of earlier stages that it needs.
+STAGES = {
+    "pictures": (0.0, ()),
+    "tokenizer": (0.0, ("pictures",)),
+    "clip": (0.06, ("pictures", "tokenizer")),
+    "vae": (0.50, ("pictures",)),
+    "latents": (0.0, ("pictures", "vae")),
+    "unet": (0.44, ("clip", "latents.npy")),
+    "export": (0.0, ("tokenizer", "clip", "vae", "unet")),
+}
+
+
+class TrainingError(Exception):
+    """Something that the user can put right; its text says what."""
+
+
+@dataclass
+class Run:
+    """One run: where it lives, what it trains, with what, and for how many seconds each stage."""
+
+    folder: Path
+    settings: Settings
+    seed: int
+    accelerator: Accelerator
+    seconds: dict[str, float]
+    batch_factor: int = 1
+    checkpoint: Path | None = None  # where `export` writes; the run folder's own by default
+
+    def claim(self) -> None:
+        """Write down what this run folder is for, or refuse one that was made with other settings or another seed."""
+        mine = json.loads(json.dumps({"seed": self.seed, "batch_factor": self.batch_factor, **asdict(self.settings)}))
+        file = self.folder / "settings.json"
+        if file.exists():
+            theirs = json.loads(file.read_text())
+            different = [key for key in mine if mine[key] != theirs.get(key)]
+            if different:
+                raise TrainingError(
+                    f"The run in {self.folder} was made with other settings ({', '.join(different)}); "
+                    "give another folder with --out, or the same settings."
+                )
+        elif self.accelerator.is_main_process:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, json.dumps(mine, indent=2))
+
+    def train(self, job) -> None:
+        Trainer(job, self.folder, self.accelerator, self.seed).run()
+
+
+def run_stage(run: Run, stage: str) -> None:
+    """Run one stage; raises TrainingError when an earlier stage has not been run."""
+    for needed in STAGES[stage][1]:
+        if not (run.folder / needed).exists():
+            raise TrainingError(f"The stage {stage!r} needs {run.folder / needed}, which is not there; run the earlier stages first.")
+    torch.manual_seed(run.seed)  # of the weights' first values
+    RUNNERS[stage](run)
+    run.accelerator.wait_for_everyone()
+
+
+def _pictures(run: Run) -> None:
+    if run.accelerator.is_main_process:
+        draw_pictures(run.folder / "pictures", run.settings.pictures, run.seed, run.settings.size)
+
+
+def _tokenizer(run: Run) -> None:
+    from .tokenizer import train_tokenizer
+
+    if run.accelerator.is_main_process:
+        train_tokenizer(run.folder, run.settings.vocabulary)
+
+
+def _clip(run: Run) -> None:
+    from .clip import clip_job
+
+    batch_size = run.settings.clip_batch * run.batch_factor
+    run.train(clip_job(run.folder, run.settings, run.accelerator, run.seconds["clip"], batch_size))
+
+
+def _vae(run: Run) -> None:
+    from .vae import vae_job
+
+    batch_size = run.settings.vae_batch * run.batch_factor
+    run.train(vae_job(run.folder, run.settings, run.accelerator, run.seconds["vae"], batch_size))
+
+
+def _latents(run: Run) -> None:
+    from .latents import cache_latents
+
+    if run.accelerator.is_main_process:
+        cache_latents(run.folder, run.accelerator)
+
+
+def _unet(run: Run) -> None:
+    from .unet import unet_job
+
+    batch_size = run.settings.unet_batch * run.batch_factor
+    run.train(unet_job(run.folder, run.settings, run.accelerator, run.seconds["unet"], batch_size))
+
+
+def _export(run: Run) -> None:
+    from .export import export
+
+    if run.accelerator.is_main_process:
+        export(run.folder, run.checkpoint or run.folder / "checkpoint")
+
+
+RUNNERS = {
+    "pictures": _pictures,
+    "tokenizer": _tokenizer,
+    "clip": _clip,
+    "vae": _vae,
+    "latents": _latents,
+    "unet": _unet,
+    "export": _export,
+}
