@@ -1,1 +1,1 @@
-"""How the tiny model was made: pictures, tokenizer, CLIP pair, autoencoder, UNet, checkpoint (`python -m sdlesson.training`)."""
+"""How the tiny model was made, from pictures to checkpoint: `python -m sdlesson.training`."""

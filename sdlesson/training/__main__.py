@@ -24,7 +24,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sdlesson.training", description="Train the tiny Stable Diffusion.")
     parser.add_argument("--minutes", type=minutes, default=120.0, help="training time, shared among clip, vae and unet")
     for stage in TIMED:
-        parser.add_argument(f"--{stage}-minutes", type=minutes, metavar="M", help=f"instead of its share: {STAGES[stage][0]:.0%}")
+        parser.add_argument(
+            f"--{stage}-minutes", type=minutes, metavar="M", help=f"instead of its share: {STAGES[stage][0]:.0%}"
+        )
     parser.add_argument("--out", type=Path, default=Path("runs/tiny"), help="the run's folder (default: %(default)s)")
     parser.add_argument("--stages", type=stages, default=list(STAGES), help=f"comma-separated, of: {', '.join(STAGES)}")
     parser.add_argument("--seed", type=int, default=0)
@@ -57,7 +59,9 @@ def stages(text: str) -> list[str]:
     names = {name.strip() for name in text.split(",")}
     unknown = sorted(names - set(STAGES))
     if unknown:
-        raise argparse.ArgumentTypeError(f"there is no stage {', '.join(map(repr, unknown))}; the stages are {', '.join(STAGES)}")
+        raise argparse.ArgumentTypeError(
+            f"there is no stage {', '.join(map(repr, unknown))}; the stages are {', '.join(STAGES)}"
+        )
     return [stage for stage in STAGES if stage in names]
 
 
@@ -67,7 +71,9 @@ def main(arguments: list[str] | None = None) -> int:
     accelerator = Accelerator(cpu=given.cpu, mixed_precision=given.mixed_precision)
     set_seed(given.seed)
     seconds = {stage: 60 * (getattr(given, f"{stage}_minutes") or given.minutes * STAGES[stage][0]) for stage in TIMED}
-    run = Run(given.out, SIZES[given.size_of_run], given.seed, accelerator, seconds, given.batch_factor, given.checkpoint)
+    run = Run(
+        given.out, SIZES[given.size_of_run], given.seed, accelerator, seconds, given.batch_factor, given.checkpoint
+    )
     try:
         run.claim()
         for stage in given.stages:

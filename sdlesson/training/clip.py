@@ -1,7 +1,7 @@
 """The CLIP pair: a text tower and a picture tower that learn to agree on which caption belongs to which picture.
 
-Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision". The text tower, frozen, then
-speaks to the UNet, as in Stable Diffusion v1.
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision". The text tower,
+frozen, then speaks to the UNet, as in Stable Diffusion v1.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def encode_captions(tokenizer: CLIPTokenizer, captions: list[str]) -> torch.Tens
 class Agreement(nn.Module):
     """CLIP's loss: in a batch, each picture should find its caption and each caption its picture.
 
-    `forward(pixels, ids, names)`: (B, 3, H, W) in [-1, 1], (B, 77) and (B,). Pictures of one caption share a `name`; each
-    of them counts as right. Captions are cut to the batch's longest one: the text tower looks only back, so that what
+    `forward(pixels, ids, names)`: (B, 3, H, W) in [-1, 1], (B, 77) and (B,). Pictures of one caption share a `name`;
+    each of them counts as right. Captions are cut to the batch's longest one: the text tower looks only back, so what
     follows the end token changes nothing before it.
     """
 
@@ -104,7 +104,9 @@ def clip_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
     def sheet(path: Path) -> None:
         best = [texts[index] for index in found(clip, unseen, encode_captions(tokenizer, texts)).tolist()]
         right = sum(guess == text for guess, text in zip(best, texts, strict=True))
-        save_sheet(unseen, path, columns=8, title=f"unseen drawings; the pair finds the captions of {right} of {len(texts)}")
+        save_sheet(
+            unseen, path, columns=8, title=f"unseen drawings; the pair finds the captions of {right} of {len(texts)}"
+        )
 
     return Job(
         name="clip",

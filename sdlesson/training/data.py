@@ -60,7 +60,7 @@ def draw_pictures(folder: Path, count: int, seed: int, size: int, workers: int |
 class Pictures:
     """The drawn training set, held in memory as bytes (30 000 pictures: 1.5 GB).
 
-    `len(pictures)`, `pictures.captions` (list of str) and `pictures.batch(indices)`: float32 (B, 3, size, size) in [-1, 1].
+    `len(pictures)`, `pictures.captions` (list of str), `pictures.batch(indices)`: float32 (B, 3, H, W) in [-1, 1].
     """
 
     def __init__(self, folder: Path):

@@ -1,4 +1,4 @@
-"""From a run folder to a checkpoint in Diffusers layout, which `sdlesson.load` and StableDiffusionPipeline both read."""
+"""From a run folder to a checkpoint in Diffusers layout, for `sdlesson.load` and StableDiffusionPipeline alike."""
 
 from __future__ import annotations
 
@@ -28,7 +28,9 @@ def export(folder: Path, checkpoint: Path) -> None:
     size = parts["vae"].config.sample_size
 
     def write(part: Path) -> None:
-        StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False).save_pretrained(part)
+        StableDiffusionPipeline(
+            **parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False
+        ).save_pretrained(part)
         for half in ("unet", "vae"):
             shutil.rmtree(part / half)
             parts[half].half().save_pretrained(part / half)
@@ -60,9 +62,7 @@ def _load_parts(folder: Path) -> dict:
 
 def _picture_processor(size: int) -> CLIPImageProcessor:
     """How a picture's bytes become the picture tower's numbers: resized to `size`, from 0…255 to [-1, 1]."""
-    return CLIPImageProcessor(
-        size={"shortest_edge": size}, crop_size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3
-    )
+    return CLIPImageProcessor(size={"shortest_edge": size}, crop_size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -99,8 +99,8 @@ class Trainer:
                 began += self._keep()  # writing files is no training time
         bar.close()
         if self.accelerator.is_main_process:
-            self._checkpoint()
             self._publish()
+            self._checkpoint()
         return self.progress
 
     def _step(self, used: float) -> torch.Tensor:

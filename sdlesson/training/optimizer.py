@@ -1,8 +1,9 @@
 """Two optimizers in one: Muon for the matrices inside a network, AdamW for everything else.
 
-Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) makes each matrix's momentum nearly orthogonal before
-it takes a step, so that all of a layer's directions learn at the same pace. A convolution's kernel (out, in, 3, 3) is
-the matrix (out, in·9). Matrices of one shape are stacked and worked on together, which on a CPU saves most of Muon's cost.
+Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/) makes each matrix's momentum nearly orthogonal
+before it takes a step, so that all of a layer's directions learn at the same pace. A convolution's kernel
+(out, in, 3, 3) is the matrix (out, in·9). Matrices of one shape are stacked and worked on together, which on a CPU
+saves most of Muon's cost.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def orthogonalize(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:
 
 
 class Muon:
-    """Muon with Nesterov momentum; a step's size is scaled to that of AdamW, 0.2·√max(rows, columns) (Liu et al. 2025)."""
+    """Muon with Nesterov momentum; a step is scaled to AdamW's size, 0.2·√max(rows, columns) (Liu et al. 2025)."""
 
     def __init__(self, parameters: list[nn.Parameter], momentum: float = 0.95, weight_decay: float = 0.01):
         self.momentum, self.weight_decay = momentum, weight_decay

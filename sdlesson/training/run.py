@@ -66,7 +66,9 @@ def run_stage(run: Run, stage: str) -> None:
     """Run one stage; raises TrainingError when an earlier stage has not been run."""
     for needed in STAGES[stage][1]:
         if not (run.folder / needed).exists():
-            raise TrainingError(f"The stage {stage!r} needs {run.folder / needed}, which is not there; run the earlier stages first.")
+            raise TrainingError(
+                f"The stage {stage!r} needs {run.folder / needed}, which is not there; run the earlier stages first."
+            )
     torch.manual_seed(run.seed)  # of the weights' first values
     RUNNERS[stage](run)
     run.accelerator.wait_for_everyone()

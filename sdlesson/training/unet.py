@@ -1,7 +1,7 @@
 """The UNet: it learns to tell the noise in a noisy latent from the latent, with the caption's help.
 
-Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (the loss on ε), Rombach et al. 2022 (latents, cross-attention),
-Ho & Salimans 2022 (empty captions for guidance), Hang et al. 2023 (min-SNR weights).
+Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (the loss on ε), Rombach et al. 2022 (latents and
+cross-attention), Ho & Salimans 2022 (empty captions for guidance), Hang et al. 2023 (min-SNR weights).
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class NoisePrediction(nn.Module):
 
 
 @torch.no_grad()
-def embed_captions(clip: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str], batch_size: int = 200) -> torch.Tensor:
+def embed_captions(
+    clip: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str], batch_size: int = 200
+) -> torch.Tensor:
     """Text embeddings as the UNet reads them: float16 (N, 77, width), on the CPU."""
     parts = []
     for start in range(0, len(captions), batch_size):
@@ -122,7 +124,9 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
     def batch(generator: torch.Generator) -> tuple[torch.Tensor, ...]:
         chosen = torch.randint(len(latents), (batch_size,), generator=generator)
         empty = torch.rand(batch_size, generator=generator) < EMPTY_SHARE
-        strata = torch.arange(batch_size) + torch.rand(batch_size, generator=generator)  # one timestep from each stratum
+        strata = torch.arange(batch_size) + torch.rand(
+            batch_size, generator=generator
+        )  # one timestep from each stratum
         steps = (strata * (1000 / batch_size)).long().clamp(max=999)
         clean = latents[chosen].float()
         noise = torch.randn(clean.shape, generator=generator)

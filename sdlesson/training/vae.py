@@ -56,7 +56,9 @@ class Reconstruction(nn.Module):
 
     def forward(self, pixels: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         vae = self.vae
-        mean, log_variance = vae.quant_conv(vae.encoder(pixels)).float().chunk(2, dim=1)  # (B, 8, h, w) -> 2 × (B, 4, h, w)
+        mean, log_variance = (
+            vae.quant_conv(vae.encoder(pixels)).float().chunk(2, dim=1)
+        )  # (B, 8, h, w) -> 2 × (B, 4, h, w)
         log_variance = log_variance.clamp(-20, 10)
         latents = mean + (0.5 * log_variance).exp() * noise
         difference = vae.decoder(vae.post_quant_conv(latents)).float() - pixels
@@ -97,7 +99,12 @@ def vae_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds:
     def sheet(path: Path) -> None:
         decoded = round_trip(vae, unseen)
         pairs = torch.stack([unseen, decoded]).view(2, 3, 8, *unseen.shape[1:]).transpose(0, 1).flatten(0, 2)
-        save_sheet(pairs, path, columns=8, title=f"unseen drawings above, after the autoencoder below: {psnr(vae, unseen):.2f} dB")
+        save_sheet(
+            pairs,
+            path,
+            columns=8,
+            title=f"unseen drawings above, after the autoencoder below: {psnr(vae, unseen):.2f} dB",
+        )
 
     return Job(
         name="vae",

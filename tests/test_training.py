@@ -1,0 +1,313 @@
+"""The training recipe on a toy: every stage, a kill and a restart, seeds, bad arguments, two processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("accelerate")
+
+from accelerate import Accelerator
+from diffusers import StableDiffusionPipeline
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+
+from sdlesson.training import run as training_run
+from sdlesson.training.__main__ import main
+from sdlesson.training.data import Pictures, draw_example, draw_pictures
+from sdlesson.training.export import export
+from sdlesson.training.loop import Job, Trainer, batch_generator, learning_share
+from sdlesson.training.optimizer import MuonAdamW, orthogonalize
+from sdlesson.training.settings import SMOKE
+from sdlesson.training.tokenizer import END, START, byte_characters, clip_vocabulary
+
+SMOKE_RUN = ["--size-of-run", "smoke", "--cpu", "--mixed-precision", "no"]
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    """A run folder in which every stage has had its second."""
+    folder = tmp_path_factory.mktemp("smoke") / "run"
+    assert main([*SMOKE_RUN, "--minutes", "0.05", "--out", str(folder)]) == 0
+    return folder
+
+
+def test_pictures_depend_on_seed_and_index_alone(tmp_path):
+    draw_pictures(tmp_path, 3, seed=5, size=64, workers=1)
+    pictures = Pictures(tmp_path)
+    picture, caption = draw_example(5, 2, 64)
+    assert pictures.captions[2] == caption
+    assert np.array_equal(pictures._picture(2), picture)
+    assert not np.array_equal(draw_example(6, 2, 64)[0], picture)
+    batch = pictures.batch([0, 2])
+    assert batch.shape == (2, 3, 64, 64)
+    assert batch.min() >= -1 and batch.max() <= 1
+
+
+def test_vocabulary_has_clips_order(smoke):
+    tokenizer = CLIPTokenizer.from_pretrained(smoke / "tokenizer")
+    vocabulary = tokenizer.get_vocab()
+    characters = byte_characters()
+    assert len(set(characters)) == 256 and characters[:2] == ["!", '"']
+    assert [vocabulary[c] for c in characters] == list(range(256))
+    assert [vocabulary[c + "</w>"] for c in characters] == list(range(256, 512))
+    assert vocabulary[START] == len(tokenizer) - 2 and vocabulary[END] == len(tokenizer) - 1
+    assert vocabulary["a</w>"] == 320  # as in CLIP's own vocabulary
+    assert clip_vocabulary([("a", "n</w>")])["an</w>"] == 512
+
+
+def test_tokenizer_encodes_any_text(smoke):
+    tokenizer = CLIPTokenizer.from_pretrained(smoke / "tokenizer")
+    assert tokenizer.model_max_length == 77
+    assert tokenizer.pad_token == END
+    caption = "a photograph of an astronaut riding a horse"
+    ids = tokenizer(caption.upper(), padding="max_length", truncation=True).input_ids
+    assert len(ids) == 77 and ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == caption
+    strange = "🐧 naïve 中文 \x00 №7"
+    ids = tokenizer(strange).input_ids
+    assert tokenizer.unk_token_id not in ids[1:-1]
+    assert "🐧" in tokenizer.decode(ids, skip_special_tokens=True)
+    assert len(tokenizer(caption * 30, truncation=True).input_ids) == 77
+
+
+def test_smoke_run_makes_a_pipeline(smoke):
+    checkpoint = smoke / "checkpoint"
+    pipe = StableDiffusionPipeline.from_pretrained(checkpoint, safety_checker=None)
+    pipe.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(1)
+    picture = pipe("a cartoon of a beach", num_inference_steps=2, generator=generator, output_type="np").images[0]
+    assert picture.shape == (64, 64, 3) and np.isfinite(picture).all()
+    assert pipe.unet.dtype == torch.float32
+    assert json.loads((checkpoint / "sdlesson.json").read_text())["size"] == 64
+    assert len(json.loads((checkpoint / "training.json").read_text())["story"]) == 5
+    assert not list(checkpoint.rglob("*.bin")) and not list(checkpoint.rglob("*.pt"))
+
+
+def test_text_encoder_is_the_clip_pairs_text_tower(smoke):
+    text = CLIPTextModel.from_pretrained(smoke / "checkpoint" / "text_encoder")
+    clip = CLIPModel.from_pretrained(smoke / "checkpoint" / "clip")
+    assert text.dtype == torch.float32
+    assert text.config.eos_token_id == clip.config.text_config.eos_token_id == text.config.vocab_size - 1
+    theirs = clip.text_model.state_dict()
+    for name, weight in text.state_dict().items():
+        assert torch.equal(weight, theirs[name]), name
+
+
+def test_latents_have_unit_variance_after_scaling(smoke):
+    config = json.loads((smoke / "vae" / "config.json").read_text())
+    latents = np.load(smoke / "latents.npy").astype(np.float32)
+    assert latents.shape == (SMOKE.pictures, 4, 8, 8)
+    assert latents.std() * config["scaling_factor"] == pytest.approx(1, abs=0.01)
+
+
+def test_sheets_and_curves_are_there(smoke):
+    for stage in ("clip", "vae", "unet"):
+        assert list((smoke / "sheets").glob(f"{stage}-*.png")), stage
+        assert (smoke / f"{stage}-loss.png").stat().st_size > 1000
+
+
+def test_export_keeps_what_others_wrote(smoke, tmp_path):
+    target = tmp_path / "checkpoint"
+    (target / "judge").mkdir(parents=True)
+    (target / "judge" / "weights").write_text("w")
+    (target / "README.md").write_text("card")
+    export(smoke, target)
+    assert (target / "README.md").read_text() == "card"
+    assert (target / "judge" / "weights").read_text() == "w"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
+
+
+def test_finished_stages_are_not_run_again(smoke):
+    before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*.safetensors") if "checkpoint" not in path.parts}
+    assert (
+        main([*SMOKE_RUN, "--minutes", "0.05", "--out", str(smoke), "--stages", "pictures,tokenizer,clip,vae,unet"])
+        == 0
+    )
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def toy_job(seconds: float, log: list | None = None) -> Job:
+    """A 4 → 4 linear map that should become the identity."""
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+
+    class Objective(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = layers
+
+        def forward(self, x):
+            loss = (self.layers(x) - x).square().mean()
+            if log is not None:
+                log.append(loss.item())
+            return loss
+
+    return Job(
+        name="toy",
+        objective=Objective(),
+        batch=lambda generator: (torch.randn(16, 4, generator=generator),),
+        batch_size=16,
+        seconds=seconds,
+        save=lambda: None,
+        sheet=lambda path: None,
+    )
+
+
+def test_a_seed_fixes_the_losses(tmp_path):
+    first, again, other = [], [], []
+    for log, seed, name in ((first, 0, "a"), (again, 0, "b"), (other, 1, "c")):
+        (tmp_path / name).mkdir()
+        Trainer(toy_job(0.2, log), tmp_path / name, Accelerator(cpu=True), seed=seed).run()
+    assert first[0] == again[0] != other[0]
+    assert first[-1] < first[0]
+
+
+def test_restart_goes_on_with_weights_steps_and_time(tmp_path):
+    accelerator = Accelerator(cpu=True)
+    first = Trainer(toy_job(0.2), tmp_path, accelerator, seed=0)
+    progress = first.run()
+    second = Trainer(toy_job(0.4), tmp_path, accelerator, seed=0)
+    assert second.progress.step == progress.step
+    assert second.progress.elapsed == progress.elapsed
+    for mine, theirs in zip(second.optimizer.parameters, first.optimizer.parameters, strict=True):
+        assert torch.equal(mine, theirs)
+    for mine, theirs in zip(second.averages, first.averages, strict=True):
+        assert torch.equal(mine, theirs)
+    assert second.run().step > progress.step
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    """Kill the trainer in the middle of a stage, twice, and look at the steps that its checkpoint counts."""
+    code = (
+        "import sdlesson.training.loop as loop; loop.CHECKPOINT_EVERY = 0.2\n"
+        "import sys; from sdlesson.training.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    )
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        *SMOKE_RUN,
+        "--minutes",
+        "10",
+        "--stages",
+        "pictures,vae",
+        "--out",
+        str(tmp_path),
+    ]
+    file, counts = tmp_path / "vae.checkpoint.pt", []
+    for _ in range(2):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        seen = file.stat().st_mtime_ns if file.exists() else 0
+        deadline = time.monotonic() + 90
+        while not (file.exists() and file.stat().st_mtime_ns > seen):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        counts.append(torch.load(file, weights_only=True)["progress"]["step"])
+    assert counts[1] > counts[0] > 0
+
+
+def test_two_processes_share_a_run(smoke, tmp_path):
+    """`accelerate launch` on two CPU processes trains, agrees on the end and writes one network."""
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
+    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
+    command += [
+        "-m",
+        "sdlesson.training",
+        *SMOKE_RUN,
+        "--minutes",
+        "0.05",
+        "--stages",
+        "pictures,vae",
+        "--out",
+        str(tmp_path),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    progress = torch.load(tmp_path / "vae.checkpoint.pt", weights_only=True)["progress"]
+    assert progress["processes"] == 2 and progress["step"] > 0
+    assert (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--minutes", "0"], "minutes"),
+        (["--minutes", "nan"], "minutes"),
+        (["--stages", "vae,voodoo"], "voodoo"),
+        (["--batch-factor", "0"], "batch-factor"),
+        (["--seed", "-1"], "seed"),
+    ],
+)
+def test_bad_arguments_get_a_sentence(arguments, words, capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert words in capsys.readouterr().err
+
+
+def test_missing_input_gets_a_sentence(tmp_path, capsys):
+    assert main([*SMOKE_RUN, "--stages", "unet", "--out", str(tmp_path / "new")]) == 2
+    error = capsys.readouterr().err
+    assert "clip" in error and "Traceback" not in error
+
+
+def test_other_settings_are_refused(smoke, capsys):
+    assert main([*SMOKE_RUN, "--seed", "3", "--stages", "tokenizer", "--out", str(smoke)]) == 2
+    assert "seed" in capsys.readouterr().err
+
+
+def test_every_stage_has_a_runner():
+    assert set(training_run.STAGES) == set(training_run.RUNNERS)
+    assert sum(share for share, _ in training_run.STAGES.values()) == pytest.approx(1)
+
+
+def test_learning_rate_rises_and_falls():
+    shares = [learning_share(used) for used in (0.0, 0.005, 0.02, 0.5, 0.99, 1.0)]
+    assert 0 < shares[0] < shares[1] < shares[2] > shares[3] > shares[4] > shares[5] == 0
+
+
+def test_batches_differ_by_step_and_process():
+    draws = {
+        torch.rand((), generator=batch_generator(*key)).item() for key in ((0, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0))
+    }
+    assert len(draws) == 4
+
+
+def test_orthogonalize_levels_singular_values():
+    for shape in ((2, 8, 20), (2, 20, 8)):
+        matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+        values = torch.linalg.svdvals(orthogonalize(matrices))
+        assert values.min() > 0.5 and values.max() < 1.5
+
+
+def test_optimizer_splits_matrices_from_edges():
+    module = torch.nn.Sequential()
+    module.add_module("inner", torch.nn.Conv2d(4, 8, 3))
+    module.add_module("edge", torch.nn.Conv2d(8, 4, 3))
+    optimizer = MuonAdamW(module, ("edge",), 1e-3, 1e-3)
+    ((matrices, memory),) = optimizer.muon.groups
+    assert matrices[0] is module.inner.weight and memory.shape == (1, 8, 36)
+    before = [p.detach().clone() for p in module.parameters()]
+    module(torch.randn(2, 4, 9, 9)).square().mean().backward()
+    optimizer.step(1.0)
+    assert all(not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
