@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 
 import sdlesson
 
@@ -91,10 +92,11 @@ def scheduler_share(args) -> None:
 
     scheduler = LMSDiscreteScheduler(**SCHEDULE)
     scheduler.set_timesteps(args.steps)
+    sigmas = scheduler.sigmas.tolist()
 
     def ours():
         for i in range(args.steps):
-            lms_coefficients(scheduler.sigmas, i, min(i + 1, 4))
+            lms_coefficients(sigmas, i, 4)
 
     def peer():
         for i in range(args.steps):
@@ -156,6 +158,17 @@ def _compare_files(ours: str, peer: str) -> None:
     print(f"{'largest difference of the files':<34} {np.abs(a - b).max()} of 255")
 
 
+def _quiet() -> None:
+    """No advice and no progress bars of the libraries among the figures."""
+    import diffusers
+    import transformers
+
+    warnings.simplefilter("ignore")
+    for library in (diffusers, transformers):
+        library.logging.set_verbosity_error()
+        library.logging.disable_progress_bar()
+
+
 def main() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -167,6 +180,7 @@ def main() -> None:
     parser.add_argument("--cold-repeat", type=int, default=4, help="cold processes of each")
     args = parser.parse_args()
     args.model = args.model or str(sdlesson.checkpoint_path())
+    _quiet()
     scale = warm(args)
     scheduler_share(args)
     cold(args, scale)

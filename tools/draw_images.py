@@ -41,7 +41,7 @@ def strip(rows: list[list[Image.Image]]) -> Image.Image:
 def main() -> None:
     sd = sdlesson.load("tiny")
     steps = list(sdlesson.denoise(sd, FIRST, seed=42))
-    way = [sdlesson.to_pil(sdlesson.decode(sd, steps[i].pred_original))[0] for i in STEPS]
+    way = [sdlesson.to_pil(sdlesson.decode(sd.vae, steps[i].pred_original))[0] for i in STEPS]
     many = [sdlesson.paint(prompt, model=sd, seed=seed)[0] for prompt, seed in PROMPTS.items()]
     OUT.parent.mkdir(exist_ok=True)
     strip([way, many]).save(OUT, optimize=True)
