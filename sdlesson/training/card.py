@@ -52,11 +52,11 @@ Make it again with `make train`, and measure it again with `python -m sdlesson.t
 
 ## How good it is
 
-**Pictures follow their prompt.** {count} pictures a row, one a caption, spread over all pairs, styles and places, every
+**Pictures follow their prompt.** One picture a caption, captions spread over all pairs, styles and places, every
 third mount with a colour; judged by a small classifier that was trained on drawings only (on unseen drawings, half of
 them held-out pairs, it gets style, rider, mount and place all right in {judge:.1f} %). Percent right; "all four" is
-style, rider, mount and place at once, and the colour counts only in its own column (there, a mount without a colour word
-must have none).
+style, rider, mount and place at once, and the colour counts only in its own column (there, a mount without a colour
+word must have none).
 
 {adherence}
 
@@ -91,7 +91,6 @@ def model_card(folder: Path) -> str:
         colours=", ".join(COLOURS),
         held_out=", ".join(f"{rider} on {mount}" for rider, mount in sorted(HELD_OUT)),
         training="\n".join(f"- {line}" for line in training["story"]),
-        count=quality["count"],
         judge=100 * quality["judge"]["all"],
         adherence=adherence_table(quality),
         psnr_all=psnr["all"],
