@@ -39,7 +39,7 @@ TINY = Settings(
     vae_batch=8,
     unet_channels=(64, 96, 128),
     unet_layers=1,
-    unet_batch=48,
+    unet_batch=64,
 )
 
 SMOKE = Settings(
