@@ -32,9 +32,9 @@ def whole_file(path: str | os.PathLike):
 def check_writable(path: str | os.PathLike) -> None:
     """Raise BadInput if `whole_file(path)` could not write: told before the computing, not after it."""
     folder = Path(os.path.realpath(path)).parent
-    if Path(path).is_dir():
+    if os.path.isdir(path):
         raise BadInput(f"{path} is a folder; name a file.")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise BadInput(f"There is no folder {folder} to write {Path(path).name} into.")
     probe = folder / f".{secrets.token_hex(8)}.part"
     try:

@@ -258,7 +258,8 @@ class _AnyScheduler:
         self.prediction_type = scheduler.config.prediction_type
         self.times = scheduler.timesteps.tolist()
         accepted = inspect.signature(scheduler.step).parameters
-        self.extra = {"generator": generator} if "generator" in accepted else {}
+        # as StableDiffusionPipeline does: no fresh noise (eta) where the scheduler leaves the choice
+        self.extra = {name: value for name, value in (("generator", generator), ("eta", 0.0)) if name in accepted}
 
     def look(self, x, i: int):
         """The noise level of x, and x as the UNet wants to see it."""

@@ -1,0 +1,323 @@
+"""The guided loop: against the pipeline, against k-diffusion's definition, with any scheduler."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from itertools import pairwise
+
+import diffusers
+import pytest
+import torch
+from scipy.integrate import quad
+from toy import write_toy
+
+import sdlesson
+from sdlesson.embeddings import text_embeddings
+from sdlesson.guidance import Step, denoise, guide, record
+from sdlesson.latents import initial_noise, seeded
+from sdlesson.models import ARTICLE_SCHEDULE, BadInput
+
+PROMPT = "a photograph of an astronaut riding a horse"
+
+
+def last(steps):
+    *_, final = steps
+    return final.latents
+
+
+def from_pipeline(pipeline, prompt, scale, *, scheduler=None, seed=42, steps=20, **options):
+    """The pipeline's final latents, with a scheduler of its own for this call."""
+    pipeline.scheduler = scheduler or diffusers.LMSDiscreteScheduler(**ARTICLE_SCHEDULE)
+    result = pipeline(
+        prompt,
+        guidance_scale=scale,
+        num_inference_steps=steps,
+        generator=seeded(seed),
+        output_type="latent",
+        **options,
+    )
+    return result.images
+
+
+def relative(ours, theirs):
+    """The largest difference, in units of the largest value."""
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 8.0])
+def test_final_latents_are_the_pipelines(toy, pipeline, scale):
+    assert relative(last(denoise(toy, PROMPT, guidance_scale=scale)), from_pipeline(pipeline, PROMPT, scale)) < 1e-4
+
+
+def test_batches_sizes_and_negative_prompts_are_the_pipelines(toy, pipeline):
+    prompts = [PROMPT, "a cartoon of the moon"]
+    options = {"height": 64, "width": 40, "negative_prompt": ["horse", "moon"]}
+    ours = last(denoise(toy, prompts, guidance_scale=5, num_inference_steps=7, seed=3, **options))
+    assert ours.shape == (2, 4, 8, 5)
+    assert relative(ours, from_pipeline(pipeline, prompts, 5.0, seed=3, steps=7, **options)) < 1e-4
+
+
+SCHEDULERS = [
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "PNDMScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
+    "LCMScheduler",
+    "TCDScheduler",
+]
+
+
+@pytest.mark.parametrize("kind", SCHEDULERS)
+def test_any_scheduler(toy, pipeline, kind):
+    """Same latents as the pipeline, the stochastic ones included; and each step's predicted original is consistent."""
+    make = getattr(diffusers, kind)
+    sd = dataclasses.replace(toy, scheduler=make(**ARTICLE_SCHEDULE))
+    before = copy.deepcopy(vars(sd.scheduler))
+    steps = list(denoise(sd, PROMPT, guidance_scale=3.0, num_inference_steps=6))
+    theirs = from_pipeline(pipeline, PROMPT, 3.0, scheduler=make(**ARTICLE_SCHEDULE), steps=6)
+    assert relative(steps[-1].latents, theirs) < 1e-4
+    assert repr(vars(sd.scheduler)) == repr(before)
+    for step in steps:
+        shrink = (step.sigma**2 + 1) ** 0.5 if sd.scheduler.init_noise_sigma == 1 else 1
+        torch.testing.assert_close(
+            step.pred_original, step.noisy * shrink - step.sigma * step.noise_pred, rtol=1e-3, atol=2e-3
+        )
+
+
+@pytest.mark.parametrize("kind", ["DDIMScheduler", "EulerDiscreteScheduler", "DDPMScheduler", "HeunDiscreteScheduler"])
+def test_pred_original_is_the_schedulers_own(toy, kind):
+    scheduler = getattr(diffusers, kind)(**ARTICLE_SCHEDULE | ({"clip_sample": False} if kind[:2] == "DD" else {}))
+    sd = dataclasses.replace(toy, scheduler=scheduler)
+    steps = list(denoise(sd, PROMPT, guidance_scale=3.0, num_inference_steps=5))
+    scheduler.set_timesteps(5)
+    scheduler.scale_model_input(steps[0].noisy, scheduler.timesteps[0])
+    own = scheduler.step(steps[0].noise_pred, scheduler.timesteps[0], steps[0].noisy)
+    if hasattr(own, "pred_original_sample"):
+        torch.testing.assert_close(steps[0].pred_original, own.pred_original_sample, rtol=1e-4, atol=1e-3)
+
+
+def test_karras_sigmas(toy, pipeline):
+    scheduler = diffusers.LMSDiscreteScheduler(**ARTICLE_SCHEDULE, use_karras_sigmas=True)
+    ours = last(denoise(dataclasses.replace(toy, scheduler=scheduler), PROMPT, num_inference_steps=9))
+    theirs = from_pipeline(pipeline, PROMPT, 8.0, scheduler=copy.deepcopy(scheduler), steps=9)
+    assert relative(ours, theirs) < 1e-4
+
+
+@pytest.mark.parametrize("kind", ["v_prediction", "sample"])
+def test_other_prediction_types(toy, pipeline, kind):
+    config = ARTICLE_SCHEDULE | {"prediction_type": kind}
+    for name in ("LMSDiscreteScheduler", "DDIMScheduler"):
+        make = getattr(diffusers, name)
+        sd = dataclasses.replace(toy, scheduler=make(**config))
+        ours = last(denoise(sd, PROMPT, guidance_scale=3, num_inference_steps=6))
+        assert relative(ours, from_pipeline(pipeline, PROMPT, 3.0, scheduler=make(**config), steps=6)) < 1e-4
+
+
+def test_a_v_prediction_folder_says_so_itself(tmp_path):
+    sd = sdlesson.load(write_toy(tmp_path, prediction_type="v_prediction"))
+    assert sd.scheduler.config.prediction_type == "v_prediction"
+    first = next(denoise(sd, PROMPT, guidance_scale=1, num_inference_steps=4))
+    sigma, v = first.sigma, first.noise_pred
+    expected = first.noisy / (sigma**2 + 1) - v * sigma / (sigma**2 + 1) ** 0.5
+    torch.testing.assert_close(first.pred_original, expected, rtol=1e-4, atol=1e-4)
+
+
+def k_diffusion_lms(model, x, sigmas, order=4):
+    """K-LMS as k-diffusion defines it, in our words: slopes from the denoised latents, weights by quadrature."""
+    slopes = []
+    for i in range(len(sigmas) - 1):
+        slopes.append((x - model(x, sigmas[i])) / sigmas[i])
+        used = min(i + 1, order)
+        for back in range(used):
+            past = [sigmas[i - j] for j in range(used)]
+
+            def lagrange(tau, past=past, back=back):
+                return math.prod((tau - other) / (past[back] - other) for j, other in enumerate(past) if j != back)
+
+            x = x + quad(lagrange, sigmas[i], sigmas[i + 1], epsrel=1e-4)[0] * slopes[-1 - back]
+    return x
+
+
+@pytest.mark.parametrize("which", ["toy", "tiny"])
+def test_final_latents_are_k_diffusions(which, request):
+    sd = request.getfixturevalue(which)
+    scale, embeddings = sd.guidance_scale, text_embeddings(sd, PROMPT)
+    levels = sdlesson.sigmas.schedule(20)
+    steps = iter(sdlesson.sigmas.timesteps(20))
+
+    @torch.inference_mode()
+    def denoised(x, sigma):
+        seen = torch.cat([x, x]) / (sigma**2 + 1) ** 0.5
+        uncond, text = sd.unet(seen, next(steps), encoder_hidden_states=embeddings).sample.chunk(2)
+        return x - sigma * (uncond + scale * (text - uncond))
+
+    noise = initial_noise(1, *sd.size, generator=seeded(42))
+    theirs = k_diffusion_lms(denoised, noise * levels[0], levels.tolist())
+    assert relative(last(denoise(sd, PROMPT)), theirs) < 1e-3
+
+
+def test_steps_tell_what_happened(toy):
+    steps = list(denoise(toy, [PROMPT, "the moon"], num_inference_steps=5, guidance_scale=4))
+    assert [step.index for step in steps] == [0, 1, 2, 3, 4]
+    assert [step.timestep for step in steps] == pytest.approx([999, 749.25, 499.5, 249.75, 0])
+    assert steps[0].sigma == pytest.approx(14.6146, abs=1e-4)
+    for before, after in pairwise(steps):
+        assert after.noisy is before.latents
+    for step in steps:
+        tensors = [getattr(step, field.name) for field in dataclasses.fields(Step)[3:]]
+        assert {(tensor.shape, tensor.dtype) for tensor in tensors} == {((2, 4, 6, 6), torch.float32)}
+        torch.testing.assert_close(
+            step.noise_pred, step.noise_uncond + 4 * (step.noise_text - step.noise_uncond), rtol=1e-4, atol=1e-4
+        )
+        torch.testing.assert_close(step.pred_original, step.noisy - step.sigma * step.noise_pred, rtol=1e-4, atol=1e-3)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        steps[0].sigma = 0
+    assert "tensor" not in repr(steps[0])
+
+
+def test_step_tensors_are_free_for_any_use(toy):
+    """Not inference tensors: a learner may change them, or take gradients through them."""
+    step = next(denoise(toy, PROMPT))
+    for name in ("latents", "noise_uncond", "noise_text", "noise_pred", "pred_original", "noisy"):
+        tensor = getattr(step, name)
+        assert not tensor.is_inference()
+        assert not tensor.requires_grad
+    assert not torch.is_inference_mode_enabled()
+    (step.latents.requires_grad_() ** 2).sum().backward()
+
+
+def calls(monkeypatch, sd):
+    """The batch sizes that the UNet sees, and the numbers of texts that the text encoder sees."""
+    seen = {"unet": [], "text": []}
+    unet, text = sd.unet.forward, sd.text_encoder.forward
+    monkeypatch.setattr(sd.unet, "forward", lambda x, *a, **k: seen["unet"].append(len(x)) or unet(x, *a, **k))
+    monkeypatch.setattr(sd.text_encoder, "forward", lambda x, *a, **k: seen["text"].append(len(x)) or text(x, *a, **k))
+    return seen
+
+
+@pytest.mark.parametrize(("scale", "batch"), [(1, 1), (0, 1), (3, 2), (-1, 2)])
+def test_halves_without_weight_are_not_computed(toy, monkeypatch, scale, batch):
+    seen = calls(monkeypatch, toy)
+    steps = list(denoise(toy, PROMPT, guidance_scale=scale, num_inference_steps=3))
+    assert seen == {"unet": [batch] * 3, "text": [batch]}
+    assert (steps[0].noise_uncond is None) == (scale == 1)
+    assert (steps[0].noise_text is None) == (scale == 0)
+
+
+@pytest.mark.parametrize("scale", [0, 1])
+def test_the_skipped_half_changes_nothing(toy, scale):
+    """Guidance 0 and 1 are where the formula goes as the scale comes near."""
+    near = last(denoise(toy, PROMPT, guidance_scale=scale + 1e-6, num_inference_steps=5))
+    assert relative(last(denoise(toy, PROMPT, guidance_scale=scale, num_inference_steps=5)), near) < 1e-4
+
+
+def test_guide():
+    uncond, text = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 0.0])
+    torch.testing.assert_close(guide(uncond, text, 3), torch.tensor([4.0, -4.0]))
+    assert guide(None, text, 1) is text
+    assert guide(uncond, None, 0) is uncond
+
+
+def test_a_picture_does_not_depend_on_its_neighbours(toy):
+    both = last(denoise(toy, [PROMPT, "the moon"], seed=[5, 6], num_inference_steps=5))
+    alone = last(denoise(toy, "the moon", seed=6, num_inference_steps=5))
+    assert relative(both[1:], alone) < 1e-4
+    assert relative(both[:1], alone) > 0.1
+
+
+def test_noise_from_a_generator_or_given(toy):
+    expected = last(denoise(toy, PROMPT, seed=9, num_inference_steps=3))
+    torch.testing.assert_close(last(denoise(toy, PROMPT, generator=seeded(9), num_inference_steps=3)), expected)
+    noise = initial_noise(1, 48, 48, generator=seeded(9))
+    torch.testing.assert_close(last(denoise(toy, PROMPT, latents=noise, num_inference_steps=3)), expected)
+
+
+def test_given_embeddings_replace_the_prompts(toy):
+    embeddings = text_embeddings(toy, "the moon", "horse")
+    ours = last(denoise(toy, PROMPT, text_embeddings=embeddings, num_inference_steps=3))
+    torch.testing.assert_close(ours, last(denoise(toy, "the moon", negative_prompt="horse", num_inference_steps=3)))
+
+
+def test_order_one_is_euler(toy):
+    """K-LMS that remembers nothing is Euler's method; order 4 is something else."""
+    euler = dataclasses.replace(toy, scheduler=diffusers.EulerDiscreteScheduler(**ARTICLE_SCHEDULE))
+    expected = last(denoise(euler, PROMPT, num_inference_steps=6))
+    assert relative(last(denoise(toy, PROMPT, num_inference_steps=6, order=1)), expected) < 1e-4
+    assert relative(last(denoise(toy, PROMPT, num_inference_steps=6)), expected) > 1e-3
+
+
+def test_nothing_global_is_touched(toy):
+    state, before = torch.random.get_rng_state(), copy.deepcopy(vars(toy.scheduler))
+    list(denoise(toy, PROMPT, num_inference_steps=2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert torch.equal(before.pop("sigmas"), toy.scheduler.sigmas)
+    assert toy.scheduler.derivatives == before["derivatives"] == []
+    assert toy.scheduler.step_index is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_inference_steps": 0}, "from 1 to 1000, not 0"),
+        ({"num_inference_steps": 1001}, "from 1 to 1000, not 1001"),
+        ({"num_inference_steps": 2.5}, "whole number"),
+        ({"guidance_scale": math.nan}, "finite number, not nan"),
+        ({"guidance_scale": math.inf}, "finite number, not inf"),
+        ({"guidance_scale": "3"}, "finite number"),
+        ({"height": 44}, "height must be a positive multiple of 8 pixels, not 44"),
+        ({"width": -8}, "width"),
+        ({"prompt": []}, "empty"),
+        ({"prompt": 3}, "a text or a list of texts"),
+        ({"negative_prompt": ["a", "b"]}, "2 negative prompts for 1 prompts"),
+        ({"seed": -1}, "seed"),
+        ({"seed": [1, 2]}, "2 seeds for 1 pictures"),
+        ({"latents": torch.zeros(1, 4, 5, 5)}, r"shape \(1, 4, 6, 6\), not \(1, 4, 5, 5\)"),
+        ({"text_embeddings": torch.zeros(1, 77, 24)}, "2 text embeddings, not 1"),
+        ({"order": 0}, "order 0"),
+    ],
+)
+def test_bad_input_is_told_at_once(toy, options, words):
+    with pytest.raises(BadInput, match=words):
+        denoise(toy, **{"prompt": PROMPT} | options)  # not even started: no next()
+
+
+def test_schedulers_of_other_families_are_refused(toy):
+    flow = dataclasses.replace(toy, scheduler=diffusers.FlowMatchEulerDiscreteScheduler())
+    with pytest.raises(BadInput, match="FlowMatchEulerDiscreteScheduler is no scheduler for Stable Diffusion"):
+        denoise(flow, PROMPT)
+
+
+def test_progress_is_shown_when_asked_for(toy, capfd):
+    list(denoise(toy, PROMPT, num_inference_steps=2))
+    assert capfd.readouterr().err == ""
+    list(denoise(toy, PROMPT, num_inference_steps=2, progress=True))
+    assert "2/2" in capfd.readouterr().err
+
+
+def test_half_precision_weights(toy_folder):
+    """The latents stay float32; the UNet sees its own dtype."""
+    sd = sdlesson.load(toy_folder, dtype="bfloat16")
+    step = next(denoise(sd, PROMPT))
+    assert step.latents.dtype == step.noise_pred.dtype == torch.float32
+
+
+def test_record_keeps_everything(toy):
+    trace = record(toy, [PROMPT, "the moon"], num_inference_steps=3, guidance_scale=2, seed=[4, 5])
+    assert trace.ids.shape == (4, 77)
+    torch.testing.assert_close(trace.text_embeddings, text_embeddings(toy, [PROMPT, "the moon"]))
+    torch.testing.assert_close(
+        trace.steps[-1].latents,
+        last(denoise(toy, [PROMPT, "the moon"], num_inference_steps=3, guidance_scale=2, seed=[4, 5])),
+    )
+    assert trace.settings["prompts"] == [PROMPT, "the moon"]
+    assert (trace.settings["seeds"], trace.settings["height"], trace.settings["guidance_scale"]) == ([4, 5], 48, 2)
+    assert record(toy, PROMPT, num_inference_steps=1, generator=seeded(1)).settings["seeds"] is None
