@@ -26,11 +26,11 @@ ARTICLE_SCHEDULE = {
 }
 ARTICLE_GUIDANCE = 8.0
 
-#: The parts with weights: folder -> the stem of its weight files, the classes that it may hold.
+#: The parts with weights: folder -> the stem of its weight files, and what its configuration says it is.
 _WEIGHTS = {
-    "text_encoder": ("model", {"CLIPTextModel", "CLIPTextModelWithProjection"}),
-    "unet": ("diffusion_pytorch_model", {"UNet2DConditionModel"}),
-    "vae": ("diffusion_pytorch_model", {"AutoencoderKL"}),
+    "text_encoder": ("model", "clip_text_model"),
+    "unet": ("diffusion_pytorch_model", "UNet2DConditionModel"),
+    "vae": ("diffusion_pytorch_model", "AutoencoderKL"),
 }
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -149,11 +149,11 @@ def check_folder(folder: Path) -> Path:
     missing = missing_parts(folder)
     if missing:
         raise ModelError(f"{folder} is not a whole Stable Diffusion in Diffusers layout: it lacks {_and(missing)}.")
-    for part, (_, classes) in _WEIGHTS.items():
+    for part, (_, needed) in _WEIGHTS.items():
         config = _json(folder / part / "config.json")
-        made_for = config.get("_class_name") or next(iter(config.get("architectures") or []), None)
-        if made_for and made_for not in classes:
-            raise ModelError(f"{folder / part} holds a {made_for}; sdlesson needs a {min(classes, key=len)} there.")
+        kind = config.get("_class_name") or config.get("model_type") or needed
+        if kind != needed:
+            raise ModelError(f"{folder / part} holds a {kind}; sdlesson needs a {needed} there.")
         for file in _weight_files(folder, part):
             check_safetensors(file)
     if (folder / "text_encoder_2").is_dir():

@@ -84,7 +84,7 @@ def test_tiny_is_a_whole_small_model(tiny):
     assert tiny.size == (128, 128)
     assert 0 < tiny.guidance_scale < 8
     assert tiny.unet.config.cross_attention_dim == tiny.text_encoder.config.hidden_size
-    assert sum(file.stat().st_size for file in sdlesson.checkpoint_path().rglob("*")) <= 32 * 2**20
+    assert sum(file.stat().st_size for file in sdlesson.checkpoint_path().rglob("*") if file.is_file()) <= 32 * 2**20
 
 
 def test_what_the_folder_recommends(broken):
@@ -242,8 +242,41 @@ def test_configurations_that_are_not_what_we_need(broken):
     config.write_text(json.dumps(json.loads(good) | {"_class_name": "UNet2DModel"}))
     refuses(broken, "UNet2DModel", "UNet2DConditionModel")
     config.write_text(good)
+    text = broken / "text_encoder/config.json"
+    told = json.loads(text.read_text())
+    text.write_text(json.dumps(told | {"model_type": "t5"}))
+    refuses(broken, "a t5", "clip_text_model")
+    text.write_text(json.dumps(told))
     shutil.copytree(broken / "text_encoder", broken / "text_encoder_2")
     refuses(broken, "two text encoders")
+
+
+def test_files_as_old_as_v1_4(toy, broken):
+    """v1.4 was saved in 2022: vocab.json and merges.txt, other names of weights, no dtype, other special ids."""
+    written = json.loads((broken / "tokenizer/tokenizer.json").read_text())["model"]
+    (broken / "tokenizer/vocab.json").write_text(json.dumps(written["vocab"]))
+    merges = "\n".join(pair if isinstance(pair, str) else " ".join(pair) for pair in written["merges"])
+    (broken / "tokenizer/merges.txt").write_text(f"#version: 0.2\n{merges}\n")
+    (broken / "tokenizer/tokenizer.json").unlink()
+
+    config = json.loads((broken / "text_encoder/config.json").read_text())
+    del config["dtype"]
+    config |= {"torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1, "dropout": 0.0}
+    (broken / "text_encoder/config.json").write_text(json.dumps(config))
+    file = broken / "text_encoder/model.safetensors"
+    weights = {f"text_model.{name}": values for name, values in load_file(file).items()}
+    save_file(weights | {"text_model.embeddings.position_ids": torch.arange(77)[None]}, file, {"format": "pt"})
+
+    file = broken / "vae/diffusion_pytorch_model.safetensors"
+    renamed = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    weights = load_file(file)
+    for new, old in renamed.items():
+        weights = {name.replace(new, old): values for name, values in weights.items()}
+    save_file(weights, file, {"format": "pt"})
+
+    old = sdlesson.load(broken)
+    ours, theirs = (sdlesson.paint("an astronaut", model=sd, num_inference_steps=2)[0] for sd in (toy, old))
+    assert ours.tobytes() == theirs.tobytes()
 
 
 def test_weights_in_pieces(broken):
