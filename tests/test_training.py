@@ -217,29 +217,14 @@ def test_a_killed_run_goes_on(tmp_path):
 
 
 def test_two_processes_share_a_run(smoke, tmp_path):
-    """`accelerate launch` on two CPU processes trains, agrees on the end and writes one network."""
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes",
-        "2",
-        "--num_machines",
-        "1",
-    ]
-    command += ["--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0"]
-    command += [
-        "-m",
-        "sdlesson.training",
-        *SMOKE_RUN,
-        "--minutes",
-        "0.05",
-        "--stages",
-        "pictures,vae",
-        "--out",
-        str(tmp_path),
-    ]
+    """`accelerate launch` on two CPU processes trains, agrees on the end and writes one network.
+
+    `--multi_gpu` means several processes, whatever they run on; `--cpu` before `-m` would make it one process.
+    """
+    launch = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
+    ours = [*SMOKE_RUN, "--minutes", "0.05", "--stages", "pictures,vae", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "sdlesson.training", *ours]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]

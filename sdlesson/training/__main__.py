@@ -1,6 +1,7 @@
-"""`python -m sdlesson.training --minutes 120 --out runs/tiny`: make the tiny model from nothing.
+"""`python -m sdlesson.training --minutes 90 --out runs/tiny`: make the tiny model from nothing.
 
-The same command goes on after a kill. Under `accelerate launch` several processes share the work.
+The same command goes on after a kill. Several processes share the work under `accelerate launch --multi_gpu
+--num_processes N -m sdlesson.training ...`, which starts N processes on CPUs too when `--cpu` stands among the dots.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ TIMED = tuple(stage for stage, (share, _) in STAGES.items() if share)
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; argparse itself answers a bad one with a sentence and exit code 2."""
     parser = argparse.ArgumentParser(prog="python -m sdlesson.training", description="Train the tiny Stable Diffusion.")
-    parser.add_argument("--minutes", type=minutes, default=120.0, help="training time, shared among clip, vae and unet")
+    parser.add_argument("--minutes", type=minutes, default=90.0, help="training time (default: 90)")
     for stage in TIMED:
         parser.add_argument(
             f"--{stage}-minutes", type=minutes, metavar="M", help=f"instead of its share: {STAGES[stage][0]:.0%}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -39,7 +40,9 @@ def export(folder: Path, checkpoint: Path) -> None:
         (part / "sdlesson.json").write_text(
             json.dumps({"name": "tiny", "guidance_scale": GUIDANCE_SCALE, "size": size}, indent=2) + "\n"
         )
-        (part / "training.json").write_text(json.dumps({"story": story(folder)}, indent=2) + "\n")
+        (part / "training.json").write_text(
+            json.dumps({"story": story(folder)}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         for name in KEPT:
             _copy(checkpoint / name, part / name)
 
@@ -87,6 +90,6 @@ def story(folder: Path) -> list[str]:
         batch = settings[f"{stage}_batch"] * settings["batch_factor"] * progress.get("processes", 1)
         step, minutes = progress["step"], progress["elapsed"] / 60
         lines.append(f"{shape}: {minutes:.1f} minutes, {step:,} steps of {batch} pictures.")
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{torch.get_num_threads()} CPU threads"
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
     lines.append(f"Exported on {device}, Python {platform.python_version()}, torch {torch.__version__}.")
     return lines

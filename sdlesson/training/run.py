@@ -18,10 +18,10 @@ from .settings import Settings
 STAGES = {
     "pictures": (0.0, ()),
     "tokenizer": (0.0, ("pictures",)),
-    "clip": (0.06, ("pictures", "tokenizer")),
-    "vae": (0.50, ("pictures",)),
+    "clip": (0.05, ("pictures", "tokenizer")),
+    "vae": (0.44, ("pictures",)),
     "latents": (0.0, ("pictures", "vae")),
-    "unet": (0.44, ("clip", "latents.npy")),
+    "unet": (0.51, ("clip", "latents.npy")),
     "export": (0.0, ("tokenizer", "clip", "vae", "unet")),
 }
 
