@@ -55,6 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="sdlesson", description="A small Stable Diffusion of one's own, to learn from.")
     parser.add_argument("--version", action=_Version, help="print the version and leave")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+    _add_paint(commands)
+    return parser
+
+
+def _add_paint(commands) -> None:
     add = commands.add_parser("paint", help="paint pictures from prompts", description="Paint pictures from prompts.")
     add.set_defaults(command=paint)
     add.add_argument("prompts", nargs="*", metavar="prompt", help="what to paint; several are painted one by one")
@@ -97,7 +102,6 @@ def _parser() -> argparse.ArgumentParser:
         help="PNG to write (default: out.png); more than one picture: out-1.png, out-2.png, ...",
     )
     add.add_argument("--trace", type=Path, metavar="FILE", help="record every step in one safetensors file")
-    return parser
 
 
 def paint(args: argparse.Namespace) -> int:

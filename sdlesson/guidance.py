@@ -66,7 +66,6 @@ class Trace:
 def settle(
     sd: StableDiffusion,
     prompt: str | Sequence[str],
-    *,
     negative_prompt: str | Sequence[str] = "",
     num_inference_steps: int = 20,
     guidance_scale: float | None = None,
@@ -82,7 +81,7 @@ def settle(
     scale = sd.guidance_scale if guidance_scale is None else guidance_scale
     if not isinstance(scale, Real) or not math.isfinite(scale):
         raise BadInput(f"The guidance scale must be a finite number, not {scale!r}.")
-    height, width = (height or sd.size[0]), (width or sd.size[1])
+    height, width = (own if side is None else side for side, own in zip((height, width), sd.size, strict=True))
     check_size(height, width, sd.vae_factor)
     return Settings(tuple(prompts), tuple(negatives), int(num_inference_steps), float(scale), int(height), int(width))
 
@@ -112,37 +111,16 @@ def denoise(
     Schedulers of second order call the UNet, and yield, more than num_inference_steps times. Raises BadInput at once,
     before the first step.
     """
-    run = settle(
-        sd,
-        prompt,
-        negative_prompt=negative_prompt,
-        num_inference_steps=num_inference_steps,
-        guidance_scale=guidance_scale,
-        height=height,
-        width=width,
-    )
-    batch = len(run.prompts)
+    run = settle(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
     generator = seeded(seed) if generator is None else generator
-    shape = (batch, sd.unet.config.in_channels, run.height // sd.vae_factor, run.width // sd.vae_factor)
-    if latents is None:
-        latents = initial_noise(
-            batch, run.height, run.width, generator=generator, channels=shape[1], factor=sd.vae_factor
-        )
-    elif latents.shape != shape:
-        raise BadInput(f"The latents must have the shape {shape}, not {tuple(latents.shape)}.")
-    wanted = _rows(run.guidance_scale, batch)
-    if text_embeddings is None:
-        text_embeddings = embed_texts(sd, (run.negative_prompts + run.prompts)[wanted])
-    elif len(text_embeddings) != 2 * batch:
-        raise BadInput(f"{batch} prompts need {2 * batch} text embeddings, not {len(text_embeddings)}.")
-    else:
-        text_embeddings = text_embeddings[wanted]
+    noise = _noise(sd, run, latents, generator)
+    embeddings = _embeddings(sd, run, text_embeddings)
     solver = _solver(sd, run.num_inference_steps, order, generator)
     if progress:
         from tqdm import tqdm
 
         solver.times = tqdm(solver.times)
-    return _descend(sd, solver, latents, text_embeddings, run.guidance_scale)
+    return _descend(sd, solver, noise, embeddings, run.guidance_scale)
 
 
 def guide(noise_uncond, noise_text, guidance_scale: float):
@@ -186,9 +164,26 @@ def record(
     return Trace(settings, ids, embeddings.float().cpu(), steps)
 
 
-def _rows(scale: float, batch: int) -> slice:
-    """Which rows of [negative, prompt] the guidance scale needs."""
-    return slice(batch, None) if scale == 1 else slice(batch) if scale == 0 else slice(None)
+def _noise(sd: StableDiffusion, run: Settings, latents: torch.Tensor | None, generator) -> torch.Tensor:
+    """The given latents, if they fit, else fresh noise; (batch, 4, h/8, w/8)."""
+    batch, channels, factor = len(run.prompts), sd.unet.config.in_channels, sd.vae_factor
+    if latents is None:
+        return initial_noise(batch, run.height, run.width, generator=generator, channels=channels, factor=factor)
+    shape = (batch, channels, run.height // factor, run.width // factor)
+    if latents.shape != shape:
+        raise BadInput(f"The latents must have the shape {shape}, not {tuple(latents.shape)}.")
+    return latents
+
+
+def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None) -> torch.Tensor:
+    """Those rows of [negative, prompt] that the guidance scale needs: both halves, or at scale 1 and 0 only one."""
+    batch, scale = len(run.prompts), run.guidance_scale
+    rows = slice(batch, None) if scale == 1 else slice(batch) if scale == 0 else slice(None)
+    if given is None:
+        return embed_texts(sd, (run.negative_prompts + run.prompts)[rows])
+    if len(given) != 2 * batch:
+        raise BadInput(f"{batch} prompts need {2 * batch} text embeddings, not {len(given)}.")
+    return given[rows]
 
 
 def _descend(sd: StableDiffusion, solver, noise: torch.Tensor, embeddings: torch.Tensor, scale: float):

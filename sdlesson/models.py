@@ -187,8 +187,11 @@ def check_safetensors(file: Path) -> None:
 
     The format: 8 bytes with the header's length, the header (JSON: name -> dtype, shape, data_offsets), then the data.
     """
-    size = file.stat().st_size
-    with open(file, "rb") as stream:
+    try:
+        size, stream = file.stat().st_size, open(file, "rb")  # noqa: SIM115  (closed by the with below)
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}.") from None
+    with stream:
         start = stream.read(8)
         if start == b"version ":
             raise ModelError(f"{file} is a Git LFS pointer, not the weights themselves; run `git lfs pull` there.")

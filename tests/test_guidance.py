@@ -273,6 +273,7 @@ def test_nothing_global_is_touched(toy):
         ({"guidance_scale": math.nan}, "finite number, not nan"),
         ({"guidance_scale": math.inf}, "finite number, not inf"),
         ({"guidance_scale": "3"}, "finite number"),
+        ({"height": 0}, "not 0"),
         ({"height": 44}, "height must be a positive multiple of 8 pixels, not 44"),
         ({"width": -8}, "width"),
         ({"prompt": []}, "empty"),
