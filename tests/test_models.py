@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -352,3 +353,15 @@ def test_what_the_hub_refuses(cache, monkeypatch, error, words):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", refused)
     refuses("org/model", words, revision="wrong")
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(tmp_path, monkeypatch):
+    """A server that takes the connection and never answers, as broken proxies do."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        monkeypatch.setattr(sdlesson.models, "_HUB_SECONDS", 0.5)
+        start = time.perf_counter()
+        refuses("org/model", "cannot be reached")
+        assert time.perf_counter() - start < 30
