@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm.auto import tqdm
 
 from ..world import Scene, draw, random_scene
-from ..world.judge import NOT_SAID, Judge, follows, labels, look, save_judge, to_tensor
+from ..world.judge import NOT_SAID, Judge, follows, labels, load_judge, look, save_judge, to_tensor
 
 
 class _Drawings(IterableDataset):
@@ -51,11 +51,11 @@ def soften(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return ((pictures.lerp(blurred, share) * contrast) + noise).clamp(-1, 1)
 
 
-def train_judge(minutes: float, seed: int = 0, batch: int = 64) -> Judge:
-    """Train a judge for `minutes` of wall time on an endless stream of fresh drawings."""
+def train_judge(minutes: float, seed: int = 0, batch: int = 64, judge: Judge | None = None) -> Judge:
+    """Train a new judge, or go on with an old one, for `minutes` of wall time on ever fresh drawings."""
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    judge = Judge()
+    judge = Judge() if judge is None else judge
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.02)
     start, bar = time.monotonic(), tqdm(desc="judge", unit="pic")
     for pictures, answers in DataLoader(_Drawings(seed, batch), batch_size=None, num_workers=1):
@@ -87,9 +87,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="folder of a judge to go on with")
     parser.add_argument("--out", type=Path, required=True, help="folder for model.safetensors")
     arguments = parser.parse_args()
-    judge = train_judge(arguments.minutes, arguments.seed)
+    start = load_judge(arguments.start) if arguments.start else None
+    judge = train_judge(arguments.minutes, arguments.seed, judge=start)
     save_judge(judge, arguments.out)
     print({name: round(share, 4) for name, share in judge_accuracy(judge).items()})
 
