@@ -63,3 +63,17 @@ def pipeline(one_pipeline):
 
     one_pipeline.scheduler = LMSDiscreteScheduler(**SCHEDULE)
     return one_pipeline
+
+
+@pytest.fixture(autouse=True)
+def one_thread_for_the_toy(request):
+    """The toy's tensors are too small to share: on a busy machine two threads wait for each other most of the time."""
+    if not {"toy", "toy_folder"} & set(request.fixturenames):
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

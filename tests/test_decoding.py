@@ -91,12 +91,12 @@ def test_tiny_paints_the_pipelines_pictures(tiny):
 
 
 @pytest.mark.parametrize("which", ["toy", "tiny"])
-def test_the_articles_own_code_paints_the_same(which, request):
+def test_the_articles_own_code_paints_the_same(which, toy, tiny):
     """The article's way as it stands, pointed at a folder; it passes no dtype."""
     from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    sd = request.getfixturevalue(which)
+    sd = {"toy": toy, "tiny": tiny}[which]
     vae = AutoencoderKL.from_pretrained(sd.folder, subfolder="vae")
     tokenizer = CLIPTokenizer.from_pretrained(sd.folder, subfolder="tokenizer")
     text_encoder = CLIPTextModel.from_pretrained(sd.folder, subfolder="text_encoder")

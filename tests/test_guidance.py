@@ -148,8 +148,8 @@ def k_diffusion_lms(model, x, sigmas, order=4):
 
 
 @pytest.mark.parametrize("which", ["toy", "tiny"])
-def test_final_latents_are_k_diffusions(which, request):
-    sd = request.getfixturevalue(which)
+def test_final_latents_are_k_diffusions(which, toy, tiny):
+    sd = {"toy": toy, "tiny": tiny}[which]
     scale, embeddings = sd.guidance_scale, text_embeddings(sd, PROMPT)
     levels = sdlesson.sigmas.schedule(20)
     steps = iter(sdlesson.sigmas.timesteps(20))
