@@ -207,7 +207,7 @@ def figure_way(noisy: torch.Tensor, predicted, sigmas, steps) -> WordedFigure:
     Each map of latents has its own range of colours, or else the first would outshine the last.
     `noisy` has shape (n, channels, height, width), `predicted` holds n PIL pictures, `sigmas` and `steps` n numbers.
     """
-    fig = WordedFigure(figsize=(1.6 * len(steps), 3.75))
+    fig = WordedFigure(figsize=(1.6 * len(steps), 3.75), photographs=True)
     rows = fig.subplots(2, len(steps), squeeze=False)
     for ax in rows.flat:
         ax.spines[:].set_visible(False)

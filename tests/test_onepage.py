@@ -112,7 +112,20 @@ def test_a_figure_shows_its_words_as_alt_text(monkeypatch):
     (data,), options = shown[0]
     assert data["image/png"].startswith(b"\x89PNG") and data["text/plain"] == "A small map."
     assert options["metadata"]["image/png"] == {"alt": "A small map.", "width": 144, "height": 72}
-    assert fig.to_png() == fig.to_png()  # the same figure gives the same file
+    assert fig.render() == fig.render()  # the same figure gives the same file
+
+
+def test_photographs_go_into_the_notebook_as_a_jpeg(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda *args, **kwargs: shown.append((args, kwargs)))
+    noise = torch.randint(0, 256, (128, 128, 3), generator=torch.Generator().manual_seed(0))
+    fig = figure_pictures([Image.fromarray(noise.byte().numpy())], inches=4)
+    fig._ipython_display_()
+    (data,), options = shown[0]
+    assert data["image/jpeg"].startswith(b"\xff\xd8") and "image/png" not in data
+    assert options["metadata"]["image/jpeg"]["alt"] == fig.words
+    fig.photographs = False
+    assert len(data["image/jpeg"]) < len(fig.render()[1]) / 2
 
 
 def test_drawing_changes_nothing_global():

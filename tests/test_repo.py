@@ -108,7 +108,7 @@ def test_ruff_finds_nothing():
 def test_readme_names_what_exists():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
-    assert set(re.findall(r"\bmake ([a-z]+)\b", text)) <= targets
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, flags=re.M)) <= targets
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text) + re.findall(r'src="(?!https?:)([^"]+)"', text)
     assert links and [link for link in links if not (ROOT / link).exists()] == []
     assert [lesson.name for lesson in LESSONS if lesson.name not in text] == []
@@ -128,10 +128,11 @@ def test_notebooks_are_small(notebook):
 
 def test_every_figure_says_in_words_what_it_shows(notebook):
     pictures = [
-        output.metadata.get("image/png", {})
+        output.metadata.get(kind, {})
         for cell in code_cells(notebook)
         for output in cell.outputs
-        if "image/png" in output.get("data", {})
+        for kind in output.get("data", {})
+        if kind.startswith("image/")
     ]
     assert [about for about in pictures if len(about.get("alt", "")) < 20] == []
 
