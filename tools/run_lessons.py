@@ -28,7 +28,7 @@ def run(path: Path) -> None:
     """Execute the notebook at `path` in place; raises CellExecutionError and leaves the file alone if a cell fails."""
     notebook = nbformat.read(path, as_version=4)
     folder = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder, record_timing=False).execute()
+    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder, coalesce_streams=True).execute()
     nbformat.write(tidy(notebook), path)
 
 
