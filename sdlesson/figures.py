@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import itertools
+from typing import TYPE_CHECKING
 
-import torch
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    import torch
+
+    from .worded import WordedFigure
 
 #: One meaning, one colour map (Matplotlib's names; both are readable for the colour-blind).
 DIVERGING = "PuOr_r"  # latents, noise, embeddings: numbers on both sides of 0
@@ -14,36 +17,15 @@ SEQUENTIAL = "viridis"  # amounts: attention, sigma
 #: The lessons' few colours, told apart by the colour-blind too (Okabe and Ito, 2008).
 INK, PALE, BLUE, ORANGE, GREEN, PINK = "#24292f", "#d0d7de", "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 
-_PIXELS_PER_INCH = 72  # on the page; the picture itself holds twice as many, for sharp screens
 
+def new_figure(*args, photographs: bool = False, **kwargs) -> WordedFigure:
+    """A new WordedFigure: it belongs to no window, lays itself out, and has room for `words`, its alt text.
 
-class WordedFigure(Figure):
-    """A Matplotlib figure that carries `words`, its description, into the notebook as the picture's alt text.
-
-    It is made apart from pyplot, so nothing global changes, and it owns its layout (constrained). A figure of
-    `photographs` is stored as JPEG, a fifth of the size; all others as PNG.
+    Matplotlib is imported here, when the first figure is drawn: painting a picture needs none.
     """
+    from .worded import WordedFigure
 
-    def __init__(self, *args, photographs: bool = False, **kwargs):
-        super().__init__(*args, **({"layout": "constrained"} | kwargs))
-        self.words = ""
-        self.photographs = photographs
-
-    def render(self, scale: float = 2.0) -> tuple[str, bytes]:
-        """The figure's MIME type and its file, of `scale` x 72 pixels per inch; the same figure gives the same file."""
-        file, options = io.BytesIO(), {"format": "png", "metadata": {"Software": None}}
-        if self.photographs:
-            options = {"format": "jpeg", "pil_kwargs": {"quality": 90, "subsampling": 0, "optimize": True}}
-        self.savefig(file, dpi=scale * _PIXELS_PER_INCH, facecolor="white", **options)
-        return f"image/{options['format']}", file.getvalue()
-
-    def _ipython_display_(self):
-        from IPython.display import display
-
-        kind, file = self.render()
-        width, height = (round(side * _PIXELS_PER_INCH) for side in self.get_size_inches())
-        about = {"alt": self.words, "width": width, "height": height}
-        display({kind: file, "text/plain": self.words}, metadata={kind: about}, raw=True)
+    return WordedFigure(*args, photographs=photographs, **kwargs)
 
 
 def plot_picture(picture, title="", *, ax=None):
@@ -69,13 +51,35 @@ def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
     return ax
 
 
+def plot_matrix(values, rows, columns, *, limits=(None, None), decimals=2, ax=None):
+    """Draw a table of amounts, shape (len(rows), len(columns)), each square with its number in it; returns the Axes."""
+    ax = _axes(ax)
+    values = values.detach().float().cpu().numpy() if hasattr(values, "detach") else values
+    image = ax.imshow(values, cmap=SEQUENTIAL, vmin=limits[0], vmax=limits[1], aspect="auto")
+    for row, column in itertools.product(range(len(rows)), range(len(columns))):
+        value = values[row, column]
+        ink = "white" if image.norm(value) < 0.6 else INK
+        ax.text(column, row, f"{value:.{decimals}f}", ha="center", va="center", fontsize=8, color=ink)
+    ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor", fontsize=9)
+    ax.set_yticks(range(len(rows)), rows, fontsize=9)
+    return ax
+
+
+def open_axes(ax):
+    """Take the upper and the right line off a plot of curves and lay a pale grid behind it; returns the Axes."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color=PALE, linewidth=0.6)
+    ax.set_axisbelow(True)
+    return ax
+
+
 def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -> WordedFigure:
     """Pictures in rows of `columns`, each with its title; `words` says what they are to show."""
     titles = list(titles or [""] * len(pictures))
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     height = inches * pictures[0].height / pictures[0].width + 0.3 * any(titles)
-    fig = WordedFigure(figsize=(columns * inches, rows * height), photographs=True)
+    fig = new_figure(figsize=(columns * inches, rows * height), photographs=True)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
@@ -90,4 +94,9 @@ def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -
 
 def _axes(ax):
     """The given Axes, or those of a new figure."""
-    return WordedFigure().subplots() if ax is None else ax
+    return new_figure().subplots() if ax is None else ax
+
+
+def by(shape) -> str:
+    """A shape in words: 4 × 16 × 16."""
+    return " × ".join(str(side) for side in shape)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from .figures import by, new_figure, plot_map
 from .models import BadInput
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 
@@ -83,15 +85,18 @@ def check_size(height: int, width: int, factor: int = 8) -> None:
             raise BadInput(f"The {name} must be a positive multiple of {factor} pixels, not {side!r}.")
 
 
-def plot_latents(latents: torch.Tensor, *, axes=None):
-    """Draw the channels of one picture's latents, (4, h, w) or (1, 4, h, w), side by side; returns the Axes."""
-    from .figures import WordedFigure, plot_map
-
-    channels = latents.detach().float().cpu()
-    channels = channels[0] if channels.ndim == 4 else channels
-    limit = float(channels.abs().max()) or 1.0  # one scale for all channels: they are compared
-    if axes is None:
-        axes = WordedFigure(figsize=(2.2 * len(channels), 2.5)).subplots(1, len(channels), squeeze=False)[0]
-    for number, (values, ax) in enumerate(zip(channels, axes, strict=True)):
-        plot_map(values, f"channel {number}", limit=limit, ax=ax)
-    return axes
+def figure_latents(latents: torch.Tensor, title: str = "") -> Figure:
+    """The channels of the first latents in the batch, shape (batch, channels, height, width), side by side."""
+    first = latents[0].detach().float().cpu()
+    fig = new_figure(figsize=(2.1 * len(first) + 0.6, 2.4))
+    limit = float(first.abs().max())
+    axes = fig.subplots(1, len(first), squeeze=False)[0]
+    for channel, (ax, values) in enumerate(zip(axes, first, strict=True)):
+        plot_map(values, f"channel {channel}", limit=limit, ax=ax)
+    fig.colorbar(axes[-1].images[0], ax=axes, shrink=0.85, pad=0.01).set_label("value (no unit)", fontsize=9)
+    fig.suptitle(title, fontsize=11)
+    fig.words = (
+        f"{title or 'Latents'}: {by(first.shape)} numbers as {len(first)} maps of coloured squares, "
+        f"standard deviation {first.std():.1f}."
+    )
+    return fig

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from .figures import BLUE, GREEN, INK, ORANGE, PALE, WordedFigure, plot_map, plot_picture
+from .figures import BLUE, GREEN, INK, ORANGE, by, new_figure, plot_map, plot_picture
 
 #: The parts of the machine on the map: left, bottom, width, height, label, colour.
 PARTS = {
@@ -41,17 +42,13 @@ def machine_shapes(sd, batch: int = 1, height: int | None = None, width: int | N
 
 def plot_machine(shapes: dict[str, tuple], *, steps: int = 20, lit=(), ax=None):
     """Draw the map of the machine with `shapes` on its arrows; `lit` names the parts to light (default: all)."""
-    ax = WordedFigure(figsize=(10, 3.7)).subplots() if ax is None else ax
+    ax = new_figure(figsize=(10, 3.7)).subplots() if ax is None else ax
     lit = set(lit or PARTS)
     if lit - set(PARTS):
         raise ValueError(f"no such part: {', '.join(sorted(lit - set(PARTS)))}; there are {', '.join(PARTS)}")
     _loop_frame(ax, steps)
-    for name, (left, bottom, width, height, label, colour) in PARTS.items():
-        on = name in lit
-        style = {"facecolor": colour if on else "#eef1f4", "edgecolor": colour if on else "#8c959f"}
-        ax.add_patch(FancyBboxPatch((left, bottom), width, height, boxstyle="round,pad=0,rounding_size=1.2", **style))
-        text = {"color": "white" if on else "#57606a", "weight": "bold" if on else "normal"}
-        ax.text(left + width / 2, bottom + height / 2, label, ha="center", va="center", fontsize=9, **text)
+    for name, (*place, label, colour) in PARTS.items():
+        _box(ax, place, label, colour, on=name in lit)
     for arrow in _arrows(shapes):
         _arrow(ax, *arrow)
     _ends(ax, shapes)
@@ -62,14 +59,14 @@ def plot_machine(shapes: dict[str, tuple], *, steps: int = 20, lit=(), ax=None):
 
 def _arrows(shapes: dict[str, tuple]):
     """Start, end and label (and head, where it has none) of each straight arrow on the map."""
-    latents = _by(shapes["latents"])
+    latents = by(shapes["latents"])
     return [
         ((18, 31.2), (23, 31.2), ""),
-        ((36, 31.2), (44.5, 31.2), f"ids\n{_by(shapes['ids'])}"),
-        ((48.2, 28), (48.2, 16.5), f"embeddings\n{_by(shapes['embeddings'])}"),
+        ((36, 31.2), (44.5, 31.2), f"ids\n{by(shapes['ids'])}"),
+        ((48.2, 28), (48.2, 16.5), f"embeddings\n{by(shapes['embeddings'])}"),
         ((6, 13.2), (18.5, 13.2), f"noise\n{latents}"),
-        ((26.5, 13.2), (44, 13.2), f"     latents, twice\n     {_by(shapes['unet input'])}"),
-        ((52.5, 13.2), (63.5, 13.2), f"two guesses\n{_by(shapes['unet output'])}"),
+        ((26.5, 13.2), (44, 13.2), f"     latents, twice\n     {by(shapes['unet input'])}"),
+        ((52.5, 13.2), (63.5, 13.2), f"two guesses\n{by(shapes['unet output'])}"),
         ((68.5, 10), (68.5, 5.5), ""),
         ((63.5, 2.8), (38.5, 2.8), f"a little less noise\n{latents}", "-"),
         ((38.5, 2.8), (38.5, 13.2), ""),
@@ -84,7 +81,7 @@ def _ends(ax, shapes: dict[str, tuple]):
     ax.text(9, 31.2, "“” and\n“a photograph of\nan astronaut …”", **style)
     ax.text(3.5, 13.2, "seed", **style)
     ax.text(92.5, 3.4, "out.png", **style)
-    ax.text(92.5, 0.6, _by(shapes["picture"]), **(style | {"fontsize": 8, "style": "normal"}))
+    ax.text(92.5, 0.6, by(shapes["picture"]), **(style | {"fontsize": 8, "style": "normal"}))
 
 
 def _arrow(ax, start, end, words: str, head: str = "-|>"):
@@ -105,12 +102,12 @@ def _loop_frame(ax, steps: int):
     ax.text(74, 18.4, f"{steps} times", ha="right", va="center", fontsize=9, color=ORANGE, weight="bold")
 
 
-def figure_machine(sd, *, steps: int = 20, lit=()) -> WordedFigure:
+def figure_machine(sd, *, steps: int = 20, lit=()) -> Figure:
     """The map of the machine `sd`, from the prompt to the picture, with its shapes; `lit` as in `plot_machine`."""
-    fig = WordedFigure(figsize=(10, 3.7))
+    fig = new_figure(figsize=(10, 3.7))
     shapes = machine_shapes(sd)
     plot_machine(shapes, steps=steps, lit=lit, ax=fig.subplots())
-    flow = {name: _by(shape) for name, shape in shapes.items()}
+    flow = {name: by(shape) for name, shape in shapes.items()}
     fig.words = (
         "Map of the machine. "
         f"An empty prompt and the prompt go through the tokenizer (ids, {flow['ids']}) "
@@ -124,90 +121,72 @@ def figure_machine(sd, *, steps: int = 20, lit=()) -> WordedFigure:
     return fig
 
 
-def plot_embeddings(embeddings: torch.Tensor, *, limit: float, numbers: int = 64, ax=None):
-    """Draw one prompt's embeddings, shape (tokens, dim): a column for each token, its first `numbers` downwards."""
-    ax = WordedFigure(figsize=(9, 2)).subplots() if ax is None else ax
-    plot_map(embeddings[:, :numbers].T, limit=limit, ax=ax)
-    ax.set_aspect("auto")
-    ax.set_ylabel("number", fontsize=9)
-    return ax
+#: The rooms on the strip at the head of each lesson: left, bottom, width, label, colour.
+ROOMS = {
+    "tokens": (9, 16, 13, "01 tokens", BLUE),
+    "embeddings": (34, 16, 17, "02 embeddings", BLUE),
+    "latents": (9, 4, 13, "03 latents", ORANGE),
+    "sigmas": (34, 4, 17, "04 sigmas", ORANGE),
+    "guidance": (64, 10, 13, "05 guidance", ORANGE),
+    "decoding": (87.5, 10, 12.5, "06 decoding", GREEN),
+}
 
 
-def figure_embeddings(embeddings: torch.Tensor, words: int, *, numbers: int = 64) -> WordedFigure:
-    """The embeddings of [empty prompt, prompt], shape (2, tokens, dim); the prompt ends at position `words`."""
-    fig = WordedFigure(figsize=(9, 4))
-    rows = fig.subplots(2, 1, sharex=True)
-    numbers = min(numbers, embeddings.shape[-1])
-    limit = float(embeddings[..., :numbers].abs().float().quantile(0.99))
-    for ax, embedding, name, padding in zip(rows, embeddings, ("empty prompt", "prompt"), (1, words), strict=True):
-        plot_embeddings(embedding, limit=limit, numbers=numbers, ax=ax)
-        title = f"{name}: its end mark stands at position {padding} (dotted line), then comes padding"
-        ax.set_title(title, fontsize=10)
-        ax.axvline(padding - 0.5, color=INK, linewidth=1.2, linestyle=":")
-    last = embeddings.shape[1] - 1
-    rows[-1].set_xticks([*range(0, last, 10), last])
-    rows[-1].set_xlabel("position of the token", fontsize=9)
-    bar = fig.colorbar(rows[0].images[0], ax=rows, shrink=0.8, pad=0.01)
-    bar.set_label("value (no unit)", fontsize=9)
-    same = torch.equal(embeddings[0, 0], embeddings[1, 0])
+def figure_strip(sd, here: str) -> Figure:
+    """The way of the data through the lessons' rooms in one slim strip, the room `here` lit; raises ValueError."""
+    if here not in ROOMS:
+        raise ValueError(f"no such room: {here}; there are {', '.join(ROOMS)}")
+    fig = new_figure(figsize=(10, 1.75))
+    ax = fig.subplots()
+    for name, (left, bottom, width, label, colour) in ROOMS.items():
+        _box(ax, (left, bottom, width, 5), label, colour, on=name == here)
+    flow = {name: by(shape) for name, shape in machine_shapes(sd).items()}
+    for arrow in _strip_arrows(flow):
+        _arrow(ax, *arrow)
+    style = {"ha": "center", "va": "center", "fontsize": 9, "style": "italic", "color": INK}
+    for words, place in (("prompt", (3, 18.5)), ("seed", (3, 6.5)), ("picture", (93.7, 2.2))):
+        ax.text(*place, words, **style)
+    ax.text(93.7, -0.6, flow["picture"], **(style | {"fontsize": 8, "style": "normal"}))
+    ax.set(xlim=(0, 100), ylim=(-1.5, 23.5))
+    ax.set_axis_off()
     fig.words = (
-        f"Two maps of {numbers} by {embeddings.shape[1]} squares: for each position the first {numbers} of "
-        f"{embeddings.shape[2]} numbers. Above the empty prompt, below the prompt, whose end stands at position "
-        f"{words}. Their columns at position 0 are {'the same' if same else 'different'}."
+        f"The way through the lessons, this one's room lit ({here}): a prompt, tokens ({flow['ids']}), embeddings "
+        f"({flow['embeddings']}); a seed, latents ({flow['latents']}), sigmas; guidance joins the two and makes "
+        f"latents ({flow['latents']}); decoding makes the picture ({flow['picture']})."
     )
     return fig
 
 
-def plot_sigmas(sigmas: torch.Tensor, *, ax=None):
-    """Draw the noise level of each step, falling from the first to 0."""
-    ax = WordedFigure(figsize=(7, 2.4)).subplots() if ax is None else ax
-    levels = sigmas.tolist()
-    ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
-    ax.set(xlabel="step", ylabel="noise level σ\n(its standard deviation)", xticks=range(0, len(levels), 5))
-    ends = {"textcoords": "offset points", "fontsize": 9}
-    ax.annotate(f"σ = {levels[0]:.4f}", (0, levels[0]), xytext=(8, -4), **ends)
-    ax.annotate("σ = 0: no noise left", (len(levels) - 1, 0), xytext=(0, 14), ha="right", **ends)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(color=PALE, linewidth=0.6)
-    return ax
+def _strip_arrows(flow: dict[str, str]):
+    """Start, end and label of each arrow on the strip."""
+    return [
+        ((6, 18.5), (9, 18.5), ""),
+        ((22, 18.5), (34, 18.5), f"ids\n{flow['ids']}"),
+        ((51, 18.5), (66, 15), f"     embeddings\n     {flow['embeddings']}"),
+        ((5.5, 6.5), (9, 6.5), ""),
+        ((22, 6.5), (34, 6.5), f"noise\n{flow['latents']}"),
+        ((51, 6.5), (66, 10), "× σ max        "),
+        ((77, 12.5), (87.5, 12.5), f"latents\n{flow['latents']}"),
+        ((93.7, 10), (93.7, 4.4), ""),
+    ]
 
 
-def figure_sigmas(scheduler) -> WordedFigure:
-    """The noise levels that `scheduler` has set, from the noise to the picture."""
-    fig = WordedFigure(figsize=(7, 2.4))
-    sigmas = scheduler.sigmas
-    plot_sigmas(sigmas, ax=fig.subplots())
-    fig.words = (
-        f"A falling curve of {len(sigmas)} noise levels, steep at first: {sigmas[0]:.2f}, {sigmas[1]:.2f}, "
-        f"{sigmas[2]:.2f} … {sigmas[-2]:.2f}, 0."
-    )
-    return fig
+def _box(ax, place, label: str, colour: str, on: bool):
+    """One part of a map: a rounded box (left, bottom, width, height) with its label, in colour if it is `on`."""
+    left, bottom, width, height = place
+    style = {"facecolor": colour if on else "#eef1f4", "edgecolor": colour if on else "#8c959f"}
+    ax.add_patch(FancyBboxPatch((left, bottom), width, height, boxstyle="round,pad=0,rounding_size=1.2", **style))
+    text = {"color": "white" if on else "#57606a", "weight": "bold" if on else "normal"}
+    ax.text(left + width / 2, bottom + height / 2, label, ha="center", va="center", fontsize=9, **text)
 
 
-def figure_latents(latents: torch.Tensor, title: str = "") -> WordedFigure:
-    """The channels of the first latents in the batch, shape (batch, channels, height, width), side by side."""
-    first = latents[0].detach().float().cpu()
-    fig = WordedFigure(figsize=(2.1 * len(first) + 0.6, 2.4))
-    limit = float(first.abs().max())
-    axes = fig.subplots(1, len(first), squeeze=False)[0]
-    for channel, (ax, values) in enumerate(zip(axes, first, strict=True)):
-        plot_map(values, f"channel {channel}", limit=limit, ax=ax)
-    fig.colorbar(axes[-1].images[0], ax=axes, shrink=0.85, pad=0.01).set_label("value (no unit)", fontsize=9)
-    fig.suptitle(title, fontsize=11)
-    fig.words = (
-        f"{title or 'Latents'}: {_by(first.shape)} numbers as {len(first)} maps of coloured squares, "
-        f"standard deviation {first.std():.1f}."
-    )
-    return fig
-
-
-def figure_way(noisy: torch.Tensor, predicted, sigmas, steps) -> WordedFigure:
+def figure_way(noisy: torch.Tensor, predicted, sigmas, steps) -> Figure:
     """The way from noise to picture: above the noisy latents (first channel), below the picture that the UNet expects.
 
     Each map of latents has its own range of colours, or else the first would outshine the last.
     `noisy` has shape (n, channels, height, width), `predicted` holds n PIL pictures, `sigmas` and `steps` n numbers.
     """
-    fig = WordedFigure(figsize=(1.6 * len(steps), 3.75), photographs=True)
+    fig = new_figure(figsize=(1.6 * len(steps), 3.75), photographs=True)
     rows = fig.subplots(2, len(steps), squeeze=False)
     for ax in rows.flat:
         ax.spines[:].set_visible(False)
@@ -233,8 +212,3 @@ def _edges(picture) -> float:
     """The mean step between neighbouring pixels of a PIL picture: small for a blur."""
     grey = np.asarray(picture.convert("L"), dtype=float)
     return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
-
-
-def _by(shape) -> str:
-    """A shape in words: 4 × 16 × 16."""
-    return " × ".join(str(side) for side in shape)

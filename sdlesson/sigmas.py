@@ -7,10 +7,15 @@ DDPM, sigma^2 = (1 - abar) / abar. Functions of latents take arrays and tensors 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .figures import ORANGE, new_figure, open_axes
 from .models import BadInput
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def betas(
@@ -124,12 +129,25 @@ def lms_step(x, slopes: Sequence, coefficients: Sequence[float]):
     return x
 
 
-def plot_sigmas(sigmas: Sequence[float], *, ax=None):
-    """Draw the noise level before each step, and after the last; returns the Axes."""
-    from .figures import BLUE, WordedFigure
-
-    ax = WordedFigure(figsize=(5, 3)).subplots() if ax is None else ax
+def plot_sigmas(sigmas, *, ax=None):
+    """Draw the noise level of each step, falling from the first to 0."""
+    ax = new_figure(figsize=(7, 2.4)).subplots() if ax is None else ax
     levels = [float(sigma) for sigma in sigmas]
-    ax.plot(levels, "o-", color=BLUE, markersize=4)
-    ax.set(xlabel="steps done", ylabel="noise level σ", ylim=(0, None))
-    return ax
+    ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
+    ax.set(xlabel="step", ylabel="noise level σ\n(its standard deviation)", xticks=range(0, len(levels), 5))
+    ends = {"textcoords": "offset points", "fontsize": 9}
+    ax.annotate(f"σ = {levels[0]:.4f}", (0, levels[0]), xytext=(8, -4), **ends)
+    ax.annotate("σ = 0: no noise left", (len(levels) - 1, 0), xytext=(0, 14), ha="right", **ends)
+    return open_axes(ax)
+
+
+def figure_sigmas(scheduler) -> Figure:
+    """The noise levels that `scheduler` has set, from the noise to the picture."""
+    fig = new_figure(figsize=(7, 2.4))
+    sigmas = scheduler.sigmas
+    plot_sigmas(sigmas, ax=fig.subplots())
+    fig.words = (
+        f"A falling curve of {len(sigmas)} noise levels, steep at first: {sigmas[0]:.2f}, {sigmas[1]:.2f}, "
+        f"{sigmas[2]:.2f} … {sigmas[-2]:.2f}, 0."
+    )
+    return fig

@@ -77,3 +77,18 @@ def one_thread_for_the_toy(request):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def said(capsys, tmp_path, monkeypatch):
+    """What `check` prints, as a function (name, answer, **facts) -> text; no tries were made, no progress is kept."""
+    from sdlesson import exercises
+
+    monkeypatch.chdir(tmp_path)
+    exercises._tries.clear()
+
+    def run(*args, **facts) -> str:
+        exercises.check(*args, **facts)
+        return capsys.readouterr().out
+
+    return run

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from sdlesson.embeddings import embed, embed_texts, pair, text_embeddings
+from sdlesson import embeddings as room
+from sdlesson.embeddings import (
+    embed,
+    embed_texts,
+    figure_embeddings,
+    load_pair,
+    pair,
+    similarity,
+    text_embeddings,
+)
 from sdlesson.models import BadInput
 from sdlesson.tokens import tokenize
+from sdlesson.world import Scene, draw
 
 PROMPT = "a photograph of an astronaut riding a horse"
 
@@ -55,3 +66,32 @@ def test_pair():
         pair(["a", "b", "c"], ["x", "y"])
     with pytest.raises(BadInput, match="empty"):
         pair([])
+
+
+def test_embeddings_are_drawn_with_positions_to_the_right():
+    embeddings = torch.randn(2, 12, 8, generator=torch.Generator().manual_seed(0))
+    fig = figure_embeddings(embeddings, words=5, numbers=6)
+    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), embeddings[1, :, :6].T)
+    assert "position 5" in fig.axes[1].get_title()
+    assert "different" in fig.words
+    embeddings[1, 0] = embeddings[0, 0]
+    assert "the same" in figure_embeddings(embeddings, words=5).words
+
+
+def test_the_pair_knows_which_text_belongs_to_which_drawing(tiny):
+    rng = np.random.default_rng(0)
+    scenes = [Scene("photograph", "astronaut", "horse"), Scene("cartoon", place="forest"), Scene("cartoon", "penguin")]
+    clip = load_pair(tiny)
+    fit = similarity(clip, [draw(scene, rng) for scene in scenes], [scene.caption for scene in scenes])
+    assert fit.shape == (3, 3) and float(fit.abs().max()) <= 1 + 1e-5
+    assert fit.argmax(dim=1).tolist() == [0, 1, 2] and fit.argmax(dim=0).tolist() == [0, 1, 2]
+
+
+def test_a_model_without_a_pair_is_judged_by_the_bundled_one(toy):
+    assert load_pair(toy).name == "tiny"
+
+
+def test_a_model_of_v1s_form_asks_for_openais_pair_and_says_so_when_it_is_out_of_reach(toy, monkeypatch):
+    monkeypatch.setattr(room, "_V1_TEXT", (24, 2))  # the toy's
+    with pytest.warns(UserWarning, match="clip-vit-large-patch14 is not here"):
+        assert load_pair(toy).name == "tiny"

@@ -4,15 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from sdlesson import exercises
-from sdlesson.exercises import EXERCISES, check
+from sdlesson.exercises import check, keep_progress, lesson_exercises, lessons, show_progress
+from sdlesson.models import BadInput
 
 SETTINGS = {"prompt": "a photograph of an astronaut riding a horse", "seed": 42, "num_inference_steps": 20}
-
-
-@pytest.fixture(autouse=True)
-def no_tries_yet():
-    exercises._tries.clear()
 
 
 @pytest.fixture
@@ -22,35 +17,51 @@ def small():
     return SimpleNamespace(unet=unet, size=(128, 128), vae_factor=8)
 
 
-def said(capsys, *args, **facts) -> str:
-    check(*args, **facts)
-    return capsys.readouterr().out
+def test_an_open_answer_gets_the_hint(said):
+    tasks = {name: task for lesson in lessons() for name, task in lesson_exercises(lesson).items()}
+    assert len(tasks) >= 3
+    for name, task in tasks.items():
+        assert said(name) == f"{name}: not answered yet.\nHint: {task.hint}\n"
 
 
-def test_an_open_answer_gets_the_hint(capsys):
-    for name, task in EXERCISES.items():
-        assert said(capsys, name) == f"{name}: not answered yet.\nHint: {task.hint}\n"
-
-
-def test_a_mistake_gets_its_hint_first_and_then_what_is_wrong(capsys, small):
-    first = said(capsys, "00.1", (3, 4, 128, 256), sd=small)
-    second = said(capsys, "00.1", (3, 4, 128, 256), sd=small)
+def test_a_mistake_gets_its_hint_first_and_then_what_is_wrong(said, small):
+    first = said("00.1", (3, 4, 128, 256), sd=small)
+    second = said("00.1", (3, 4, 128, 256), sd=small)
     assert "Hint: These are pixels" in first
     assert "divide both by 8" in second and "Hint" not in second
-    assert "Hint:" in said(capsys, "00.1", (3, 3, 16, 32), sd=small)  # another mistake starts with its own hint
+    assert "Hint:" in said("00.1", (3, 3, 16, 32), sd=small)  # another mistake starts with its own hint
 
 
-def test_an_answer_that_raises_is_explained(capsys):
+def test_an_answer_that_raises_is_explained(said):
     def broken(uncond, text, scale):
         return uncond + scael * text  # noqa: F821 - a learner's typing error
 
-    assert "NameError" in said(capsys, "00.3", broken)
-    assert "not yet" in said(capsys, "00.1", 7, sd=None)
+    assert "NameError" in said("00.3", broken)
+    assert "not yet" in said("00.1", 7, sd=None)
 
 
 def test_an_unknown_exercise_is_named():
     with pytest.raises(KeyError, match="no exercise '00.9'"):
         check("00.9", 1)
+
+
+def test_progress_is_kept_only_when_the_learner_asks(said, small, tmp_path, capsys):
+    said("00.1", (3, 4, 16, 32), sd=small)
+    show_progress()
+    assert not list(tmp_path.iterdir()) and "Nothing is kept yet" in capsys.readouterr().out
+    keep_progress()
+    said("00.1", (3, 4, 16, 32), sd=small)
+    said("00.2", SETTINGS, settings=SETTINGS)  # not solved
+    keep_progress()  # a second time: nothing is lost
+    capsys.readouterr()
+    show_progress()
+    assert "lesson 00: 1 of 3   00.1 ✓ 00.2 · 00.3 ·" in capsys.readouterr().out
+
+
+def test_a_broken_progress_file_is_named(said, small, tmp_path):
+    (tmp_path / "progress.json").write_text("[]")
+    with pytest.raises(BadInput, match="progress.json cannot be read; delete it"):
+        show_progress()
 
 
 @pytest.mark.parametrize(
@@ -66,8 +77,8 @@ def test_an_unknown_exercise_is_named():
         ((3, 4, 16, 16), "Twice as wide"),
     ],
 )
-def test_latents_shape(capsys, small, answer, words):
-    assert words in said(capsys, "00.1", answer, sd=small)
+def test_latents_shape(said, small, answer, words):
+    assert words in said("00.1", answer, sd=small)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +93,8 @@ def test_latents_shape(capsys, small, answer, words):
         (SETTINGS | {"prompt": "a cartoon of an astronaut riding an elephant"}, "other words"),
     ],
 )
-def test_one_change(capsys, answer, words):
-    assert words in said(capsys, "00.2", answer, settings=SETTINGS)
+def test_one_change(said, answer, words):
+    assert words in said("00.2", answer, settings=SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -105,6 +116,6 @@ def test_one_change(capsys, answer, words):
         (3, "is no function"),
     ],
 )
-def test_guidance(capsys, guide, words):
-    both = said(capsys, "00.3", guide) + said(capsys, "00.3", guide)
+def test_guidance(said, guide, words):
+    both = said("00.3", guide) + said("00.3", guide)
     assert words in both

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from toy import TOY_SCALING
 
-from sdlesson.latents import check_size, encode, initial_noise, plot_latents, seeded, to_tensor
+from sdlesson.latents import check_size, encode, figure_latents, initial_noise, seeded, to_tensor
 from sdlesson.models import BadInput
 
 
@@ -80,11 +81,13 @@ def test_sizes_that_do_not_fit(size):
         check_size(*size)
 
 
-def test_plot_latents_has_one_scale_centred_on_zero():
-    axes = plot_latents(initial_noise(1, 64, 48, generator=seeded(0)))
-    limits = {ax.images[0].get_clim() for ax in axes}
-    assert len(axes) == 4
-    assert len(limits) == 1
-    low, high = limits.pop()
-    assert low == -high
-    assert axes[0].images[0].get_array().shape == (8, 6)
+def test_maps_of_latents_are_centred_on_zero_and_keep_their_squares():
+    latents = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5) - 7
+    fig = figure_latents(latents, "Some latents")
+    drawn = [ax.images[0] for ax in fig.axes if ax.images]
+    assert len(drawn) == 3
+    for channel, image in enumerate(drawn):
+        np.testing.assert_array_equal(image.get_array(), latents[0, channel])
+        assert image.get_clim() == (-52, 52)
+        assert image.get_interpolation() == "nearest"
+    assert fig.words.startswith("Some latents: 3 × 4 × 5 numbers")

@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sdlesson import onepage
-from sdlesson.figures import WordedFigure, figure_pictures, plot_map
+from sdlesson import onepage, sigmas
+from sdlesson.figures import figure_pictures, new_figure, plot_map, plot_matrix
+from sdlesson.worded import WordedFigure
 
 
 @pytest.fixture
@@ -56,33 +57,20 @@ def test_the_map_bears_the_shapes_and_lights_the_parts_asked_for(machine):
         onepage.figure_machine(machine, lit=("oven",))
 
 
-def test_maps_of_latents_are_centred_on_zero_and_keep_their_squares():
-    latents = torch.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5) - 7
-    fig = onepage.figure_latents(latents, "Some latents")
-    drawn = [ax.images[0] for ax in fig.axes if ax.images]
-    assert len(drawn) == 3
-    for channel, image in enumerate(drawn):
-        np.testing.assert_array_equal(image.get_array(), latents[0, channel])
-        assert image.get_clim() == (-52, 52)
-        assert image.get_interpolation() == "nearest"
-    assert fig.words.startswith("Some latents: 3 × 4 × 5 numbers")
+def test_the_strip_lights_one_room_and_bears_the_shapes(machine):
+    fig = onepage.figure_strip(machine, "latents")
+    texts = fig.axes[0].texts
+    assert [text.get_text() for text in texts if text.get_weight() == "bold"] == ["03 latents"]
+    for shape in ("2 × 32", "2 × 32 × 24", "1 × 6 × 40 × 40", "1 × 3 × 160 × 160"):
+        assert shape in written(fig.axes[0]) and shape in fig.words
+    with pytest.raises(ValueError, match="no such room: kitchen"):
+        onepage.figure_strip(machine, "kitchen")
 
 
-def test_embeddings_are_drawn_with_positions_to_the_right():
-    embeddings = torch.randn(2, 12, 8, generator=torch.Generator().manual_seed(0))
-    fig = onepage.figure_embeddings(embeddings, words=5, numbers=6)
-    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), embeddings[1, :, :6].T)
-    assert "position 5" in fig.axes[1].get_title()
-    assert "different" in fig.words
-    embeddings[1, 0] = embeddings[0, 0]
-    assert "the same" in onepage.figure_embeddings(embeddings, words=5).words
-
-
-def test_sigmas_fall_as_they_were_given():
-    sigmas = torch.tensor([14.0, 5.0, 1.0, 0.0])
-    fig = onepage.figure_sigmas(SimpleNamespace(sigmas=sigmas))
-    np.testing.assert_array_equal(fig.axes[0].lines[0].get_ydata(), sigmas)
-    assert "4 noise levels" in fig.words and "14.00" in fig.words
+def test_a_table_bears_its_numbers():
+    ax = plot_matrix(torch.tensor([[0.125, 1.0], [0.5, 0.25]]), ["a", "b"], ["c", "d"], decimals=1)
+    assert [text.get_text() for text in ax.texts] == ["0.1", "1.0", "0.5", "0.2"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "b"]
 
 
 def test_the_way_shows_each_step_twice():
@@ -105,7 +93,8 @@ def test_pictures_stand_in_rows_with_their_titles():
 def test_a_figure_shows_its_words_as_alt_text(monkeypatch):
     shown = []
     monkeypatch.setattr("IPython.display.display", lambda *args, **kwargs: shown.append((args, kwargs)))
-    fig = WordedFigure(figsize=(2, 1))
+    fig = new_figure(figsize=(2, 1))
+    assert isinstance(fig, WordedFigure)
     plot_map(torch.eye(2), "eye", ax=fig.subplots())
     fig.words = "A small map."
     fig._ipython_display_()
@@ -131,6 +120,6 @@ def test_photographs_go_into_the_notebook_as_a_jpeg(monkeypatch):
 def test_drawing_changes_nothing_global():
     before = matplotlib.rcParams.copy()
     plot_map(torch.eye(3))
-    onepage.plot_sigmas(torch.tensor([1.0, 0.0]))
+    sigmas.plot_sigmas(torch.tensor([1.0, 0.0]))
     changed = {name for name, value in matplotlib.rcParams.items() if value != before[name]}
     assert changed <= {"backend"}  # Matplotlib itself resolves it when it is read

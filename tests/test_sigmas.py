@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -185,7 +186,8 @@ def test_stepping_twice_at_one_timestep_spoils_the_history():
     torch.testing.assert_close(twice.step(x, t, x).prev_sample, expected)
 
 
-def test_plot_sigmas():
-    ax = room.plot_sigmas(room.schedule(20))
-    assert len(ax.lines[0].get_ydata()) == 21
-    assert ax.get_xlabel() and ax.get_ylabel()
+def test_sigmas_fall_as_they_were_given():
+    sigmas = torch.tensor([14.0, 5.0, 1.0, 0.0])
+    fig = room.figure_sigmas(SimpleNamespace(sigmas=sigmas))
+    np.testing.assert_array_equal(fig.axes[0].lines[0].get_ydata(), sigmas)
+    assert "4 noise levels" in fig.words and "14.00" in fig.words

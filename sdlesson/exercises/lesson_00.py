@@ -1,82 +1,10 @@
-"""Exercises: `check` gives a hint first, then says what is wrong, then says well done."""
+"""The judges of lesson 00, one page."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
-
 import torch
 
-
-class Mistake(NamedTuple):
-    """One way to be wrong: what to think of again, and (at the second try) what is wrong."""
-
-    hint: str
-    wrong: str
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """An exercise: its task's hint, a judge (answer, **facts) -> Mistake or None, and what a right answer shows."""
-
-    hint: str
-    judge: Callable[..., Mistake | None]
-    learned: str
-
-
-class Unanswered(Exception):
-    """Raised by a judge that finds the `...` of the exercise still in place."""
-
-
-EXERCISES: dict[str, Exercise] = {}
-_tries: Counter[tuple[str, str]] = Counter()
-
-
-def exercise(name: str, *, hint: str, learned: str):
-    """Decorate a judge so that `check(name, ...)` finds it."""
-
-    def register(judge):
-        EXERCISES[name] = Exercise(hint, judge, learned)
-        return judge
-
-    return register
-
-
-def check(name: str, answer=..., **facts) -> None:
-    """Judge the learner's `answer` to exercise `name` and print one line or two about it.
-
-    `facts` are what the judge needs to know of the lesson (the model in use, the settings before the change). An answer
-    of `...` is no answer yet. The first time that a mistake is made its hint is printed, after that what is wrong. An
-    answer that makes the judge fail is a mistake too. Raises KeyError for an unknown name.
-    """
-    if name not in EXERCISES:
-        raise KeyError(f"no exercise {name!r}; there are {', '.join(EXERCISES)}")
-    task = EXERCISES[name]
-    try:
-        mistake = _judged(task, answer, facts)
-    except Unanswered:
-        print(f"{name}: not answered yet.\nHint: {task.hint}")
-        return
-    if mistake is None:
-        print(f"{name}: well done! {task.learned}")
-        return
-    _tries[name, mistake.wrong] += 1
-    print(f"{name}: not yet.\n" + (f"Hint: {mistake.hint}" if _tries[name, mistake.wrong] == 1 else mistake.wrong))
-
-
-def _judged(task: Exercise, answer, facts) -> Mistake | None:
-    """The judge's word; an answer of another kind than the judge can read counts as a mistake."""
-    if answer is ...:
-        raise Unanswered
-    try:
-        return task.judge(answer, **facts)
-    except Unanswered:
-        raise
-    except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
-        said = f"{type(error).__name__}: {error}"
-        return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")
+from . import Mistake, Unanswered, exercise
 
 
 @exercise(

@@ -1,0 +1,147 @@
+"""Exercises: `check` gives a hint first, then says what is wrong, then says well done.
+
+The judges of lesson NN stand in `lesson_NN.py` beside this file and are read when they are first needed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..files import whole_file
+from ..models import BadInput
+
+#: Where progress is kept, in the folder of the notebook, once the learner has asked for it.
+PROGRESS = Path("progress.json")
+
+
+class Mistake(NamedTuple):
+    """One way to be wrong: what to think of again, and (at the second try) what is wrong."""
+
+    hint: str
+    wrong: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """An exercise: its task's hint, a judge (answer, **facts) -> Mistake or None, and what a right answer shows."""
+
+    hint: str
+    judge: Callable[..., Mistake | None]
+    learned: str
+
+
+class Unanswered(Exception):
+    """Raised by a judge that finds the `...` of the exercise still in place."""
+
+
+EXERCISES: dict[str, Exercise] = {}
+_tries: Counter[tuple[str, str]] = Counter()
+
+
+def exercise(name: str, *, hint: str, learned: str):
+    """Decorate a judge so that `check(name, ...)` finds it."""
+
+    def register(judge):
+        EXERCISES[name] = Exercise(hint, judge, learned)
+        return judge
+
+    return register
+
+
+def lessons() -> list[str]:
+    """The numbers of the lessons that have exercises: "00", "01" ..."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name.removeprefix("lesson_") for name in names if name.startswith("lesson_"))
+
+
+def lesson_exercises(lesson: str) -> dict[str, Exercise]:
+    """The exercises of one lesson ("04"), by name, in order; empty where there is no such lesson."""
+    if lesson not in lessons():
+        return {}
+    importlib.import_module(f".lesson_{lesson}", __name__)
+    return {name: task for name, task in EXERCISES.items() if name.startswith(f"{lesson}.")}
+
+
+def check(name: str, answer=..., **facts) -> None:
+    """Judge the learner's `answer` to exercise `name` and print one line or two about it.
+
+    `facts` are what the judge needs to know of the lesson (the model in use, the settings before the change). An answer
+    of `...` is no answer yet. The first time that a mistake is made its hint is printed, after that what is wrong. An
+    answer that makes the judge fail is a mistake too. Raises KeyError for an unknown name.
+    """
+    tasks = lesson_exercises(name.partition(".")[0])
+    if name not in tasks:
+        raise KeyError(f"no exercise {name!r}; there are {', '.join(tasks or lessons())}")
+    task = tasks[name]
+    try:
+        mistake = _judged(task, answer, facts)
+    except Unanswered:
+        print(f"{name}: not answered yet.\nHint: {task.hint}")
+        return
+    if mistake is None:
+        print(f"{name}: well done! {task.learned}")
+        _note(name)
+        return
+    _tries[name, mistake.wrong] += 1
+    print(f"{name}: not yet.\n" + (f"Hint: {mistake.hint}" if _tries[name, mistake.wrong] == 1 else mistake.wrong))
+
+
+def _judged(task: Exercise, answer, facts) -> Mistake | None:
+    """The judge's word; an answer of another kind than the judge can read counts as a mistake."""
+    if answer is ...:
+        raise Unanswered
+    try:
+        return task.judge(answer, **facts)
+    except Unanswered:
+        raise
+    except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
+        said = f"{type(error).__name__}: {error}"
+        return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")
+
+
+def keep_progress() -> None:
+    """Keep the names of solved exercises in progress.json, in the notebook's folder, from now on.
+
+    Nothing is written before this is called; deleting the file ends it. Raises BadInput where it cannot be written.
+    """
+    if not PROGRESS.exists():
+        _write(set())
+    print(f"Solved exercises are kept in {PROGRESS}, in this notebook's folder. Delete the file to stop.")
+
+
+def show_progress() -> None:
+    """Print, for each lesson, which exercises are solved (as far as `keep_progress` was asked to keep them)."""
+    if not PROGRESS.exists():
+        print("Nothing is kept yet: keep_progress() begins it.")
+        return
+    solved = _solved()
+    for lesson in lessons():
+        tasks = lesson_exercises(lesson)
+        marks = " ".join(f"{name} {'✓' if name in solved else '·'}" for name in tasks)
+        print(f"lesson {lesson}: {len(solved & set(tasks))} of {len(tasks)}   {marks}")
+
+
+def _note(name: str) -> None:
+    """Remember that exercise `name` is solved, if the learner has asked for that."""
+    if PROGRESS.exists():
+        _write(_solved() | {name})
+
+
+def _solved() -> set[str]:
+    """The names in progress.json; raises BadInput where the file is not one of ours."""
+    try:
+        return set(json.loads(PROGRESS.read_text(encoding="utf-8"))["solved"])
+    except (OSError, ValueError, TypeError, KeyError):
+        raise BadInput(f"{PROGRESS} cannot be read; delete it, then call keep_progress() again.") from None
+
+
+def _write(solved: set[str]) -> None:
+    with whole_file(PROGRESS) as stream:
+        stream.write(json.dumps({"solved": sorted(solved)}, indent=1).encode())
