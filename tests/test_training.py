@@ -16,7 +16,7 @@ import torch
 pytest.importorskip("accelerate")
 
 from accelerate import Accelerator
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from sdlesson.training import run as training_run
@@ -89,6 +89,26 @@ def test_smoke_run_makes_a_pipeline(smoke):
     assert json.loads((checkpoint / "sdlesson.json").read_text())["size"] == 64
     assert len(json.loads((checkpoint / "training.json").read_text())["story"]) == 5
     assert not list(checkpoint.rglob("*.bin")) and not list(checkpoint.rglob("*.pt"))
+
+
+def test_a_run_can_start_from_a_checkpoint(smoke, tmp_path, capsys):
+    checkpoint, out = smoke / "checkpoint", tmp_path / "run"
+    assert main([*SMOKE_RUN, "--minutes", "0.02", "--start", str(checkpoint), "--out", str(out)]) == 0
+    for part in ("tokenizer/tokenizer.json", "text_encoder/model.safetensors", "clip/model.safetensors"):
+        assert (out / "checkpoint" / part).read_bytes() == (checkpoint / part).read_bytes()
+    old, new = (UNet2DConditionModel.from_pretrained(folder / "unet") for folder in (checkpoint, out / "checkpoint"))
+    apart = max(float((a - b).abs().max()) for a, b in zip(old.parameters(), new.parameters(), strict=True))
+    assert 0 < apart < 0.1  # trained on, not begun anew
+    story = json.loads((out / "checkpoint" / "training.json").read_text())["story"]
+    assert len(story) == 7 and "trained on" in story[5]
+    assert main([*SMOKE_RUN, "--start", str(tmp_path), "--out", str(tmp_path / "other")]) == 2
+    assert "cannot be started from: it has no tokenizer" in capsys.readouterr().err
+
+
+def test_help_is_printed(capsys):
+    with pytest.raises(SystemExit) as done:
+        main(["--help"])
+    assert done.value.code == 0 and "instead of its share: 44%" in capsys.readouterr().out
 
 
 def test_text_encoder_is_the_clip_pairs_text_tower(smoke):

@@ -14,7 +14,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
-from .run import STAGES, Run, TrainingError, run_stage
+from .run import STAGES, Run, TrainingError, adopt, remaining, run_stage
 from .settings import SIZES
 
 TIMED = tuple(stage for stage, (share, _) in STAGES.items() if share)
@@ -26,10 +26,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=minutes, default=90.0, help="training time (default: 90)")
     for stage in TIMED:
         parser.add_argument(
-            f"--{stage}-minutes", type=minutes, metavar="M", help=f"instead of its share: {STAGES[stage][0]:.0%}"
+            f"--{stage}-minutes", type=minutes, metavar="M", help=f"instead of its share: {STAGES[stage][0]:.0%}%"
         )
     parser.add_argument("--out", type=Path, default=Path("runs/tiny"), help="the run's folder (default: %(default)s)")
     parser.add_argument("--stages", type=stages, default=list(STAGES), help=f"comma-separated, of: {', '.join(STAGES)}")
+    parser.add_argument(
+        "--start", type=Path, metavar="CHECKPOINT", help="train its UNet on; its other parts stay as they are"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size-of-run", choices=sorted(SIZES), default="tiny", help="smoke: a toy, in seconds")
     parser.add_argument("--batch-factor", type=int, default=1, metavar="N", help="N times larger batches, for a GPU")
@@ -77,7 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     try:
         run.claim()
-        for stage in given.stages:
+        if given.start and accelerator.is_main_process:
+            adopt(run, given.start)
+        accelerator.wait_for_everyone()
+        for stage in given.stages if not given.start else remaining(given.stages):
             run_stage(run, stage)
     except TrainingError as error:
         print(f"sdlesson.training: {error}", file=sys.stderr)

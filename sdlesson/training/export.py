@@ -85,6 +85,9 @@ def story(folder: Path) -> list[str]:
         "unet": f"UNet: {tuple(settings['unet_channels'])}, {settings['unet_layers']} layer(s) a block",
     }
     lines = [f"Training pictures: {settings['pictures']:,}, drawn by sdlesson.world with seed {settings['seed']}."]
+    if (folder / "start").exists():
+        lines = json.loads((folder / "start" / "training.json").read_text(encoding="utf-8"))["story"]
+        shapes = {"unet": "UNet, trained on from these weights at half the learning rates"}
     for stage, shape in shapes.items():
         progress = torch.load(folder / f"{stage}.checkpoint.pt", map_location="cpu", weights_only=True)["progress"]
         batch = settings[f"{stage}_batch"] * settings["batch_factor"] * progress.get("processes", 1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import copy2, copytree
 
 import torch
 from accelerate import Accelerator
 
 from .data import draw_pictures
 from .loop import Trainer
-from .saving import write_atomically
+from .saving import replace_folder, write_atomically
 from .settings import Settings
 
 #: Each stage, the share of the minutes that it gets, and the folders or files of earlier stages that it needs.
@@ -60,6 +61,36 @@ class Run:
 
     def train(self, job) -> None:
         Trainer(job, self.folder, self.accelerator, self.seed).run()
+
+
+#: What a run that starts from a checkpoint takes from it, unchanged: the UNet's old weights fit no others.
+ADOPTED = ("tokenizer", "clip", "vae")
+
+
+def adopt(run: Run, checkpoint: Path) -> None:
+    """Put a checkpoint's parts into the run folder: those of ADOPTED for good, its UNet and its story as the start.
+
+    Done once; a run that goes on after a kill keeps what it has. Raises TrainingError where a part is missing.
+    """
+    start = run.folder / "start"
+    if start.exists():
+        return
+    missing = [name for name in (*ADOPTED, "unet", "training.json") if not (checkpoint / name).exists()]
+    if missing:
+        raise TrainingError(f"{checkpoint} cannot be started from: it has no {', '.join(missing)}.")
+    for name in ADOPTED:
+        replace_folder(run.folder / name, lambda part, name=name: copytree(checkpoint / name, part, dirs_exist_ok=True))
+    replace_folder(start, lambda part: _copy_start(checkpoint, part))
+
+
+def _copy_start(checkpoint: Path, part: Path) -> None:
+    copytree(checkpoint / "unet", part / "unet")
+    copy2(checkpoint / "training.json", part)
+
+
+def remaining(stages: list[str]) -> list[str]:
+    """The stages that are left to do for a run that starts from a checkpoint."""
+    return [stage for stage in stages if stage not in ADOPTED]
 
 
 def run_stage(run: Run, stage: str) -> None:

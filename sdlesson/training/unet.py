@@ -32,20 +32,26 @@ SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_l
 
 def build_unet(settings: Settings) -> UNet2DConditionModel:
     """A fresh UNet on 16×16 latents, with attention to the text at 8×8 and 4×4."""
-    unet = UNet2DConditionModel(
-        sample_size=settings.size // 8,
-        in_channels=4,
-        out_channels=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        block_out_channels=settings.unet_channels,
-        layers_per_block=settings.unet_layers,
-        cross_attention_dim=settings.text_width,
-        attention_head_dim=4,  # the number of heads, in spite of its name
-        norm_num_groups=16,
+    return prepare(
+        UNet2DConditionModel(
+            sample_size=settings.size // 8,
+            in_channels=4,
+            out_channels=4,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            block_out_channels=settings.unet_channels,
+            layers_per_block=settings.unet_layers,
+            cross_attention_dim=settings.text_width,
+            attention_head_dim=4,  # the number of heads, in spite of its name
+            norm_num_groups=16,
+        )
     )
-    unet.set_attn_processor(AttnProcessor())  # the fused attention's way back is slow on a CPU
-    return unet
+
+
+def prepare(unet: UNet2DConditionModel) -> UNet2DConditionModel:
+    """The same UNet with plain attention: the fused attention's way back is slow on a CPU."""
+    unet.set_attn_processor(AttnProcessor())
+    return unet.train()
 
 
 class NoisePrediction(nn.Module):
@@ -111,7 +117,9 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(device).eval()
     clip = CLIPModel.from_pretrained(folder / "clip").to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    unet = build_unet(settings)
+    start = folder / "start" / "unet"
+    goes_on = start.is_dir()  # then half of the learning rates: what it knows is not to be shaken up
+    unet = prepare(UNet2DConditionModel.from_pretrained(start)) if goes_on else build_unet(settings)
     captions = Pictures(folder / "pictures").captions
     table = ["", *sorted(set(captions))]
     number = {caption: index for index, caption in enumerate(table)}
@@ -147,7 +155,7 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
         save=lambda: save_model(unet, folder / "unet"),
         sheet=sheet,
         edges=("conv_in", "conv_out", "time_embedding", "time_emb_proj"),
-        muon_rate=3e-3,
-        adam_rate=1.5e-3,
+        muon_rate=1.5e-3 if goes_on else 3e-3,
+        adam_rate=0.75e-3 if goes_on else 1.5e-3,
         average=0.998,
     )
