@@ -11,9 +11,11 @@ import math
 import sys
 from pathlib import Path
 
+import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
 
+from .optimizer import fast_in_bfloat16
 from .run import STAGES, Run, TrainingError, adopt, remaining, run_stage
 from .settings import SIZES
 
@@ -37,7 +39,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--size-of-run", choices=sorted(SIZES), default="tiny", help="smoke: a toy, in seconds")
     parser.add_argument("--batch-factor", type=int, default=1, metavar="N", help="N times larger batches, for a GPU")
     parser.add_argument("--checkpoint", type=Path, help="where the stage export writes (default: in the run's folder)")
-    parser.add_argument("--mixed-precision", choices=("no", "bf16"), default="bf16")
+    parser.add_argument("--mixed-precision", choices=("no", "bf16"), help="default: where it is fast")
     parser.add_argument("--cpu", action="store_true", help="stay on the CPU even where there is a GPU")
     given = parser.parse_args(arguments)
     if given.batch_factor < 1:
@@ -72,7 +74,9 @@ def stages(text: str) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Run the asked-for stages; returns 0, or 2 after one clear sentence about something the user can put right."""
     given = parse_arguments(arguments)
-    accelerator = Accelerator(cpu=given.cpu, mixed_precision=given.mixed_precision)
+    device = "cuda" if torch.cuda.is_available() and not given.cpu else "cpu"
+    precision = given.mixed_precision or ("bf16" if fast_in_bfloat16(device) else "no")
+    accelerator = Accelerator(cpu=given.cpu, mixed_precision=precision)
     set_seed(given.seed)
     seconds = {stage: 60 * (getattr(given, f"{stage}_minutes") or given.minutes * STAGES[stage][0]) for stage in TIMED}
     run = Run(

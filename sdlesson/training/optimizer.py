@@ -8,6 +8,7 @@ saves most of Muon's cost.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 
 import torch
@@ -17,13 +18,23 @@ from torch import nn
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
+@functools.cache
+def fast_in_bfloat16(device: str) -> bool:
+    """Whether a device ("cuda", "cpu") computes in bfloat16; a CPU without it imitates it, many times slower."""
+    if device != "cpu":
+        return True
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
 def orthogonalize(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:
     """Bring all singular values of a stack of matrices (K, rows, columns) to about 1, by Newton-Schulz iterations.
 
-    In bfloat16, as Jordan does: a value anywhere between 0.7 and 1.3 will do, so there is no use for more digits.
+    In bfloat16 where that is fast, as Jordan does: a value anywhere between 0.7 and 1.3 will do.
     """
     a, b, c = QUINTIC
-    x = (matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)).bfloat16()
+    x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    x = x.bfloat16() if fast_in_bfloat16(x.device.type) else x
     tall = x.shape[1] > x.shape[2]
     x = x.mT.contiguous() if tall else x
     for _ in range(iterations):
