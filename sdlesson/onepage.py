@@ -7,7 +7,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from .figures import BLUE, GREEN, INK, ORANGE, by, new_figure, plot_map, plot_picture
+from .figures import BLUE, GREEN, INK, ORANGE, PINK, by, new_figure, plot_map, plot_picture
 
 #: The parts of the machine on the map: left, bottom, width, height, label, colour.
 PARTS = {
@@ -131,13 +131,24 @@ ROOMS = {
     "decoding": (87.5, 10, 12.5, "06 decoding", GREEN),
 }
 
+#: The rooms beside the way, drawn in their own lesson only, and the rooms that each belongs to.
+SIDE_ROOMS = {
+    "attention": ((64, 18.5, 13, "07 attention", BLUE), ("guidance",)),
+    "steering": ((64, 1.5, 13, "08 steering", ORANGE), ("guidance",)),
+    "samplers": ((34, -4.5, 17, "09 samplers", ORANGE), ("sigmas",)),
+    "training": ((9, -4.5, 68, "10 training", PINK), ("latents", "sigmas", "guidance")),
+}
+
 
 def figure_strip(sd, here: str) -> Figure:
     """The way of the data through the lessons' rooms in one slim strip, the room `here` lit; raises ValueError."""
-    if here not in ROOMS:
-        raise ValueError(f"no such room: {here}; there are {', '.join(ROOMS)}")
-    fig = new_figure(figsize=(10, 1.75))
+    if here not in ROOMS | SIDE_ROOMS:
+        raise ValueError(f"no such room: {here}; there are {', '.join(ROOMS | SIDE_ROOMS)}")
+    lowest = min(-1.5, SIDE_ROOMS[here][0][1] - 1) if here in SIDE_ROOMS else -1.5
+    fig = new_figure(figsize=(10, 1.75 * (23.5 - lowest) / 25))
     ax = fig.subplots()
+    if here in SIDE_ROOMS:
+        _side_room(ax, here)
     for name, (left, bottom, width, label, colour) in ROOMS.items():
         _box(ax, (left, bottom, width, 5), label, colour, on=name == here)
     flow = {name: by(shape) for name, shape in machine_shapes(sd).items()}
@@ -147,7 +158,7 @@ def figure_strip(sd, here: str) -> Figure:
     for words, place in (("prompt", (3, 18.5)), ("seed", (3, 6.5)), ("picture", (93.7, 2.2))):
         ax.text(*place, words, **style)
     ax.text(93.7, -0.6, flow["picture"], **(style | {"fontsize": 8, "style": "normal"}))
-    ax.set(xlim=(0, 100), ylim=(-1.5, 23.5))
+    ax.set(xlim=(0, 100), ylim=(lowest, 23.5))
     ax.set_axis_off()
     fig.words = (
         f"The way through the lessons, this one's room lit ({here}): a prompt, tokens ({flow['ids']}), embeddings "
@@ -169,6 +180,15 @@ def _strip_arrows(flow: dict[str, str]):
         ((77, 12.5), (87.5, 12.5), f"latents\n{flow['latents']}"),
         ((93.7, 10), (93.7, 4.4), ""),
     ]
+
+
+def _side_room(ax, name: str):
+    """A room beside the way, lit, with a broken line to each room that it belongs to."""
+    (left, bottom, width, label, colour), neighbours = SIDE_ROOMS[name]
+    for at, low, wide, *_ in (ROOMS[neighbour] for neighbour in neighbours):
+        ends = (bottom + 5, low) if bottom < low else (bottom, low + 5)
+        ax.plot([at + wide / 2] * 2, ends, color=colour, linewidth=1.4, linestyle=(0, (3, 2)))
+    _box(ax, (left, bottom, width, 5), label, colour, on=True)
 
 
 def _box(ax, place, label: str, colour: str, on: bool):

@@ -63,6 +63,8 @@ def test_the_strip_lights_one_room_and_bears_the_shapes(machine):
     assert [text.get_text() for text in texts if text.get_weight() == "bold"] == ["03 latents"]
     for shape in ("2 × 32", "2 × 32 × 24", "1 × 6 × 40 × 40", "1 × 3 × 160 × 160"):
         assert shape in written(fig.axes[0]) and shape in fig.words
+    aside = onepage.figure_strip(machine, "samplers")
+    assert [text.get_text() for text in aside.axes[0].texts if text.get_weight() == "bold"] == ["09 samplers"]
     with pytest.raises(ValueError, match="no such room: kitchen"):
         onepage.figure_strip(machine, "kitchen")
 
