@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,6 +91,75 @@ def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -
     number = f"{len(pictures)} pictures" if len(pictures) > 1 else "One picture"
     number += f", {pictures[0].width} by {pictures[0].height} pixels"
     fig.words = f"{words or number}{': ' + listed if listed else ''}."
+    return fig
+
+
+def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: float = 1.25) -> WordedFigure:
+    """Rows of small maps and pictures, one column for each title: what is seen at a few steps, side by side.
+
+    Each row is a list of PIL pictures or of tensors (h, w), drawn as squares in one colour scale: around 0, or from 0
+    where no number is negative (amounts).
+    """
+    fig = new_figure(figsize=(inches * len(titles) + 1.1, (inches + 0.12) * len(rows) + 0.25), photographs=True)
+    grid = fig.subplots(len(rows), len(titles), squeeze=False)
+    told = []
+    for axes, (name, values) in zip(grid, rows.items(), strict=True):
+        maps = hasattr(values[0], "detach")
+        limit = max(float(each.abs().max()) for each in values) if maps else None
+        amounts = maps and all(float(each.min()) >= 0 for each in values)
+        for ax, each in zip(axes, values, strict=True):
+            if not maps:
+                plot_picture(each, ax=ax)
+                continue
+            plot_map(each, limit=limit, ax=ax)
+            if amounts:
+                ax.images[0].set(cmap=SEQUENTIAL, clim=(0, limit))
+        if maps:
+            fig.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.85, pad=0.01).ax.tick_params(labelsize=8)
+        left = axes[0]
+        left.text(-0.07, 0.5, name, transform=left.transAxes, ha="right", va="center", rotation=90, fontsize=9)
+        told.append(f"{name} ({f'maps up to {limit:.1f}' if maps else 'pictures'})")
+    for ax, title in zip(grid[0], titles, strict=True):
+        ax.set_title(title, fontsize=10)
+    fig.words = f"Columns: {', '.join(titles)}. Rows: {'; '.join(told)}.".replace("\n", " ")
+    return fig
+
+
+def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, ax=None):
+    """Draw up to five named curves, name -> (xs, ys), in the lessons' colours; returns the Axes."""
+    ax = new_figure(figsize=(7, 2.9)).subplots() if ax is None else ax
+    for (name, (xs, ys)), colour in zip(curves.items(), (ORANGE, BLUE, GREEN, PINK, INK), strict=False):
+        ax.plot(xs, ys, "o-", color=colour, markersize=3.5, linewidth=1.4, label=name)
+    ax.set_xlabel(xlabel, fontsize=9)
+    ax.set_ylabel(ylabel, fontsize=9)
+    ax.tick_params(labelsize=8)
+    if all(isinstance(x, Integral) for xs, _ in curves.values() for x in xs):
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    if len(curves) > 1:
+        ax.legend(frameon=False, fontsize=9)
+    return open_axes(ax)
+
+
+def figure_curves(panels: Mapping[str, Mapping[str, tuple]], xlabel, ylabel: str, *, ylim=None) -> WordedFigure:
+    """Panels of curves side by side, title -> (name -> (xs, ys)), on one scale upwards; `ylim` cuts off the rest.
+
+    `xlabel` is one for all panels, or a list with one for each.
+    """
+    fig = new_figure(figsize=(10 if len(panels) > 1 else 7, 2.9))
+    axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    labels = [xlabel] * len(panels) if isinstance(xlabel, str) else xlabel
+    told = []
+    for ax, (title, curves), label in zip(axes, panels.items(), labels, strict=True):
+        plot_curves(curves, label, ylabel if ax is axes[0] else "", ax=ax)
+        ax.set_title(title, fontsize=10)
+        if ylim:
+            ax.set_ylim(ylim)
+        if ax is not axes[0] and ax.get_legend() and curves.keys() == next(iter(panels.values())).keys():
+            ax.get_legend().remove()
+        spans = (f"{name}, {ys[0]:.3g} to {ys[-1]:.3g}, at most {max(ys):.3g}" for name, (_, ys) in curves.items())
+        told.append(f"{title}: {'; '.join(spans)}")
+    against = " and ".join(dict.fromkeys(labels))
+    fig.words = f"Curves of {ylabel} against {against}. {'. '.join(told)}.".replace("\n", " ")
     return fig
 
 

@@ -6,17 +6,22 @@ import copy
 import inspect
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
+from typing import TYPE_CHECKING
 
 import torch
 
 from .embeddings import embed, embed_texts, pair
+from .figures import BLUE, INK, ORANGE, PALE, new_figure, open_axes, plot_curves, plot_picture
 from .latents import check_size, initial_noise, seeded
 from .models import BadInput, StableDiffusion
 from .sigmas import derivative, lms_coefficients, lms_step, pred_original, scale_input
 from .tokens import as_prompts, tokenize
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,3 +279,82 @@ class _AnyScheduler:
             return float(levels[i])
         abar = float(self.scheduler.alphas_cumprod[round(self.times[i])])
         return ((1 - abar) / abar) ** 0.5
+
+
+def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
+    """Draw the first picture's two guesses at `step` and the guided ones, true to scale, in the plane that they span.
+
+    The axis upwards is the guess without words; the dashed arc has the length of pure noise, the square root of how
+    many numbers there are (a standard deviation of 1 in each).
+    """
+    ax = new_figure(figsize=(4, 4)).subplots() if ax is None else ax
+    uncond, text = (guess[0].flatten().double() for guess in (step.noise_uncond, step.noise_text))
+    up = uncond / uncond.norm()
+    aside = text - (text @ up) * up
+    aside = aside / aside.norm().clamp(min=1e-12)
+    tips = {s: (float(g @ aside), float(g @ up)) for s in scales for g in [guide(uncond, text, s)]}
+    radius = math.sqrt(uncond.numel())
+    arc = [math.radians(each) for each in range(-4, 91)]
+    ax.plot([radius * math.sin(a) for a in arc], [radius * math.cos(a) for a in arc], "--", color=PALE, zorder=0)
+    for scale, (x, y) in tips.items():
+        colour = {0: INK, 1: BLUE}.get(scale, ORANGE)
+        ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0})
+        ax.annotate(f"{scale:g}", (x, y), xytext=(0, 5), textcoords="offset points", fontsize=10, color=colour)
+    right, top = (max(tip[k] for tip in tips.values()) for k in (0, 1))
+    ax.set(xlim=(-0.05 * radius, max(1.1 * right, 0.3 * radius)), ylim=(0, 1.12 * max(top, radius)), aspect="equal")
+    ax.set_xlabel("away from the guess without words", fontsize=9)
+    ax.set_ylabel("along the guess without words", fontsize=9)
+    ax.tick_params(labelsize=8)
+    return open_axes(ax)
+
+
+def figure_guesses(steps: Sequence[Step], at: int, scales: Sequence[float]) -> Figure:
+    """The guesses of steps[at] as arrows; and at every step how long the first picture's are, and how far apart."""
+    fig = new_figure(figsize=(10, 4.2))
+    axes = fig.subplot_mosaic([["plane", "length"], ["plane", "angle"]], width_ratios=[1, 1.15])
+    plot_guesses(steps[at], scales, ax=axes["plane"])
+    axes["plane"].set_title(
+        f"step {at}: the guided guess at guidance {', '.join(f'{s:g}' for s in scales)}", fontsize=10
+    )
+    pairs = [(step.noise_uncond[0].flatten(), step.noise_text[0].flatten()) for step in steps]
+    xs = range(len(pairs))
+    angles = [math.degrees(math.acos(min(1.0, float(torch.cosine_similarity(u, t, 0))))) for u, t in pairs]
+    lengths = {
+        "prompt − empty": (xs, [float((t - u).norm()) for u, t in pairs]),
+        "prompt": (xs, [float(t.norm()) for _, t in pairs]),
+    }
+    plot_curves(lengths, "", "length of the arrow", ax=axes["length"])
+    plot_curves({"angle": (xs, angles)}, "step", "angle between the\ntwo guesses (°)", ax=axes["angle"])
+    for name in ("length", "angle"):
+        axes[name].set(xticks=range(0, len(pairs), 5), ylim=(0, None))
+    apart, whole = (lengths[name][1] for name in ("prompt − empty", "prompt"))
+    fig.words = (
+        f"Left: arrows from one point, the two guesses of step {at} and the guided ones, {angles[at]:.1f} degrees "
+        f"between the two. Right, over {len(pairs)} steps: the difference goes from {apart[0]:.1f} to {apart[-1]:.1f}, "
+        f"the prompt's guess from {whole[0]:.1f} to {whole[-1]:.1f}; the angle from {angles[0]:.1f} to "
+        f"{angles[-1]:.1f} degrees."
+    )
+    return fig
+
+
+def figure_swaps(pictures: Sequence, swaps: Sequence[int], winners: Mapping[str, Sequence[tuple[str, bool]]]) -> Figure:
+    """Pictures whose prompt was swapped at steps `swaps`; below, for each part of the prompt, the word that won.
+
+    `winners`: part -> (word, does it come from the first prompt?) for each picture.
+    """
+    ratios = [9 / len(pictures), 0.3 * len(winners)]
+    fig = new_figure(figsize=(10, sum(ratios) + 0.4), photographs=True)
+    upper, lower = fig.subplots(2, len(pictures), height_ratios=ratios, squeeze=False)
+    for k, (picture, swap) in enumerate(zip(pictures, swaps, strict=True)):
+        plot_picture(picture, f"{swap}", ax=upper[k])
+        for row, (word, first) in enumerate(words[k] for words in winners.values()):
+            lower[k].axhspan(row - 0.5, row + 0.5, facecolor=ORANGE if first else BLUE, alpha=0.25, edgecolor="white")
+            lower[k].text(0.5, row, word, ha="center", va="center", fontsize=9)
+        lower[k].set(xlim=(0, 1), ylim=(len(winners) - 0.5, -0.5), xticks=[], yticks=[])
+        lower[k].spines[:].set_visible(False)
+    lower[0].set_yticks(range(len(winners)), list(winners), fontsize=9)
+    lower[0].tick_params(length=0)
+    upper[0].text(-0.12, 1.03, "swap at step", transform=upper[0].transAxes, ha="right", va="bottom", fontsize=9)
+    told = (f"{name}: {', '.join(word for word, _ in words)}" for name, words in winners.items())
+    fig.words = f"{len(pictures)} pictures, the prompt swapped at step {', '.join(map(str, swaps))}. {'; '.join(told)}."
+    return fig

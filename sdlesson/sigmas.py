@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .figures import ORANGE, new_figure, open_axes
+from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
 from .models import BadInput
 
 if TYPE_CHECKING:
@@ -129,6 +129,33 @@ def lms_step(x, slopes: Sequence, coefficients: Sequence[float]):
     return x
 
 
+def sample_lms(denoiser, x, sigmas: Sequence[float], order: int = 4) -> list:
+    """Walk down the noise levels by K-LMS, for any `denoiser(x, sigma)` -> x0; returns the x at every level.
+
+    Order 1 is Euler's method. `x` is an array or a tensor at the level sigmas[0].
+    """
+    slopes, way = [], [x]
+    for i in range(len(sigmas) - 1):
+        slopes = [derivative(x, denoiser(x, sigmas[i]), sigmas[i]), *slopes[: order - 1]]
+        x = lms_step(x, slopes, lms_coefficients(sigmas, i, order))
+        way.append(x)
+    return way
+
+
+def two_hills(x, sigma: float, centres=(-1.0, 1.0), spread: float = 0.2):
+    """The best guess of x0 for numbers drawn half around each of two centres: the mean of x0, given x.
+
+    Each hill alone would say (centre * sigma^2 + x * spread^2) / (sigma^2 + spread^2); they count by how likely each
+    makes x (Bayes' rule). `x` is an array of any shape.
+    """
+    x = np.asarray(x, dtype=float)[..., None]  # (..., 1): one column for each hill
+    variance = sigma**2 + spread**2
+    guesses = (np.asarray(centres) * sigma**2 + x * spread**2) / variance  # (..., hills)
+    logs = -((x - np.asarray(centres)) ** 2) / (2 * variance)
+    shares = np.exp(logs - logs.max(axis=-1, keepdims=True))
+    return (guesses * shares).sum(axis=-1) / shares.sum(axis=-1)
+
+
 def plot_sigmas(sigmas, *, ax=None):
     """Draw the noise level of each step, falling from the first to 0."""
     ax = new_figure(figsize=(7, 2.4)).subplots() if ax is None else ax
@@ -150,4 +177,187 @@ def figure_sigmas(scheduler) -> Figure:
         f"A falling curve of {len(sigmas)} noise levels, steep at first: {sigmas[0]:.2f}, {sigmas[1]:.2f}, "
         f"{sigmas[2]:.2f} … {sigmas[-2]:.2f}, 0."
     )
+    return fig
+
+
+def figure_recipe(betas, alphas_cumprod, sigmas) -> Figure:
+    """The noise of the training, step by step: beta, what is left of the picture, and sigma; arrays of one length."""
+    fig = new_figure(figsize=(10, 2.7))
+    labels = ("β: noise added at this step\n(variance)", "ᾱ: picture left\n(variance)", "σ: noise ÷ picture\n(spread)")
+    for ax, values, label in zip(fig.subplots(1, 3), (betas, alphas_cumprod, sigmas), labels, strict=True):
+        open_axes(ax).plot(values, color=ORANGE, linewidth=2)
+        ax.set(xlabel="training step (timestep)", ylim=(0, None), title=label)
+        ax.title.set_fontsize(10)
+    fig.words = (
+        f"Three curves over {len(betas)} training steps: beta rises from {betas[0]:.5f} to {betas[-1]:.4f}, the share of "
+        f"the picture falls from {alphas_cumprod[0]:.4f} to {alphas_cumprod[-1]:.4f}, sigma rises from {sigmas[0]:.3f} "
+        f"to {sigmas[-1]:.2f}, steeply at the end."
+    )
+    return fig
+
+
+def figure_schedules(schedules: dict) -> Figure:
+    """Several training schedules' sigmas, {name: array}, on a logarithmic scale."""
+    fig = new_figure(figsize=(7, 3))
+    ax = open_axes(fig.subplots())
+    for (name, sigmas), colour, style in zip(schedules.items(), (ORANGE, BLUE, GREEN), ("-", "--", ":"), strict=False):
+        ax.plot(sigmas, style, color=colour, linewidth=2, label=f"{name} (ends at {sigmas[-1]:.1f})")
+    ax.axhline(1, color=INK, linewidth=0.8)
+    ax.text(0, 1.12, "noise as strong as the picture", fontsize=8, color=INK)
+    ax.set(yscale="log", xlabel="training step (timestep)", ylabel="noise level σ")
+    ax.legend(frameon=False, fontsize=9)
+    half = {name: int(np.argmax(np.asarray(sigmas) > 1)) for name, sigmas in schedules.items()}
+    told = ", ".join(f"{name} at step {step}" for name, step in half.items())
+    fig.words = f"Rising curves of sigma over the training steps. They pass sigma = 1: {told}."
+    return fig
+
+
+def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
+    """Where the steps of a run lie on the training's curve; on the right the second one, between two whole timesteps."""
+    fig = new_figure(figsize=(10, 3.2))
+    whole, near = fig.subplots(1, 2, width_ratios=(2, 1))
+    for ax in (whole, near):
+        open_axes(ax).plot(all_sigmas, color=PALE if ax is whole else ORANGE, linewidth=2)
+        ax.set(xlabel="timestep", ylabel="noise level σ")
+    whole.plot(timesteps, sigmas, "o", color=ORANGE, markersize=5)
+    whole.set_title(f"the {len(timesteps)} steps of a run, on the curve of the training", fontsize=10)
+    below = int(timesteps[1])
+    near.plot([below, below + 1], all_sigmas[below : below + 2], "o", color=INK, markersize=5)
+    near.plot(timesteps[1], sigmas[1], "D", color=ORANGE, markersize=8)
+    near.annotate(
+        f"{timesteps[1]:.2f}\nσ = {sigmas[1]:.4f}",
+        (timesteps[1], sigmas[1]),
+        xytext=(-62, 14),
+        textcoords="offset points",
+    )
+    near.set(xlim=(below - 0.6, below + 1.6), xticks=(below, below + 1))
+    near.set_ylim(all_sigmas[below] - 0.06, all_sigmas[below + 1] + 0.06)
+    near.set_title("the second step, close by", fontsize=10)
+    fig.words = (
+        f"Left: {len(timesteps)} dots, evenly spaced in timesteps, on the rising curve of sigma. Right: the second step, "
+        f"timestep {timesteps[1]:.2f}, lies between {below} and {below + 1}; its sigma is {sigmas[1]:.4f}."
+    )
+    return fig
+
+
+def figure_input_scaling(sigmas, before, after) -> Figure:
+    """The spread of noisy latents at each noise level, before and after the division by sqrt(sigma^2 + 1)."""
+    fig = new_figure(figsize=(7, 3))
+    ax = open_axes(fig.subplots())
+    ax.plot(sigmas, before, "o-", color=ORANGE, markersize=4, label="latents, as the loop holds them")
+    ax.plot(sigmas, after, "s-", color=BLUE, markersize=4, label="divided by √(σ² + 1): what the UNet sees")
+    ax.axhline(1, color=INK, linewidth=0.8)
+    ax.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="spread\n(standard deviation)")
+    ax.legend(frameon=False, fontsize=9)
+    fig.words = (
+        f"Two curves over sigma. The spread of the latents rises from {min(before):.1f} to {max(before):.1f}. "
+        f"Divided by the root of sigma squared plus 1 it stays between {min(after):.1f} and {max(after):.1f}."
+    )
+    return fig
+
+
+def figure_ways(ways: dict) -> Figure:
+    """Paths of many numbers from noise to data, one panel for each of {title: (sigmas, way)}; way: (levels, numbers).
+
+    Each height is x / sqrt(sigma^2 + 1), so that both ends fit on one page.
+    """
+    fig = new_figure(figsize=(10, 3.3))
+    axes = fig.subplots(1, len(ways), sharey=True, squeeze=False)[0]
+    for ax, (title, (sigmas, way)) in zip(axes, ways.items(), strict=True):
+        levels, way = np.asarray(sigmas, dtype=float), np.asarray(way)
+        heights = way / np.sqrt(levels**2 + 1)[:, None]
+        up = way[-1] > 0
+        shown = np.where(levels > 0, levels, levels[levels > 0].min() / 2)  # 0 has no place on a logarithmic axis
+        for side, colour in ((up, BLUE), (~up, ORANGE)):
+            open_axes(ax).plot(shown, heights[:, side], color=colour, linewidth=0.8, alpha=0.8)
+        ax.set(xscale="log", xlabel="noise level σ", title=title)
+        ax.title.set_fontsize(10)
+        ax.invert_xaxis()
+    axes[0].set_ylabel("x ÷ √(σ² + 1)")
+    fig.words = (
+        f"{len(ways)} panels of {way.shape[1]} curves that start as noise on the left and end in two bundles, near +1 "
+        f"and near -1: {'; '.join(title for title in ways)}."
+    ).replace("\n", " ")
+    return fig
+
+
+def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
+    """Step i of K-LMS. Left: Lagrange's polynomials over the past sigmas; right: the curve through `slopes`.
+
+    `slopes` are those of one number at the past sigmas, newest first. The step is shaded: its area is what counts.
+    """
+    past = np.asarray(sigmas[max(0, i + 1 - order) : i + 1], dtype=float)[::-1]
+    grid = np.linspace(sigmas[i + 1], past[-1], 200)
+    step = grid <= past[0]
+    fig = new_figure(figsize=(10, 3.4))
+    left, right = (open_axes(ax) for ax in fig.subplots(1, 2))
+    curve = np.zeros_like(grid)
+    for k, colour in zip(range(len(past)), (ORANGE, BLUE, GREEN, PINK), strict=False):
+        others = np.delete(past, k)
+        basis = np.prod([(grid - other) / (past[k] - other) for other in others], axis=0) * np.ones_like(grid)
+        curve += slopes[k] * basis
+        left.plot(grid, basis, color=colour, linewidth=2, label=f"{k} step{'s' * (k != 1)} ago" if k else "now")
+        left.fill_between(grid[step], basis[step], color=colour, alpha=0.25, linewidth=0)
+        left.plot(past[k], 1, "o", color=colour)
+    left.legend(frameon=False, fontsize=8, loc="upper right")
+    left.set(xlabel="noise level σ", title="one polynomial for each past slope", ylim=(-2.6, 3.2))
+    right.plot(grid, curve, color=INK, linewidth=2, label="curve through the slopes (K-LMS)")
+    right.fill_between(grid[step], curve[step], color=PALE, linewidth=0)
+    right.plot(
+        [sigmas[i + 1], past[0]], [slopes[0]] * 2, "--", color=ORANGE, linewidth=2, label="the last slope (Euler)"
+    )
+    right.plot(past, slopes[: len(past)], "o", color=INK)
+    right.legend(frameon=False, fontsize=8)
+    right.set(xlabel="noise level σ", ylabel="slope dx/dσ", title="the slopes of one number")
+    for ax in (left, right):
+        ax.axvspan(sigmas[i + 1], past[0], color=PALE, alpha=0.35, linewidth=0)
+        ax.axhline(0, color=INK, linewidth=0.8)
+        ax.title.set_fontsize(10)
+        ax.invert_xaxis()
+    fig.words = (
+        f"Step {i}, from sigma {past[0]:.2f} to {sigmas[i + 1]:.2f} (shaded). Left: {len(past)} polynomials, each 1 at its "
+        "own past sigma and 0 at the others. Right: the curve through the past slopes, drawn on through the step, and a "
+        "flat line at the last slope, which is Euler's."
+    )
+    return fig
+
+
+def figure_coefficients(sigmas, order: int = 4) -> Figure:
+    """The weights of the past slopes in every step of K-LMS, as multiples of the step sigma_(i+1) - sigma_i."""
+    steps = len(sigmas) - 1
+    fig = new_figure(figsize=(10, 3))
+    ax = open_axes(fig.subplots())
+    shares = [lms_coefficients(sigmas, i, order) / (sigmas[i + 1] - sigmas[i]) for i in range(steps)]
+    for k, colour in zip(range(order), (ORANGE, BLUE, GREEN, PINK), strict=False):
+        at = [i for i in range(steps) if len(shares[i]) > k]
+        name = f"slope {k} step{'s' * (k != 1)} ago" if k else "slope now"
+        ax.bar([i + 0.2 * (k - 1.5) for i in at], [shares[i][k] for i in at], 0.2, color=colour, label=name)
+    ax.axhline(0, color=INK, linewidth=0.8)
+    ax.set(xlabel="step", ylabel="weight ÷ step", xticks=range(steps))
+    ax.legend(frameon=False, fontsize=8, ncols=order, loc="lower center", bbox_to_anchor=(0.5, 1))
+    middle = ", ".join(f"{share:.2f}" for share in shares[steps // 2])
+    fig.words = (
+        f"Bars for {steps} steps: one weight in step 0, two in step 1, and so on up to {order}. In the middle the weights, "
+        f"newest slope first, are {middle}: large, of changing sign, their sum 1."
+    )
+    return fig
+
+
+def figure_errors(errors: dict) -> Figure:
+    """Error against the number of steps on logarithmic axes, {name: {steps: error}}."""
+    fig = new_figure(figsize=(6.5, 3.2))
+    ax = open_axes(fig.subplots())
+    for (name, values), colour, mark in zip(errors.items(), (ORANGE, BLUE, GREEN), "os^", strict=False):
+        ax.plot(list(values), list(values.values()), f"{mark}-", color=colour, label=name)
+    counts = sorted({count for values in errors.values() for count in values})
+    ax.set(
+        xscale="log", yscale="log", xlabel="steps (calls of the UNet)", ylabel="distance from the reference\n(relative)"
+    )
+    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.minorticks_off()
+    ax.legend(frameon=False, fontsize=9)
+    last = "; ".join(
+        f"{name}: " + ", ".join(f"{error:.2f}" for error in values.values()) for name, values in errors.items()
+    )
+    fig.words = f"Curves of the error at {', '.join(map(str, counts))} steps. {last}."
     return fig
