@@ -100,7 +100,8 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
     Each row is a list of PIL pictures or of tensors (h, w), drawn as squares in one colour scale: around 0, or from 0
     where no number is negative (amounts).
     """
-    fig = new_figure(figsize=(inches * len(titles) + 1.1, (inches + 0.12) * len(rows) + 0.25), photographs=True)
+    size = inches * len(titles) + 1.1, (inches + 0.12) * len(rows) + 0.25
+    fig = new_figure(figsize=size, photographs=not all(hasattr(values[0], "detach") for values in rows.values()))
     grid = fig.subplots(len(rows), len(titles), squeeze=False)
     told = []
     for axes, (name, values) in zip(grid, rows.items(), strict=True):

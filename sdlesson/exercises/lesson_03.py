@@ -1,0 +1,204 @@
+"""The judges of lesson 03, latents."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import torch
+
+from . import Mistake, Unanswered, exercise
+
+
+@exercise(
+    "03.1",
+    hint="A pair: ((pictures, channels, rows, columns), how many times fewer). Three halvings; count colours, too.",
+    learned="Four times the channels, a quarter of the saving: the number 48 belongs to 8 × 8 pixels and 4 channels.",
+)
+def _other_vae(answer, *, height, width, channels) -> Mistake | None:
+    """The latents' shape for one picture of another VAE (f = 8), and how many times fewer numbers they are."""
+    shape, ratio = tuple(answer[0]), answer[1]
+    right = (1, channels, height // 8, width // 8)
+    saved = 3 * 8 * 8 / channels
+    if len(shape) != 4:
+        return Mistake("A shape of four sides: pictures, channels, rows, columns.", f"Your shape has {len(shape)}.")
+    if shape == (1, channels, right[3], right[2]):
+        return Mistake("Which comes first, rows or columns?", "Rows (height / 8) come first, then columns (width / 8).")
+    if shape[2:] == (height, width):
+        return Mistake("These are pixels. How long is a latent square's side?", "Divide both sides by 2 · 2 · 2 = 8.")
+    if shape[1] in (3, 4):
+        return Mistake(
+            f"Channels: this VAE has {channels}.", f"{shape[1]} channels are not this VAE's; it has {channels} of them."
+        )
+    if shape != right:
+        return Mistake("Height and width, each halved three times.", f"The shape is {right}, not {shape}.")
+    if abs(ratio - saved) < 1e-6:
+        return None
+    known = {
+        48: "48 is right for 4 channels. Here each square holds more numbers.",
+        64: "64 counts places only: 8 × 8 pixels for each square. Count 3 colours there, and the channels here.",
+        1 / saved: "Upside down: how many times *fewer*?",
+    }
+    for value, wrong in known.items():
+        if abs(ratio - value) < 1e-6:
+            return Mistake(
+                f"How many numbers stand in one square, and how many in the pixels behind it? {wrong}", wrong
+            )
+    return Mistake(
+        "Divide the numbers of the picture by those of the latents.",
+        f"3 × {height} × {width} numbers become {channels} × {height // 8} × {width // 8}: divide the two.",
+    )
+
+
+@exercise(
+    "03.2",
+    hint="One number for the whole batch: the standard deviation over all pictures, channels and squares, upside down.",
+    learned="Multiplied by it, the batch has a standard deviation of 1. That is all that 0.18215 is.",
+)
+def _measure(answer, **_facts) -> Mistake | None:
+    """A function latents -> scaling factor, one number: 1 / std over everything."""
+    if not callable(answer):
+        return Mistake("Give the function itself: check('03.2', measure).", f"{answer!r} is no function.")
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 4, 1, 1)
+    latents = torch.randn((5, 4, 3, 3), generator=generator) * spread + spread - 2
+    got = _result(answer(latents.clone()))
+    if got.numel() != 1:
+        return Mistake(
+            "One number for all channels: no `dim=` in the standard deviation.",
+            f"Your function gives {got.numel()} numbers; the scaling factor is one.",
+        )
+    each = latents.std(dim=(0, 2, 3))
+    known = {
+        "That is the standard deviation itself. Latents are *multiplied* by the factor.": latents.std(),
+        "That is one over the variance, the square of what is wanted.": 1 / latents.var(),
+        "That is the variance.": latents.var(),
+        "The mean must be taken away first, as std does: this is one over the root mean square.": (
+            1 / latents.square().mean().sqrt()
+        ),
+        "An average over the channels' own factors is another number: take std once, over everything.": (
+            (1 / each).mean()
+        ),
+        "An average of the channels' standard deviations forgets that their means differ.": 1 / each.mean(),
+        "Only the first picture was measured. Take the whole batch.": 1 / latents[0].std(),
+        "Only the first channel was measured. Take all of them.": 1 / latents[:, 0].std(),
+    }
+    return _compared(got, 1 / latents.std(), known, "Which number brings a standard deviation of 4 to 1?", 5e-3)
+
+
+@exercise(
+    "03.3",
+    hint="σ is measured against a picture of standard deviation 1. How wide are the latents that nobody scaled?",
+    learned="Even the strongest noise would leave much of the picture to be seen, and pure noise has none of it.",
+)
+def _unscaled_noise(answer, *, sigma, factor) -> Mistake | None:
+    """How many times stronger than unscaled latents the noise is at `sigma`: sigma * factor."""
+    if isinstance(answer, bool) or not isinstance(answer, Real):
+        return Mistake("The answer is one number.", f"{answer!r} is no number.")
+    right = sigma * factor
+    if abs(answer - right) <= 0.02 * right:
+        return None
+    known = {
+        sigma: "That is the ratio for scaled latents, whose standard deviation is 1.",
+        sigma / factor: "Unscaled latents are wider, so the noise is *less* strong against them.",
+        1 / right: "Upside down: that is how many times stronger the picture is.",
+        1 / factor: "That is the latents' own standard deviation. Now compare the noise with it.",
+        right**2: "That compares variances. σ compares standard deviations.",
+    }
+    for value, wrong in known.items():
+        if abs(answer - value) <= 0.02 * value:
+            return Mistake(f"Divide one standard deviation by the other. {wrong}", wrong)
+    return Mistake(
+        "The noise has the standard deviation σ, the latents 1 / factor. Divide.",
+        f"{sigma} / (1 / {factor}) is about {right:.2f}.",
+    )
+
+
+@exercise(
+    "03.4",
+    hint="A fresh generator for each seed, one draw of `shape` from each, and torch.stack.",
+    learned="Now each picture can be painted again by its own seed, alone or in any company.",
+)
+def _own_noise(answer, **_facts) -> Mistake | None:
+    """A function (seeds, shape) -> noise, (len(seeds), *shape), each picture's from a generator of its own."""
+    if not callable(answer):
+        return Mistake("Give the function itself: check('03.4', noise_for).", f"{answer!r} is no function.")
+    seeds, shape = [42, 43, 44], (4, 6, 8)
+    before = torch.random.get_rng_state()
+    got = _result(answer(list(seeds), shape))
+    untouched = torch.equal(before, torch.random.get_rng_state())
+    if got.shape != (len(seeds), *shape):
+        return Mistake(
+            "The result is one batch: torch.stack adds the first side; torch.cat needs it to be there already.",
+            f"For 3 seeds and the shape {shape} the result has the shape {tuple(got.shape)}, not {(3, *shape)}.",
+        )
+    if not untouched:
+        return Mistake(
+            "torch.manual_seed sets the one generator that all share. Make one for each: torch.Generator('cpu').",
+            "Your function changes the global generator, so it changes other people's random numbers, too.",
+        )
+    alone = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in seeds]
+    first = torch.randn((len(seeds), *shape), generator=torch.Generator("cpu").manual_seed(seeds[0]))
+    known = {
+        "All of it comes from the first seed: picture 2 depends on its place in the batch.": first,
+        "All pictures have the same noise, the first seed's.": torch.stack([alone[0]] * len(seeds)),
+        "All pictures have the same noise, the last seed's.": torch.stack([alone[-1]] * len(seeds)),
+        "The pictures are in the wrong order.": torch.stack(alone[::-1]),
+    }
+    return _compared(got, torch.stack(alone), known, "What should picture 2 be if it were painted alone, by seed 43?")
+
+
+@exercise(
+    "03.5",
+    hint="mean, logvar = moments.chunk(2, dim=1); a standard deviation is exp(½ · logvar); the factor comes last.",
+    learned="This is what the UNet's training calls at every picture, and img2img before its first step.",
+)
+def _draw(answer, **_facts) -> Mistake | None:
+    """A function (moments, noise, factor) -> scaled draw from the encoder's Gaussian."""
+    if not callable(answer):
+        return Mistake("Give the function itself: check('03.5', draw_latents).", f"{answer!r} is no function.")
+    moments, factor = torch.randn((2, 8, 3, 3), generator=torch.Generator().manual_seed(0)), 0.4
+    noise = torch.randn((2, 4, 3, 3), generator=torch.Generator().manual_seed(1))
+    got = _result(answer(moments.clone(), noise.clone(), factor))
+    if got.shape != noise.shape:
+        return Mistake(
+            "Eight channels go in, four come out. Which side does `chunk` cut?",
+            f"The result has the shape {tuple(got.shape)}, not {tuple(noise.shape)}.",
+        )
+    mean, logvar = moments.chunk(2, dim=1)
+    std = (0.5 * logvar).exp()
+    known = {
+        "The factor is missing.": mean + std * noise,
+        "The factor divides. Encoding multiplies, decoding divides.": (mean + std * noise) / factor,
+        "The standard deviation is scaled, the mean is not.": mean + std * noise * factor,
+        "The mean is scaled, the noise is not.": mean * factor + std * noise,
+        "exp(logvar) is the variance; its root is exp(½ · logvar).": (mean + logvar.exp() * noise) * factor,
+        "logvar itself is no standard deviation: it is even negative here and there.": (mean + logvar * noise) * factor,
+        "½ · logvar is still a logarithm.": (mean + 0.5 * logvar * noise) * factor,
+        "The halves have changed places: the mean comes first.": (logvar + (0.5 * mean).exp() * noise) * factor,
+        "This is the mean alone; `noise` is not used.": mean * factor,
+        "The mean is missing: this is the noise alone.": std * noise * factor,
+    }
+    return _compared(
+        got, (mean + std * noise) * factor, known, "Three steps: a standard deviation, a draw, the factor."
+    )
+
+
+def _result(got) -> torch.Tensor:
+    """What the learner's function gave, as a tensor; raises Unanswered for `...`, ValueError for nothing."""
+    if got is ...:
+        raise Unanswered
+    if got is None:
+        raise ValueError("the function returns None; look for `return`")
+    return torch.as_tensor(got, dtype=torch.float32)
+
+
+def _compared(got, right, known: dict[str, torch.Tensor], hint: str, tolerance: float = 1e-5) -> Mistake | None:
+    """None where `got` is right; else the mistake, `what went wrong -> the result that it gives`, that fits."""
+
+    def same(value):
+        return torch.allclose(got.flatten(), value.flatten(), rtol=tolerance, atol=tolerance)
+
+    if same(right):
+        return None
+    wrong = next((words for words, value in known.items() if same(value)), "The numbers are others than asked for.")
+    return Mistake(hint, wrong)
