@@ -23,7 +23,7 @@ from .figures import (
     plot_matrix,
     plot_picture,
 )
-from .models import BadInput, StableDiffusion, checkpoint_path
+from .models import BadInput, StableDiffusion, checkpoint_path, quiet
 from .tokens import as_prompts, tokenize
 
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def load_pair(sd: StableDiffusion) -> ClipPair:
 def _read_pair(folder, tokenizer_folder, name: str) -> ClipPair:
     from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-    model = CLIPModel.from_pretrained(folder, use_safetensors=True).eval()
+    with quiet():
+        model = CLIPModel.from_pretrained(folder, use_safetensors=True).eval()
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
     return ClipPair(model, tokenizer, CLIPImageProcessorPil.from_pretrained(folder), name)
 

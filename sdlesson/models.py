@@ -275,7 +275,7 @@ def _load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict:
         from transformers import CLIPTextModel, CLIPTokenizer
     safe = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
     parts, part = {}, "tokenizer"
-    with _quiet():
+    with quiet():
         try:
             parts[part] = CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
             part = "text_encoder"
@@ -367,7 +367,7 @@ def _quick_imports():
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet():
     """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after."""
     from diffusers.utils import logging as diffusers_log
     from transformers.utils import logging as transformers_log

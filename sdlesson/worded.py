@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 
 from matplotlib.figure import Figure
+from PIL import Image
 
 _PIXELS_PER_INCH = 72  # on the page; the picture itself holds twice as many, for sharp screens
+_FEW_COLOURS = 4096  # a plot has fewer, soft edges included; a picture has more
 
 
 class WordedFigure(Figure):
     """A Matplotlib figure that carries `words`, its description, into the notebook as the picture's alt text.
 
     It is made apart from pyplot, so nothing global changes, and it owns its layout (constrained). A figure of
-    `photographs` is stored as JPEG, a fifth of the size; all others as PNG.
+    `photographs` is stored as JPEG, a fifth of the size; all others as PNG, with a palette where that suffices.
     """
 
     def __init__(self, *args, photographs: bool = False, **kwargs):
@@ -27,7 +29,7 @@ class WordedFigure(Figure):
         if self.photographs:
             options = {"format": "jpeg", "pil_kwargs": {"quality": 90, "subsampling": 0, "optimize": True}}
         self.savefig(file, dpi=scale * _PIXELS_PER_INCH, facecolor="white", **options)
-        return f"image/{options['format']}", file.getvalue()
+        return f"image/{options['format']}", file.getvalue() if self.photographs else _with_palette(file)
 
     def _ipython_display_(self):
         from IPython.display import display
@@ -36,3 +38,13 @@ class WordedFigure(Figure):
         width, height = (round(side * _PIXELS_PER_INCH) for side in self.get_size_inches())
         about = {"alt": self.words, "width": width, "height": height}
         display({kind: file, "text/plain": self.words}, metadata={kind: about}, raw=True)
+
+
+def _with_palette(file: io.BytesIO) -> bytes:
+    """The PNG with a palette of 256 colours, a third of the size, if it is a plot; as it is if pictures stand in it."""
+    picture = Image.open(file).convert("RGB")
+    if not picture.getcolors(_FEW_COLOURS):
+        return file.getvalue()
+    smaller = io.BytesIO()
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(smaller, "png", optimize=True)
+    return smaller.getvalue()
