@@ -175,12 +175,12 @@ def plot_histogram(values: torch.Tensor, title: str = "", *, limit: float = 4.0,
 
 def figure_histograms(panels: Mapping[str, torch.Tensor], *, limit: float = 4.0) -> Figure:
     """Histograms side by side on one scale, title -> numbers, each beside the Gaussian curve of spread 1."""
-    fig = new_figure(figsize=(1 + 2.6 * len(panels), 2.4))
+    fig = new_figure(figsize=(1 + 2.6 * len(panels), 2.6))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (title, values) in zip(axes, panels.items(), strict=True):
         plot_histogram(values, title, limit=limit, ax=ax)
     axes[0].set_ylabel("how often (density)", fontsize=9)
-    axes[-1].legend(frameon=False, fontsize=8, loc="upper right")
+    fig.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     told = (f"{title}: {v.numel()} numbers, standard deviation {v.float().std():.1f}" for title, v in panels.items())
     fig.words = f"Histograms beside the Gaussian curve of spread 1. {'; '.join(told)}.".replace("\n", " ")
     return fig

@@ -60,7 +60,8 @@ def _measure(answer, **_facts) -> Mistake | None:
         return Mistake("Give the function itself: check('03.2', measure).", f"{answer!r} is no function.")
     generator = torch.Generator().manual_seed(0)
     spread = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 4, 1, 1)
-    latents = torch.randn((5, 4, 3, 3), generator=generator) * spread + spread - 2
+    contrast = torch.linspace(0.5, 1.5, 5).view(5, 1, 1, 1)
+    latents = torch.randn((5, 4, 3, 3), generator=generator) * spread * contrast + spread - 2
     got = _result(answer(latents.clone()))
     if got.numel() != 1:
         return Mistake(
@@ -123,9 +124,10 @@ def _own_noise(answer, **_facts) -> Mistake | None:
     if not callable(answer):
         return Mistake("Give the function itself: check('03.4', noise_for).", f"{answer!r} is no function.")
     seeds, shape = [42, 43, 44], (4, 6, 8)
-    before = torch.random.get_rng_state()
-    got = _result(answer(list(seeds), shape))
-    untouched = torch.equal(before, torch.random.get_rng_state())
+    with torch.random.fork_rng(devices=[]):
+        before = torch.manual_seed(0).get_state()
+        got = _result(answer(list(seeds), shape))
+        untouched = torch.equal(before, torch.random.get_rng_state())
     if got.shape != (len(seeds), *shape):
         return Mistake(
             "The result is one batch: torch.stack adds the first side; torch.cat needs it to be there already.",
