@@ -149,19 +149,27 @@ def figure_curves(panels: Mapping[str, Mapping[str, tuple]], xlabel, ylabel: str
     fig = new_figure(figsize=(10 if len(panels) > 1 else 7, 2.9))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     labels = [xlabel] * len(panels) if isinstance(xlabel, str) else xlabel
-    told = []
+    told, named = [], set()
     for ax, (title, curves), label in zip(axes, panels.items(), labels, strict=True):
         plot_curves(curves, label, ylabel if ax is axes[0] else "", ax=ax)
         ax.set_title(title, fontsize=10)
         if ylim:
             ax.set_ylim(ylim)
-        if ax is not axes[0] and ax.get_legend() and curves.keys() == next(iter(panels.values())).keys():
+        if ax.get_legend() and named >= curves.keys():  # a legend to the left has told all these names
             ax.get_legend().remove()
-        spans = (f"{name}, {ys[0]:.3g} to {ys[-1]:.3g}, at most {max(ys):.3g}" for name, (_, ys) in curves.items())
-        told.append(f"{title}: {'; '.join(spans)}")
+        named |= curves.keys() if len(curves) > 1 else set()
+        told.append(f"{title}: {'; '.join(_span(name, ys) for name, (_, ys) in curves.items())}")
     against = " and ".join(dict.fromkeys(labels))
-    fig.words = f"Curves of {ylabel} against {against}. {'. '.join(told)}.".replace("\n", " ")
+    cut = f" The frame ends at {ylim[0]:g} and {ylim[1]:g}." if ylim else ""
+    fig.words = f"Curves of {ylabel} against {against}. {'. '.join(told)}.{cut}".replace("\n", " ")
     return fig
+
+
+def _span(name: str, ys: Sequence[float]) -> str:
+    """Where a curve begins and ends and its largest number, two digits each: the third differs between processors."""
+    small = 1e-6 * max(map(abs, ys))  # beside such numbers it is 0
+    first, last, most = (f"{0 if abs(y) <= small else y:.2g}" for y in (ys[0], ys[-1], max(ys)))
+    return f"{name}, {first} to {last}, at most {most}"
 
 
 def _axes(ax):
