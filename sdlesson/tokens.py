@@ -250,7 +250,7 @@ def figure_places(tokenizer: CLIPTokenizer, texts: Mapping[str, str]) -> Figure:
     for kind, (colour, strength, name) in _PLACES.items():
         if name and any(kind in row for row in rows):
             ax.plot([], [], "s", color=colour, alpha=strength, label=name)
-    ax.legend(ncols=6, frameon=False, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.0 + 0.42 / len(texts)))
+    ax.legend(ncols=6, frameon=False, fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     ax.set_yticks(range(len(texts)), list(texts), fontsize=9)
     last = length - 1
     ax.set_xticks([place + 0.43 for place in (*range(0, last, 10), last)], [*range(0, last, 10), last], fontsize=8)

@@ -1,4 +1,4 @@
-"""Prompt -> ids: padding, truncation, and the words that were cut."""
+"""Prompt -> ids: padding, truncation, and the words that were cut; merges, the figures, and lesson 01's judges."""
 
 from __future__ import annotations
 
@@ -8,7 +8,25 @@ import pytest
 import torch
 
 from sdlesson.models import BadInput
-from sdlesson.tokens import TruncationWarning, context_length, cut_words, pieces, tokenize
+from sdlesson.tokens import (
+    TruncationWarning,
+    byte_words,
+    context_length,
+    count_pairs,
+    cut_words,
+    figure_learning,
+    figure_merges,
+    figure_pieces,
+    figure_places,
+    join,
+    merge_ranks,
+    merge_steps,
+    pieces,
+    places,
+    plot_pairs,
+    plot_places,
+    tokenize,
+)
 
 PROMPT = "a photograph of an astronaut riding a horse"
 
@@ -94,3 +112,187 @@ def test_tiny_knows_the_articles_words(tiny):
     row = pieces(tiny.tokenizer, tokenize(tiny.tokenizer, PROMPT)[0])
     assert row[1:9] == [f"{word}</w>" for word in PROMPT.split()]
     assert row[9:] == ["<|endoftext|>"] * 68
+
+
+def test_the_words_before_any_merge(toy):
+    assert byte_words(toy.tokenizer, "A  Horse's\n12 é!") == ["a", "horse", "'s", "1", "2", "Ã©", "!"]
+    assert byte_words(toy.tokenizer, "") == []
+
+
+def test_joining_a_pair():
+    assert join(["a", "b", "a", "b", "a"], ("a", "b")) == ["ab", "ab", "a"]
+    assert join(["a", "a", "a", "a", "a"], ("a", "a")) == ["aa", "aa", "a"]
+    assert join(["b", "a"], ("a", "b")) == ["b", "a"]
+
+
+@pytest.mark.parametrize("model", ["toy", "tiny"])
+def test_the_merges_give_the_tokenizers_own_pieces(model, request):
+    tokenizer = request.getfixturevalue(model).tokenizer
+    ranks = merge_ranks(tokenizer)
+    for text in ["astronauts ride", "a cartoon of a penguin, 12 unicorns!", "naïve 馬🐎", "aaaa mmoooon", "x"]:
+        steps = [merge_steps(word, ranks) for word in byte_words(tokenizer, text)]
+        assert [piece for each in steps for piece in each[-1][1]] == tokenizer.tokenize(text)
+        assert all(pair in ranks and "".join(pair) in parts for each in steps for pair, parts in each[1:])
+
+
+def test_pairs_are_counted_as_often_as_their_words():
+    words = {("o", "n</w>"): 3, ("m", "o", "o", "n</w>"): 2, ("x</w>",): 9}
+    assert count_pairs(words) == {("o", "n</w>"): 5, ("m", "o"): 2, ("o", "o"): 2}
+
+
+def test_what_stands_in_the_77_places(toy):
+    assert places(toy.tokenizer, "") == ["start", "end"] + ["padding"] * 75
+    row = places(toy.tokenizer, "a horse, zy")
+    assert row[:7] == ["start", "word", "next", "word", "next", "next", "end"] and len(row) == 77
+    row = places(toy.tokenizer, " ".join(["horse"] * 80))
+    assert (row[76], row[77:]) == ("end", ["cut"] * 5)
+
+
+def test_figure_merges_is_a_wall_with_a_row_for_each_merge(toy):
+    fig = figure_merges(toy.tokenizer, ["horse", "zy"])
+    left, right = fig.axes
+    steps = merge_steps("horse", merge_ranks(toy.tokenizer))
+    assert len(left.patches) == sum(len(parts) for _, parts in steps)
+    assert [label.get_text() for label in left.get_yticklabels()][0] == "letters"
+    assert left.get_title() == "horse: 1 piece" and right.get_title() == "zy: 2 pieces"
+    assert "what is left: horse</w>" in fig.words and "zy: no merge; what is left: z y</w>" in fig.words
+
+
+def test_figure_pieces_counts_bytes_and_pieces(toy):
+    fig = figure_pieces(toy.tokenizer, {"a horse": "a horse", "emoji": "🐎"})
+    assert len(fig.axes[0].patches) == 2 + 4
+    assert "a horse: a</w> horse</w> (7 bytes, 2 pieces)" in fig.words and "(4 bytes, 4 pieces)" in fig.words
+
+
+def test_figure_places_draws_every_place(toy):
+    fig = figure_places(toy.tokenizer, {"empty": "", "long": " ".join(["horse"] * 80)})
+    assert len(fig.axes[0].patches) == 77 + 82
+    assert "empty: 1 start, 1 end, 75 padding; long: 1 start, 75 pieces, 1 end, 5 cut" in fig.words
+    names = [text.get_text() for text in fig.axes[0].get_legend().get_texts()]
+    assert names == ["start", "pieces, word by word", "end", "padding", "cut off"]
+    assert len(plot_places(["start", "end"]).patches) == 2
+
+
+def test_figure_learning_lights_the_most_frequent_pair():
+    first = count_pairs({("o", "n</w>"): 3, ("m", "o", "o", "n</w>"): 2})
+    fig = figure_learning([first, count_pairs({("m", "o", "on</w>"): 2, ("i", "n</w>"): 5})])
+    assert [ax.get_title() for ax in fig.axes] == ["round 1", "round 2"]
+    assert fig.axes[0].patches[0].get_width() == 5
+    assert fig.axes[0].patches[0].get_facecolor() != fig.axes[0].patches[1].get_facecolor()
+    assert "round 1: o + n</w>, 5 times; round 2: i + n</w>, 5 times" in fig.words
+    assert len(plot_pairs(first, most=2).patches) == 2
+
+
+TEXT = "An ASTRONAUT, riding a horse, on the moon!"  # 8 words, 11 pieces
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (13, "well done"),
+        (77, "length after padding"),
+        (11, "Two more ids"),
+        (12, "One mark is missing"),
+        (8, "cuts between letters and signs"),
+        (10, "do they belong to the word"),
+        (20, "With the two marks that makes 13"),
+        ("9", "no whole number"),
+        (True, "no whole number"),
+    ],
+)
+def test_counting_ids(said, tiny, answer, words):
+    both = said("01.1", answer, text=TEXT, sd=tiny) + said("01.1", answer, text=TEXT, sd=tiny)
+    assert words in both
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("pirate", "well done"),
+        (" Pirate ", "well done"),
+        (5, "is no text"),
+        ("a horse", "not one word"),
+        ("12345", "not one word"),
+        ("", "not one word"),
+        ("horse", "is one piece; 5 are wanted"),
+        ("unicorn", "Too many pieces: u n i c o r n</w>"),
+        ("dragon", "Too few pieces: dra g on</w>"),
+    ],
+)
+def test_a_word_of_five_pieces(said, tiny, answer, words):
+    assert words in said("01.2", answer, pieces=5, sd=tiny) + said("01.2", answer, pieces=5, sd=tiny)
+
+
+TREES = {"forest": 4, "rest": 3, "nest": 2, "fast": 2}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (("r", "est</w>"), "well done"),
+        (["r", "est</w>"], "well done"),
+        (("s", "t</w>"), "That is merge 1"),
+        (("e", "st</w>"), "That is merge 2"),
+        (("r", "est"), "at the piece that ends a word"),
+        (("f", "o"), "f + o occurs 4 times then, r + est</w> 7 times"),
+        (("r", "e"), "no neighbours any more"),
+        (("t", "r"), "occurs in none of the words"),
+        ("r est</w>", "no pair of texts"),
+        (("a", "b", "c"), "no pair of texts"),
+        ((1, 2), "no pair of texts"),
+    ],
+)
+def test_the_third_merge(said, answer, words):
+    assert words in said("01.3", answer, corpus=TREES, number=3) + said("01.3", answer, corpus=TREES, number=3)
+
+
+STORY = " ".join(["a wizard and a dragon"] * 20)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (47, "well done"),
+        (100, "some words are lost"),
+        (53, "So many are lost"),
+        (75, "Is each of these words one piece"),
+        (77, "Two places are taken"),
+        (48, "The word 'and' does not fit in whole"),
+        (20, "end after 47 whole words, not 20"),
+        (47.5, "no whole number"),
+    ],
+)
+def test_words_that_are_seen(said, tiny, answer, words):
+    assert words in said("01.4", answer, text=STORY, sd=tiny) + said("01.4", answer, text=STORY, sd=tiny)
+
+
+def rows(ids, start, end, padding, length, *, stride=None, fill=True, marks=True, pad=None, extra=False):
+    """A right answer to exercise 01.5, and its mistakes."""
+    made = []
+    for first in range(0, len(ids) + extra, stride or length - 2):
+        part = ids[first : first + (stride or length - 2)]
+        row = [start, *part, end] if marks else part
+        made.append(row + [padding if pad is None else pad] * (length - len(row)) * fill)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (rows, "well done"),
+        (lambda *given: torch.tensor(rows(*given)), "well done"),
+        (lambda *given: rows(*given, fill=False), "What fills the last one up"),
+        (lambda *given: rows(*given, stride=5), "What fills the last one up"),
+        (lambda *given: rows(*given, stride=5, marks=False), "The text encoder expects marks"),
+        (lambda *given: rows(*given, stride=2), "gives 4 rows; 3 are needed"),
+        (lambda *given: rows(*given)[:1], "A stride is length"),
+        (lambda *given: rows(*given, pad=0), "A stride is length"),
+        (lambda *given: rows(*given, extra=True), "gives 3 rows; 2 are needed"),
+        (lambda ids, start, end, padding, length: rows(ids, start, end, end, length), "one end mark first"),
+        (lambda *given: ..., "not answered yet"),
+        (lambda *given: None, "returns None"),
+        (3, "is no function"),
+    ],
+)
+def test_rows_of_a_long_text(said, answer, words):
+    assert words in said("01.5", answer) + said("01.5", answer)
