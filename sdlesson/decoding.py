@@ -207,8 +207,9 @@ def figure_amounts(panels: Mapping[str, Mapping[str, float]], *, limit: float | 
     told = []
     for ax, (xlabel, amounts) in zip(axes, panels.items(), strict=True):
         plot_amounts(amounts, xlabel, limit=limit, ax=ax)
-        most, least = max(amounts, key=amounts.get), min(amounts, key=amounts.get)
-        told.append(f"{xlabel}: most in {most} ({amounts[most]:,.3g}), least in {least} ({amounts[least]:,.3g})")
+        low, high = min(amounts.values()), max(amounts.values())
+        least, most = (", ".join(name for name in amounts if amounts[name] == edge) for edge in (low, high))
+        told.append(f"{xlabel}: most in {most} ({high:,.3g}), least in {least} ({low:,.3g})")
     line = "" if limit is None else f" A dashed line stands at {limit:,.0f}."
     fig.words = f"Bars for {', '.join(next(iter(panels.values())))}. {'. '.join(told)}.{line}"
     return fig
@@ -221,7 +222,7 @@ def figure_stages(seen: Mapping[str, torch.Tensor]) -> Figure:
     """
     columns = 5
     rows = -(-len(seen) // columns)
-    fig = new_figure(figsize=(10, 2.65 * rows), photographs=True)
+    fig = new_figure(figsize=(8.6, 2.35 * rows), photographs=True)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(seen) :]:
         ax.set_axis_off()
@@ -323,7 +324,7 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     """
     steps = trace.steps
     at = [round(k * (len(steps) - 1) / max(columns - 1, 1)) for k in range(columns)]
-    fig = new_figure(figsize=(10, 5.6), photographs=True)
+    fig = new_figure(figsize=(10, 5.6))
     upper, lower = fig.subfigures(2, 1, height_ratios=[1, 1.35])
     left, right = upper.subplots(1, 2)
     xs = range(len(steps))

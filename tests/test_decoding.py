@@ -13,7 +13,23 @@ from toy import TOY_SCALING, make_pipeline
 
 import sdlesson
 from sdlesson import files
-from sdlesson.decoding import decode, paint, paint_latents, read_trace, save_png, save_trace, to_pil
+from sdlesson.decoding import (
+    decode,
+    decode_stages,
+    figure_amounts,
+    figure_clipping,
+    figure_reach,
+    figure_stages,
+    figure_trace,
+    level_differences,
+    paint,
+    paint_latents,
+    plot_amounts,
+    read_trace,
+    save_png,
+    save_trace,
+    to_pil,
+)
 from sdlesson.guidance import record
 from sdlesson.latents import initial_noise, seeded
 from sdlesson.models import ARTICLE_SCHEDULE, BadInput
@@ -202,3 +218,199 @@ def test_what_is_no_trace(tmp_path, toy_folder):
     for path in (tmp_path / "nowhere", tmp_path / "junk", toy_folder / "unet/diffusion_pytorch_model.safetensors"):
         with pytest.raises(BadInput, match="cannot be read as a recorded run"):
             read_trace(path)
+
+
+def test_the_stages_are_the_decoder(toy):
+    seen = decode_stages(toy.vae, latents())
+    assert list(seen)[:3] == ["post_quant_conv", "conv_in", "mid_block"]
+    sizes = [seen[f"up_blocks.{i}"].shape[-1] for i in range(4)]
+    assert sizes == [12, 24, 48, 48]
+    torch.testing.assert_close(seen["conv_out"], decode(toy.vae, latents()))
+    assert not seen["conv_out"].is_inference()
+
+
+def test_differences_have_no_sign_and_do_not_wrap():
+    one, other = Image.new("RGB", (3, 2), (97, 0, 255)), Image.new("RGB", (3, 2), (100, 255, 0))
+    for pair in ((one, other), (other, one)):
+        found = level_differences(*pair)
+        assert found.shape == (2, 3, 3)
+        assert found[0, 0].tolist() == [3, 255, 255]
+    with pytest.raises(BadInput, match="3 × 2 and 2 × 3 pixels"):
+        level_differences(one, Image.new("RGB", (2, 3)))
+
+
+def test_bars_of_amounts():
+    ax = plot_amounts({"small": 2.0, "large": 5000.0}, "numbers", limit=65504)
+    assert [bar.get_width() for bar in ax.patches] == [2, 5000]
+    assert ax.patches[0].get_facecolor() != ax.patches[1].get_facecolor()
+    assert [text.get_text() for text in ax.texts] == ["2", "5,000"]
+    assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first on top
+    assert ax.get_xlim()[1] > 65504
+    fig = figure_amounts({"numbers": {"a": 1, "b": 7, "c": 7}}, limit=9)
+    assert "most in b, c (7), least in a (1)" in fig.words and "line stands at 9" in fig.words
+    two = figure_amounts({"some": {"a": 1, "b": 2}, "others": {"a": 3, "b": 4}})
+    assert len(two.axes) == 2 and two.axes[1].get_ylim() == two.axes[0].get_ylim()
+    assert "line" not in two.words
+
+
+def test_figure_of_the_stages(toy):
+    seen = decode_stages(toy.vae, latents())
+    fig = figure_stages(seen)
+    titles = [ax.get_title() for ax in fig.axes]
+    assert titles == [f"{name}\n{' × '.join(map(str, each.shape[1:]))}" for name, each in seen.items()]
+    sizes = seen["conv_in"][0].abs().mean(dim=0)
+    np.testing.assert_allclose(fig.axes[1].images[0].get_array(), sizes)
+    assert fig.axes[-1].images[0].get_array().shape == (48, 48, 3)  # the picture itself
+    assert fig.words.startswith("10 maps") and "conv_out, 3 × 48 × 48" in fig.words
+
+
+def test_figure_of_the_reach():
+    before = torch.zeros(1, 3, 32, 32)
+    after = before.clone()
+    after[:, 1, 8:16, 16:24] = 0.1  # latent square row 1, column 2
+    after[:, 0, 8, 24] = 0.02  # one square further
+    fig = figure_reach(before, after, (1, 2), 8)
+    largest, mean = (line.get_ydata() for line in fig.axes[1].lines[:2])
+    np.testing.assert_allclose(largest[:3], [12.75, 2.55, 0.001], rtol=1e-5)
+    np.testing.assert_allclose(mean[:2], [12.75, 2.55 / (8 * 64)], rtol=1e-4)
+    assert "13 levels in the square itself and 0 in the ring" in fig.words
+    assert "distance of 2 squares or more changes" in fig.words
+
+
+def test_figure_of_the_clipping():
+    values = torch.zeros(1, 3, 10, 10)
+    values[0, :, 0, :5] = 3.0
+    fig = figure_clipping({"calm": torch.zeros(1, 3, 10, 10), "hot": values, "warm": values.clamp(max=1.1)[..., :10]})
+    assert [ax.get_title().split("\n")[-1] for ax in fig.axes[:3]] == ["nothing cut off"] + ["5 % cut off"] * 2
+    bars = [bar for bar in fig.axes[1].patches if bar.get_height() > 0]
+    assert [round(bar.get_height()) for bar in bars] == [95, 5]
+    assert bars[0].get_facecolor() != bars[1].get_facecolor()
+    assert fig.axes[4].images[0].get_array().max() == pytest.approx(2 * 127.5)
+    values[0, :, 0, 1:5] = 0
+    values = torch.cat([values, torch.zeros(1, 3, 90, 10)], dim=2)
+    assert "rare, under 1 % cut off" in figure_clipping({"rare": values}).words
+
+
+@pytest.mark.parametrize("steps", [1, 7])
+def test_figure_of_a_trace_needs_no_model(toy, tmp_path, steps):
+    path = save_trace(record(toy, [PROMPT, "moon"], num_inference_steps=steps), tmp_path / "trace.safetensors")
+    trace = read_trace(path)
+    fig = figure_trace(trace, columns=3)
+    curves = [line.get_ydata() for line in fig.axes[0].lines]
+    np.testing.assert_allclose(curves[0], [step.sigma for step in trace.steps])
+    np.testing.assert_allclose(curves[1], [step.noisy.std() for step in trace.steps])
+    maps = [ax for ax in fig.axes[2:] if ax.images]
+    assert len(maps) == 6
+    np.testing.assert_allclose(maps[-1].images[0].get_array(), trace.steps[-1].pred_original[0, 0])
+    assert maps[2].get_title() == f"step {steps - 1}"
+    assert f"A recorded run of {steps} steps, {PROMPT!r}" in fig.words
+
+
+def twice(said, *args, **facts):
+    """The hint, and at the second try what is wrong."""
+    return said(*args, **facts) + said(*args, **facts)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((3, 16, 24, 48), "well done"),
+        ([3, 16, 24, 48], "well done"),
+        ((16, 24, 48), "four are needed"),
+        ((6, 16, 24, 48), "3, not 6"),
+        ((3, 4, 24, 48), "In between there are more"),
+        ((3, 3, 24, 48), "16 channels, not 3"),
+        ((3, 8, 24, 48), "this VAE has 16 channels, not 8"),
+        ((3, 16, 6, 12), "latents' own rows"),
+        ((3, 16, 12, 24), "begins at 0"),
+        ((3, 16, 48, 96), "finished picture"),
+        ((3, 16, 24, 24), "twice as wide"),
+        ((3, 16, 48, 24), "other way round"),
+        ((3, 16, 5, 5), "6 rows and 12 columns"),
+    ],
+)
+def test_exercise_stage_shape(said, toy, answer, words):
+    assert words in twice(said, "06.1", answer, sd=toy)
+
+
+VALUES = [-1, -0.5, 0.2, 0.995, 1.3]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ([0, 64, 153, 254, 255], "well done"),
+        ([0, 64, 153], "you gave 3"),
+        ([0, 64, 153, 254, 293], "not clamped"),
+        ([0, 63, 153, 254, 255], "truncated"),
+        ([0, 0, 51, 254, 255], "middle grey"),
+        ([0, 64, 154, 255, 256], "255, not 256"),
+        ([0, 0.25, 0.6, 0.9975, 1], "between 0 and 1"),
+        ([0, 64, 153, 250, 255], "0.995 becomes 254, not 250"),
+        (7, "not yet"),
+    ],
+)
+def test_exercise_bytes(said, answer, words):
+    assert words in twice(said, "06.2", answer, values=VALUES)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ({"b", "d", "f"}, "well done"),
+        ("bdf", "well done"),
+        ({"z"}, "no change 'z'"),
+        ({"a", "b", "d", "f"}, "(a) does not belong"),
+        ({"d", "f"}, "(b) is missing"),
+        ({"b", "c", "d", "f"}, "(c) does not belong"),
+        ({"b", "f"}, "(d) is missing"),
+        ({"b", "d", "e", "f"}, "(e) does not belong"),
+        ({"b", "d"}, "(f) is missing"),
+    ],
+)
+def test_exercise_other_picture(said, answer, words):
+    assert words in twice(said, "06.3", answer)
+
+
+BLACK = {"prompt": PROMPT, "seed": 42, "dtype": "float16"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (BLACK | {"dtype": "bfloat16"}, "well done"),
+        (BLACK | {"dtype": torch.bfloat16}, "well done"),
+        ("bfloat16", "are no settings"),
+        ({"dtype": "bfloat16"}, "You lack prompt, seed"),
+        (BLACK, "All settings are as they were"),
+        (BLACK | {"seed": 1}, "You changed seed"),
+        (BLACK | {"dtype": torch.float32}, "float32 needs 4 bytes"),
+        (BLACK | {"dtype": "float64"}, "needs 8 bytes"),
+        (BLACK | {"dtype": "int8"}, "not the type"),
+    ],
+)
+def test_exercise_black(said, answer, words):
+    assert words in twice(said, "06.4", answer, black=BLACK)
+
+
+def signed(picture):
+    return np.asarray(picture, dtype=int)
+
+
+@pytest.mark.parametrize(
+    ("furthest", "words"),
+    [
+        (lambda a, b: np.abs(signed(a) - signed(b)).max(), "well done"),
+        (lambda a, b: level_differences(a, b).max(), "well done"),
+        (lambda a, b: (np.asarray(a) - np.asarray(b)).max(), "bytes have no sign"),
+        (lambda a, b: (signed(a) - signed(b)).max(), "absolute value"),
+        (lambda a, b: (signed(a) - signed(b)).min(), "absolute value"),
+        (lambda a, b: np.abs(signed(a) - signed(b)).mean(), "Did you take a mean"),
+        (lambda a, b: np.abs(signed(a) - signed(b)).sum() + 1, "where 0 is right"),
+        (lambda a, b: ..., "not answered yet"),
+        (lambda a, b: None, "returns None"),
+        (3, "is no function"),
+    ],
+)
+def test_exercise_furthest(said, furthest, words):
+    assert words in twice(said, "06.5", furthest)

@@ -105,13 +105,13 @@ def _levels(answer, *, values) -> Mistake | None:
     learned="A seed is half of a recipe. The other half: how its numbers are laid out, and every step taken after.",
 )
 def _other_picture(answer) -> Mistake | None:
-    """The letters of those changes that give another picture: b (size), d (scheduler), f (one generator for two)."""
+    """The letters of those changes that give another picture: b (size), d (fresh noise), f (one generator for two)."""
     chosen = set(answer)
     known = {
         "a": "Other threads add the same numbers in another order: that is at most a level or two.",
         "b": "The same numbers are laid out in rows of another length, so they lie elsewhere: another picture.",
         "c": "With seeds of their own, neighbours in a batch do not see each other.",
-        "d": "Another scheduler takes other steps from the same noise, and ends elsewhere.",
+        "d": "Fresh noise at each step: most of the noise is not the first one's any more, and the way ends elsewhere.",
         "e": "PNG keeps every byte. (JPEG would not, but even that is the same picture to the eye.)",
         "f": "One generator draws the second picture's noise after the first one's: not what its own seed would draw.",
     }
@@ -121,7 +121,7 @@ def _other_picture(answer) -> Mistake | None:
     for letter in sorted(chosen ^ {"b", "d", "f"}):
         side = "does not belong" if letter in chosen else "is missing"
         return Mistake(
-            f"Think of change {letter} again. Is the noise, its layout or the way down another one? Or the last digit alone?",
+            f"Think of change {letter} again. Is it the noise, its layout, the way down? Or the last digit alone?",
             f"({letter}) {side}. {known[letter]}",
         )
     return None
