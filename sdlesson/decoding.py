@@ -222,7 +222,7 @@ def figure_stages(seen: Mapping[str, torch.Tensor]) -> Figure:
     """
     columns = 5
     rows = -(-len(seen) // columns)
-    fig = new_figure(figsize=(8.6, 2.35 * rows), photographs=True)
+    fig = new_figure(figsize=(7.8, 2.2 * rows), photographs=True)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[len(seen) :]:
         ax.set_axis_off()
