@@ -183,15 +183,19 @@ def figure_sigmas(scheduler) -> Figure:
 def figure_recipe(betas, alphas_cumprod, sigmas) -> Figure:
     """The noise of the training, step by step: beta, what is left of the picture, and sigma; arrays of one length."""
     fig = new_figure(figsize=(10, 2.7))
-    labels = ("β: noise added at this step\n(variance)", "ᾱ: picture left\n(variance)", "σ: noise ÷ picture\n(spread)")
+    labels = (
+        "β: noise added at this step\n(variance)",
+        "ᾱ: picture left\n(variance)",
+        "σ: noise ÷ picture\n(standard deviation)",
+    )
     for ax, values, label in zip(fig.subplots(1, 3), (betas, alphas_cumprod, sigmas), labels, strict=True):
         open_axes(ax).plot(values, color=ORANGE, linewidth=2)
         ax.set(xlabel="training step (timestep)", ylim=(0, None), title=label)
         ax.title.set_fontsize(10)
     fig.words = (
-        f"Three curves over {len(betas)} training steps: beta rises from {betas[0]:.5f} to {betas[-1]:.4f}, the share of "
-        f"the picture falls from {alphas_cumprod[0]:.4f} to {alphas_cumprod[-1]:.4f}, sigma rises from {sigmas[0]:.3f} "
-        f"to {sigmas[-1]:.2f}, steeply at the end."
+        f"Three curves over {len(betas)} training steps: beta rises from {betas[0]:.5f} to {betas[-1]:.4f}, the share "
+        f"of the picture falls from {alphas_cumprod[0]:.4f} to {alphas_cumprod[-1]:.4f}, sigma rises from "
+        f"{sigmas[0]:.3f} to {sigmas[-1]:.2f}, steeply at the end."
     )
     return fig
 
@@ -205,6 +209,7 @@ def figure_schedules(schedules: dict) -> Figure:
     ax.axhline(1, color=INK, linewidth=0.8)
     ax.text(0, 1.12, "noise as strong as the picture", fontsize=8, color=INK)
     ax.set(yscale="log", xlabel="training step (timestep)", ylabel="noise level σ")
+    _plain_numbers(ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
     half = {name: int(np.argmax(np.asarray(sigmas) > 1)) for name, sigmas in schedules.items()}
     told = ", ".join(f"{name} at step {step}" for name, step in half.items())
@@ -213,7 +218,7 @@ def figure_schedules(schedules: dict) -> Figure:
 
 
 def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
-    """Where the steps of a run lie on the training's curve; on the right the second one, between two whole timesteps."""
+    """Where the steps of a run lie on the training's curve; on the right the second, between two whole timesteps."""
     fig = new_figure(figsize=(10, 3.2))
     whole, near = fig.subplots(1, 2, width_ratios=(2, 1))
     for ax in (whole, near):
@@ -225,7 +230,7 @@ def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
     near.plot([below, below + 1], all_sigmas[below : below + 2], "o", color=INK, markersize=5)
     near.plot(timesteps[1], sigmas[1], "D", color=ORANGE, markersize=8)
     near.annotate(
-        f"{timesteps[1]:.2f}\nσ = {sigmas[1]:.4f}",
+        f"{timesteps[1]:.2f}\nσ = {sigmas[1]:.3f}",
         (timesteps[1], sigmas[1]),
         xytext=(-62, 14),
         textcoords="offset points",
@@ -234,23 +239,24 @@ def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
     near.set_ylim(all_sigmas[below] - 0.06, all_sigmas[below + 1] + 0.06)
     near.set_title("the second step, close by", fontsize=10)
     fig.words = (
-        f"Left: {len(timesteps)} dots, evenly spaced in timesteps, on the rising curve of sigma. Right: the second step, "
-        f"timestep {timesteps[1]:.2f}, lies between {below} and {below + 1}; its sigma is {sigmas[1]:.4f}."
+        f"Left: {len(timesteps)} dots, evenly spaced in timesteps, on the rising curve of sigma. Right: the second "
+        f"step, timestep {timesteps[1]:.2f}, lies between {below} and {below + 1}; its sigma is {sigmas[1]:.3f}."
     )
     return fig
 
 
 def figure_input_scaling(sigmas, before, after) -> Figure:
-    """The spread of noisy latents at each noise level, before and after the division by sqrt(sigma^2 + 1)."""
+    """How strong noisy latents are at each noise level, before and after the division by sqrt(sigma^2 + 1)."""
     fig = new_figure(figsize=(7, 3))
     ax = open_axes(fig.subplots())
     ax.plot(sigmas, before, "o-", color=ORANGE, markersize=4, label="latents, as the loop holds them")
     ax.plot(sigmas, after, "s-", color=BLUE, markersize=4, label="divided by √(σ² + 1): what the UNet sees")
     ax.axhline(1, color=INK, linewidth=0.8)
-    ax.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="spread\n(standard deviation)")
+    ax.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="standard deviation")
+    _plain_numbers(ax.xaxis, ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
     fig.words = (
-        f"Two curves over sigma. The spread of the latents rises from {min(before):.1f} to {max(before):.1f}. "
+        f"Two curves over sigma. The latents' standard deviation rises from {min(before):.1f} to {max(before):.1f}. "
         f"Divided by the root of sigma squared plus 1 it stays between {min(after):.1f} and {max(after):.1f}."
     )
     return fig
@@ -259,10 +265,11 @@ def figure_input_scaling(sigmas, before, after) -> Figure:
 def figure_ways(ways: dict) -> Figure:
     """Paths of many numbers from noise to data, one panel for each of {title: (sigmas, way)}; way: (levels, numbers).
 
-    Each height is x / sqrt(sigma^2 + 1), so that both ends fit on one page.
+    Each height is x / sqrt(sigma^2 + 1), so that both ends fit on one page; blue ends above 0, orange below.
     """
-    fig = new_figure(figsize=(10, 3.3))
+    fig = new_figure(figsize=(10 if len(ways) > 1 else 7, 3.1))
     axes = fig.subplots(1, len(ways), sharey=True, squeeze=False)[0]
+    told = []
     for ax, (title, (sigmas, way)) in zip(axes, ways.items(), strict=True):
         levels, way = np.asarray(sigmas, dtype=float), np.asarray(way)
         heights = way / np.sqrt(levels**2 + 1)[:, None]
@@ -273,11 +280,10 @@ def figure_ways(ways: dict) -> Figure:
         ax.set(xscale="log", xlabel="noise level σ", title=title)
         ax.title.set_fontsize(10)
         ax.invert_xaxis()
+        _plain_numbers(ax.xaxis)
+        told.append(f"{title}, {up.sum()} of {len(up)} end above 0, {(abs(way[-1]) < 0.6).sum()} between -0.6 and 0.6")
     axes[0].set_ylabel("x ÷ √(σ² + 1)")
-    fig.words = (
-        f"{len(ways)} panels of {way.shape[1]} curves that start as noise on the left and end in two bundles, near +1 "
-        f"and near -1: {'; '.join(title for title in ways)}."
-    ).replace("\n", " ")
+    fig.words = f"Curves from noise on the left to data on the right. {'; '.join(told)}.".replace("\n", " ")
     return fig
 
 
@@ -299,14 +305,14 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
         left.plot(grid, basis, color=colour, linewidth=2, label=f"{k} step{'s' * (k != 1)} ago" if k else "now")
         left.fill_between(grid[step], basis[step], color=colour, alpha=0.25, linewidth=0)
         left.plot(past[k], 1, "o", color=colour)
-    left.legend(frameon=False, fontsize=8, loc="upper right")
-    left.set(xlabel="noise level σ", title="one polynomial for each past slope", ylim=(-2.6, 3.2))
+        right.plot(past[k], slopes[k], "o", color=colour, zorder=3)
+    left.legend(frameon=False, fontsize=8, loc="upper left")
+    left.set(xlabel="noise level σ", title="one polynomial for each past slope", ylim=(-2.8, 3.2))
     right.plot(grid, curve, color=INK, linewidth=2, label="curve through the slopes (K-LMS)")
     right.fill_between(grid[step], curve[step], color=PALE, linewidth=0)
     right.plot(
         [sigmas[i + 1], past[0]], [slopes[0]] * 2, "--", color=ORANGE, linewidth=2, label="the last slope (Euler)"
     )
-    right.plot(past, slopes[: len(past)], "o", color=INK)
     right.legend(frameon=False, fontsize=8)
     right.set(xlabel="noise level σ", ylabel="slope dx/dσ", title="the slopes of one number")
     for ax in (left, right):
@@ -315,9 +321,9 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
         ax.title.set_fontsize(10)
         ax.invert_xaxis()
     fig.words = (
-        f"Step {i}, from sigma {past[0]:.2f} to {sigmas[i + 1]:.2f} (shaded). Left: {len(past)} polynomials, each 1 at its "
-        "own past sigma and 0 at the others. Right: the curve through the past slopes, drawn on through the step, and a "
-        "flat line at the last slope, which is Euler's."
+        f"Step {i}, from sigma {past[0]:.2f} to {sigmas[i + 1]:.2f} (shaded). Left: {len(past)} polynomials, each 1 at "
+        "its own past sigma and 0 at the others. Right: the curve through the past slopes, drawn on through the step, "
+        "and a flat line at the last slope, which is Euler's."
     )
     return fig
 
@@ -337,27 +343,42 @@ def figure_coefficients(sigmas, order: int = 4) -> Figure:
     ax.legend(frameon=False, fontsize=8, ncols=order, loc="lower center", bbox_to_anchor=(0.5, 1))
     middle = ", ".join(f"{share:.2f}" for share in shares[steps // 2])
     fig.words = (
-        f"Bars for {steps} steps: one weight in step 0, two in step 1, and so on up to {order}. In the middle the weights, "
-        f"newest slope first, are {middle}: large, of changing sign, their sum 1."
+        f"Bars for {steps} steps: one weight in step 0, two in step 1, and so on up to {order}. In the middle the "
+        f"weights, newest slope first, are {middle}: large, of changing sign, their sum 1."
     )
     return fig
 
 
 def figure_errors(errors: dict) -> Figure:
     """Error against the number of steps on logarithmic axes, {name: {steps: error}}."""
+    from matplotlib.ticker import NullLocator
+
     fig = new_figure(figsize=(6.5, 3.2))
     ax = open_axes(fig.subplots())
     for (name, values), colour, mark in zip(errors.items(), (ORANGE, BLUE, GREEN), "os^", strict=False):
         ax.plot(list(values), list(values.values()), f"{mark}-", color=colour, label=name)
     counts = sorted({count for values in errors.values() for count in values})
     ax.set(
-        xscale="log", yscale="log", xlabel="steps (calls of the UNet)", ylabel="distance from the reference\n(relative)"
+        xscale="log",
+        yscale="log",
+        xlabel="steps (calls of the UNet)",
+        ylabel="distance from the true end\n(share of its length)",
     )
     ax.set_xticks(counts, [str(count) for count in counts])
-    ax.minorticks_off()
+    ax.xaxis.set_minor_locator(NullLocator())
+    _plain_numbers(ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
     last = "; ".join(
         f"{name}: " + ", ".join(f"{error:.2f}" for error in values.values()) for name, values in errors.items()
     )
     fig.words = f"Curves of the error at {', '.join(map(str, counts))} steps. {last}."
     return fig
+
+
+def _plain_numbers(*axes):
+    """Write 0.1, 1, 10 on logarithmic axes, not powers of ten, and no numbers between them."""
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    for axis in axes:
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())

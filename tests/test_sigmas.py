@@ -191,3 +191,270 @@ def test_sigmas_fall_as_they_were_given():
     fig = room.figure_sigmas(SimpleNamespace(sigmas=sigmas))
     np.testing.assert_array_equal(fig.axes[0].lines[0].get_ydata(), sigmas)
     assert "4 noise levels" in fig.words and "14.00" in fig.words
+
+
+def by_many_numbers(x, sigma, near=0.05):
+    """The mean of the clean numbers of two hills that may be behind a noisy x, by drawing a great many."""
+    rng = np.random.default_rng(0)
+    clean = rng.choice([-1.0, 1.0], size=500_000) + 0.2 * rng.standard_normal(500_000)
+    return clean[abs(clean + sigma * rng.standard_normal(clean.shape) - x) < near].mean()
+
+
+@pytest.mark.parametrize(("x", "sigma"), [(0.4, 1.0), (-1.5, 0.5), (3.0, 4.0)])
+def test_two_hills_is_the_mean_of_what_may_be_behind(x, sigma):
+    assert room.two_hills(x, sigma) == pytest.approx(by_many_numbers(x, sigma), abs=0.03)
+
+
+def test_two_hills_far_out_and_at_the_ends():
+    xs = np.array([[-1e3, 0.0], [0.3, 1e3]])
+    assert room.two_hills(xs, 2.0).shape == (2, 2)
+    assert np.isfinite(room.two_hills(xs, 0.001)).all()
+    assert room.two_hills(0.0, 5.0) == pytest.approx(0)
+    np.testing.assert_allclose(room.two_hills(xs, 1e-9), xs)  # without noise, what is seen is what is
+    assert room.two_hills(2.5, 3.0, centres=(2.0, 2.0), spread=0) == pytest.approx(2)
+
+
+def test_a_walk_of_order_one_is_eulers():
+    levels, x = room.schedule(6), np.array([10.0, -3.0, 0.5])
+    walked = room.sample_lms(room.two_hills, x, levels, order=1)
+    assert len(walked) == len(levels) and walked[0] is x
+    for i, here in enumerate(walked[:-1]):
+        slope = room.derivative(here, room.two_hills(here, levels[i]), levels[i])
+        np.testing.assert_allclose(walked[i + 1], room.euler_step(here, slope, levels[i], levels[i + 1]))
+
+
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_a_walk_is_diffusers(order):
+    theirs = scheduler()
+    theirs.set_timesteps(8)
+    x = torch.randn(5, generator=torch.Generator().manual_seed(0)).double() * theirs.init_noise_sigma
+    ours = room.sample_lms(lambda x, sigma: torch.tanh(x / (1 + sigma)), x, theirs.sigmas.tolist(), order)
+    for t, sigma in zip(theirs.timesteps, theirs.sigmas, strict=False):
+        theirs.scale_model_input(x, t)
+        x = theirs.step((x - torch.tanh(x / (1 + sigma))) / sigma, t, x, order=order).prev_sample
+    torch.testing.assert_close(ours[-1], x, rtol=1e-4, atol=1e-4)
+
+
+def test_no_way_overtakes_another():
+    x = np.linspace(-30, 30, 41)
+    end = room.sample_lms(room.two_hills, x, room.schedule(300), order=1)[-1]
+    assert (np.diff(end) > 0).all() and (np.sign(end) == np.sign(x)).sum() >= 40
+
+
+# The figures: that they show the numbers they were given, and say so.
+
+
+@pytest.fixture(scope="module")
+def course():
+    """betas, abar, sigmas of the training."""
+    beta = room.betas()
+    abar = room.alphas_cumprod(beta)
+    return beta, abar, room.training_sigmas(abar)
+
+
+def drawn(fig):
+    """The figure, laid out and rendered once, as a notebook would."""
+    kind, file = fig.render()
+    assert kind == "image/png" and file.startswith(b"\x89PNG")
+    return fig
+
+
+def test_figure_recipe_draws_the_three_curves(course):
+    fig = drawn(room.figure_recipe(*course))
+    for ax, values in zip(fig.axes, course, strict=True):
+        np.testing.assert_array_equal(ax.lines[0].get_ydata(), values)
+    assert "0.00085 to 0.0120" in fig.words and "14.61" in fig.words
+
+
+def test_figure_schedules_tells_where_noise_overtakes(course):
+    fig = drawn(room.figure_schedules({"one": course[2], "other": 2 * course[2]}))
+    assert fig.axes[0].get_yscale() == "log"
+    first = int(np.argmax(course[2] > 1))
+    assert f"one at step {first}" in fig.words and f"other at step {first}" not in fig.words
+    assert [each.get_text() for each in fig.axes[0].get_legend().get_texts()] == [
+        "one (ends at 14.6)",
+        "other (ends at 29.2)",
+    ]
+
+
+def test_figure_timesteps_puts_the_steps_on_the_curve(course):
+    times, levels = room.timesteps(20), room.schedule(20)[:-1]
+    fig = drawn(room.figure_timesteps(course[2], times, levels))
+    np.testing.assert_array_equal(fig.axes[0].lines[1].get_xdata(), times)
+    assert list(fig.axes[1].lines[1].get_xdata()) == [946, 947]
+    assert "946.42" in fig.words and "10.747" in fig.words
+
+
+def test_figure_input_scaling_draws_both_curves():
+    fig = drawn(room.figure_input_scaling([10, 1, 0.1], [10.05, 1.4, 1.0], [1.0, 0.9, 1.1]))
+    assert [list(line.get_ydata()) for line in fig.axes[0].lines[:2]] == [[10.05, 1.4, 1.0], [1.0, 0.9, 1.1]]
+    assert "from 1.0 to 10.1" in fig.words and "between 0.9 and 1.1" in fig.words
+
+
+@pytest.mark.parametrize("panels", [1, 2])
+def test_figure_ways_tells_where_they_end(panels):
+    way = [np.array([5.0, -4.0, 1.0]), np.array([2.0, -2.0, 0.5]), np.array([1.0, -1.0, 0.2])]
+    fig = drawn(room.figure_ways({f"way\n{k}": ([4.0, 1.0, 0.0], way) for k in range(panels)}))
+    assert len(fig.axes) == panels and all(len(ax.lines) == 3 for ax in fig.axes)
+    np.testing.assert_allclose(fig.axes[0].lines[0].get_ydata(), [5 / 17**0.5, 2 / 2**0.5, 1])
+    assert fig.axes[0].lines[0].get_color() == fig.axes[0].lines[1].get_color() != fig.axes[0].lines[2].get_color()
+    assert fig.axes[0].xaxis_inverted() and 0 not in fig.axes[0].lines[0].get_xdata()
+    assert "way 0, 2 of 3 end above 0, 1 between -0.6 and 0.6" in fig.words
+
+
+@pytest.mark.parametrize(("i", "order", "known"), [(6, 4, 4), (1, 4, 2), (0, 4, 1), (6, 1, 1)])
+def test_figure_basis_draws_a_polynomial_for_each_past_sigma(i, order, known):
+    levels = room.schedule(20)
+    slopes = np.array([0.5, -0.25, 1.0, 0.75])[:known]
+    fig = drawn(room.figure_basis(levels, i, slopes, order))
+    left, right = fig.axes
+    assert f"{known} polynomials" in fig.words and f"Step {i}," in fig.words
+    assert len(left.get_legend().get_texts()) == known
+    curve = next(line for line in right.lines if line.get_label().startswith("curve"))
+    area = np.trapezoid(
+        curve.get_ydata()[curve.get_xdata() <= levels[i]], curve.get_xdata()[curve.get_xdata() <= levels[i]]
+    )
+    step = room.lms_step(0.0, slopes, room.lms_coefficients(levels, i, order))
+    assert area == pytest.approx(-step, rel=0.05)  # the shaded area is how far x moves; sigma falls
+
+
+def test_figure_coefficients_draws_every_weight():
+    levels = room.schedule(10)
+    fig = drawn(room.figure_coefficients(levels, 3))
+    heights = [bar.get_height() for bar in fig.axes[0].patches]
+    assert len(heights) == 1 + 2 + 8 * 3
+    assert sum(heights) == pytest.approx(10)  # each step's add up to 1
+    assert "up to 3" in fig.words
+
+
+def test_figure_errors_takes_curves_of_different_lengths():
+    fig = drawn(room.figure_errors({"order 1": {5: 0.2, 10: 0.1, 20: 0.05}, "order 4": {5: 0.1, 10: 0.01}}))
+    assert [list(line.get_xdata()) for line in fig.axes[0].lines] == [[5, 10, 20], [5, 10]]
+    assert "5, 10, 20 steps" in fig.words and "order 4: 0.10, 0.01" in fig.words
+
+
+# The judges of lesson 04.
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((1, 0.5), "well done"),
+        ([1.0, 0.5], "well done"),
+        (1, "not a pair"),
+        ((1, "half"), "not a pair"),
+        ((0.5, 1), "other way round"),
+        ((0.5, 0.5), "times as strong"),
+        ((1, 0.707), "share of the variance"),
+        ((1, 0.25), "of noise beside"),
+    ],
+)
+def test_equally_strong(said, answer, words):
+    assert words in said("04.1", answer) + said("04.1", answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (999 - 999 / 49, "well done"),
+        (978.61, "well done"),
+        ("979", "no number"),
+        (True, "no number"),
+        (979.02, "one gap fewer"),
+        (980, "one less than"),
+        (979.59, "start one lower"),
+        (20.39, "counted from 0"),
+        (999, "first timestep"),
+        (958.22, "third timestep"),
+        (979, "Do not round"),
+        (500, "Work out one gap"),
+    ],
+)
+def test_second_timestep(said, answer, words):
+    assert words in said("04.2", answer) + said("04.2", answer)
+
+
+@pytest.mark.parametrize(
+    ("euler", "words"),
+    [
+        (room.euler_step, "for the slope; it is a picture"),
+        (lambda x, d, s, n: x - (x - d) / s * (n - s), "wrong sign"),
+        (lambda x, d, s, n: x.sum(), "The result is not"),
+        (lambda x, d, s, n: x + wrong, "Your answer raises"),  # noqa: F821
+        (lambda x, d, s, n: x + (x - d) / s * (n - s), "well done"),
+        (lambda x, d, s, n: d + n * (x - d) / s, "well done"),
+        (lambda x, d, s, n: x + (x - d) / s * (s - n), "wrong sign"),
+        (lambda x, d, s, n: x + (x - d) * (n - s), "not divided"),
+        (lambda x, d, s, n: x + (x - d) / n * (n - s), "divide by the next"),
+        (lambda x, d, s, n: d, "all the way"),
+        (lambda x, d, s, n: x + (x - d) / s * n, "multiply by the next"),
+        (lambda x, d, s, n: (x - d) / s * (n - s), "the step alone"),
+        (lambda x, d, s, n: x, "The result is not"),
+        (lambda x, d, s, n: ..., "not answered yet"),
+        (lambda x, d, s, n: None, "returns None"),
+        (3, "is no function"),
+    ],
+)
+def test_euler(said, euler, words):
+    assert words in said("04.3", euler) + said("04.3", euler)
+
+
+def right_weights(before, now, after):
+    return tuple(room.lms_coefficients([before, now, after], 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (right_weights, "well done"),
+        (lambda b, n, a: right_weights(b, n, a)[::-1], "newest slope's weight first"),
+        (lambda b, n, a: (1.5 * (a - n), -0.5 * (a - n)), "only where both steps"),
+        (lambda b, n, a: [-each for each in right_weights(b, n, a)], "from after to now"),
+        (lambda b, n, a: (a - n, 0), "That is Euler"),
+        (lambda b, n, a: (a - n + 2, -2), "sign of the old weight"),
+        (lambda b, n, a: (a - n - 4, 4), "the 2 is missing"),
+        (lambda b, n, a: (1, 1), "must add up"),
+        (lambda b, n, a: (a - n - 0.5, 0.5), "The old weight is"),
+        (lambda b, n, a: (1, 2, 3), "3 weights"),
+        (lambda b, n, a: ..., "not answered yet"),
+        (lambda b, n, a: None, "returns None"),
+        ((1, 2), "is no function"),
+    ],
+)
+def test_two_weights(said, weights, words):
+    assert words in said("04.4", weights) + said("04.4", weights)
+
+
+def loop(*, fresh=True, first=True, scale=True, index=False, prev=True):
+    """A learner's loop, with lines left out."""
+
+    def walk(scheduler, noise, guess, steps):
+        if fresh:
+            scheduler.set_timesteps(steps)
+        x = noise * scheduler.init_noise_sigma if first else noise
+        for t in range(steps) if index else scheduler.timesteps:
+            result = scheduler.step(guess(scheduler.scale_model_input(x, t) if scale else x, t), t, x)
+            x = result.prev_sample if prev else result.pred_original_sample
+        return x
+
+    return walk
+
+
+@pytest.mark.parametrize(
+    ("walk", "words"),
+    [
+        (loop(), "well done"),
+        (loop(fresh=False), "IndexError"),
+        (loop(index=True), "IndexError"),
+        (loop(first=False), "Times what?"),
+        (loop(scale=False), "input unscaled"),
+        (loop(first=False, scale=False), "noise alone, and the UNet"),
+        (loop(prev=False), "The latents differ"),
+        (lambda *given: ..., "not answered yet"),
+        (lambda *given: None, "returns None"),
+        (lambda *given: 3, "take its prev_sample"),
+        ("walk", "is no function"),
+    ],
+)
+def test_mended_loop(said, toy, walk, words):
+    assert words in said("04.5", walk, sd=toy) + said("04.5", walk, sd=toy)

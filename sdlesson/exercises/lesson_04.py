@@ -28,7 +28,7 @@ def _equally_strong(answer, **_facts) -> Mistake | None:
     if abs(sigma - 1) > 1e-6:
         return Mistake(
             "σ counts how many times stronger the noise is than the picture.",
-            f"At σ = {sigma:g} the noise is {sigma:g} times as strong as the picture. Equally strong is once as strong.",
+            f"At σ = {sigma:g} the noise is {sigma:g} times as strong as the picture. Equally strong is one time.",
         )
     if abs(abar - 0.5**0.5) < 1e-3:
         return Mistake(
@@ -85,7 +85,7 @@ def _euler(answer, **_facts) -> Mistake | None:
     """A function (x, denoised, sigma, sigma_next) -> x at sigma_next, by one step of Euler's method."""
     generator = torch.Generator().manual_seed(0)
     x, denoised = torch.randn((2, 1, 4, 3, 3), generator=generator)
-    sigma, after = 3.0, 2.0
+    sigma, after = 3.0, 1.2
     got = _result(answer, "04.3", "euler", (x, denoised, sigma, after))
     if isinstance(got, Mistake):
         return got
@@ -95,7 +95,7 @@ def _euler(answer, **_facts) -> Mistake | None:
     known = {
         "the step has the wrong sign: x moves to more noise": x + slope * (sigma - after),
         "the slope is (x − denoised) / sigma: you have not divided": x + (x - denoised) * (after - sigma),
-        "the slope points from the noise to the picture: it must be x − denoised": x - slope * (after - sigma),
+        "you take `denoised` for the slope; it is a picture": x + denoised * (after - sigma),
         "you divide by the next σ; the slope belongs to the σ at which it was measured": (
             x + (x - denoised) / after * (after - sigma)
         ),
@@ -107,7 +107,7 @@ def _euler(answer, **_facts) -> Mistake | None:
         if got.shape == value.shape and torch.allclose(got, value, atol=1e-5):
             return Mistake(
                 "Two lines: the slope, (x − denoised) / sigma; then x plus the slope times the way.",
-                f"With σ from 3 to 2, {wrong}.",
+                f"With σ from {sigma:g} to {after:g}, {wrong}.",
             )
     return Mistake(
         "Two lines: the slope, (x − denoised) / sigma; then x plus the slope times the way.",
