@@ -197,7 +197,7 @@ def figure_sum(tokens: torch.Tensor, positions: torch.Tensor, labels: Sequence[s
 def figure_heads(weights: torch.Tensor, labels: Sequence[str], *, columns: int = 4) -> Figure:
     """How much each token takes from each, shape (heads, n, n), for the first `columns` heads: a triangle each."""
     weights = weights.detach().float().cpu()[:columns]
-    fig = new_figure(figsize=(10, 10 / len(weights) + 0.55))
+    fig = new_figure(figsize=(10, 9.2 / len(weights) + 0.9))
     axes = fig.subplots(1, len(weights), sharey=True, squeeze=False)[0]
     for number, (ax, head) in enumerate(zip(axes, weights, strict=True)):
         ax.imshow(head, cmap=SEQUENTIAL, vmin=0, vmax=1, interpolation="nearest")
@@ -205,7 +205,7 @@ def figure_heads(weights: torch.Tensor, labels: Sequence[str], *, columns: int =
         ax.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
         ax.set_yticks(range(len(labels)), labels, fontsize=8)
     axes[0].set_ylabel("this token …", fontsize=9)
-    axes[0].set_xlabel("… takes this share from", fontsize=9)
+    axes[0].set_xlabel("… takes its share from", fontsize=9)
     bar = fig.colorbar(axes[0].images[0], ax=axes, shrink=0.7, pad=0.01)
     bar.set_label("share (a row sums to 1)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
@@ -230,26 +230,29 @@ def plot_cosines(cosines: torch.Tensor, rows: Sequence[str], columns: Sequence[s
 
 
 def figure_cosines(tables: Mapping[str, tuple[torch.Tensor, Sequence[str]]]) -> Figure:
-    """Tables of cosines side by side: title -> (vectors (n, dim), n labels); each compares its vectors pair by pair."""
-    fig = new_figure(figsize=(10, 4.9 if len(tables) > 1 else 5.4))
+    """Tables of cosines side by side: title -> (vectors (n, dim), n labels); each compares its vectors pair by pair.
+
+    The rows are numbered, and the columns carry the same numbers.
+    """
+    fig = new_figure(figsize=(10, 4.1))
     axes = fig.subplots(1, len(tables), squeeze=False)[0]
     told = []
     for ax, (title, (vectors, labels)) in zip(axes, tables.items(), strict=True):
         unit = torch.nn.functional.normalize(vectors.detach().float().cpu(), dim=-1)
         cosines = unit @ unit.T
-        plot_cosines(cosines, labels, labels, decimals=1, ax=ax)
-        ax.set_aspect("equal")
+        rows = [f"{label}  {number}" for number, label in enumerate(labels)]
+        plot_cosines((10 * cosines).round() / 10 + 0.0, rows, range(len(rows)), decimals=1, ax=ax)
+        ax.set_xticklabels(range(len(rows)), rotation=0, ha="center")
         ax.set_title(title, fontsize=10)
-        apart = cosines - 2 * torch.eye(len(labels))
-        a, b = divmod(int(apart.argmax()), len(labels))
-        told.append(f"{title}: {', '.join(labels)}; most alike are {labels[a]} and {labels[b]}")
+        a, b = divmod(int((cosines - 3 * torch.eye(len(labels))).argmax()), len(labels))
+        told.append(f"{title}: {', '.join(rows)}; most alike are {min(a, b)} and {max(a, b)}")
     fig.words = f"Tables of cosines. {'. '.join(told)}."
     return fig
 
 
 def figure_captions(places: torch.Tensor, colourings: Mapping[str, Sequence[str]], shares=None) -> Figure:
     """A flat map of captions, places (n, 2), drawn once for each colouring: title -> n words, each in its colour."""
-    fig = new_figure(figsize=(10, 10 / len(colourings) + 0.6))
+    fig = new_figure(figsize=(10, 10 / len(colourings) + 0.5))
     axes = fig.subplots(1, len(colourings), sharex=True, sharey=True, squeeze=False)[0]
     marks = list(zip((ORANGE, BLUE, GREEN, PINK, INK, "#e69f00"), "os^DvP", strict=True))
     told = []
@@ -258,12 +261,12 @@ def figure_captions(places: torch.Tensor, colourings: Mapping[str, Sequence[str]
             chosen = places[[each == word for each in words]]
             ax.scatter(*chosen.T, s=26, c=colour, marker=marker, linewidths=0, alpha=0.85, label=word)
         ax.set_title(title, fontsize=10)
-        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=3, frameon=False, fontsize=8)
-        ax.set(aspect="equal", xticks=[], yticks=[])
+        ax.legend(loc="best", framealpha=0.8, edgecolor="none", fontsize=8, handletextpad=0)
+        ax.set(xticks=[], yticks=[])
         near = _neighbours(places)
         told.append(f"{title}, {sum(words[i] == words[j] for i, j in enumerate(near))}")
     if shares is not None:
-        axes[0].set_xlabel(f"first direction ({100 * shares[0]:.0f} % of all differences)", fontsize=9)
+        axes[0].set_xlabel(f"first direction ({100 * shares[0]:.0f} % of the differences)", fontsize=9)
         axes[0].set_ylabel(f"second direction ({100 * shares[1]:.0f} %)", fontsize=9)
     fig.words = (
         f"A flat map of {len(places)} captions, drawn {len(colourings)} times with other colours. So many of them have "
@@ -280,7 +283,7 @@ def _neighbours(vectors: torch.Tensor) -> list[int]:
 
 def figure_fit(scores: torch.Tensor, pictures: Sequence[Image], texts: Sequence[str]) -> Figure:
     """The CLIP scores of pictures and texts, shape (pictures, texts): pictures above, a row for each text."""
-    fig = new_figure(figsize=(10, 1.5 + 0.42 * len(texts)))
+    fig = new_figure(figsize=(10, 1.5 + 0.42 * len(texts)), photographs=True)
     grid = fig.subplot_mosaic(
         [[f"p{k}" for k in range(len(pictures))], ["table"] * len(pictures)], height_ratios=[1.3, 0.42 * len(texts)]
     )

@@ -5,14 +5,23 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from sdlesson import embeddings as room
 from sdlesson.embeddings import (
     embed,
     embed_texts,
+    figure_captions,
+    figure_cosines,
     figure_embeddings,
+    figure_fit,
+    figure_heads,
+    figure_mixture,
+    figure_sum,
+    flat_map,
     load_pair,
     pair,
+    plot_cosines,
     similarity,
     text_embeddings,
 )
@@ -95,3 +104,201 @@ def test_a_model_of_v1s_form_asks_for_openais_pair_and_says_so_when_it_is_out_of
     monkeypatch.setattr(room, "_V1_TEXT", (24, 2))  # the toy's
     with pytest.warns(UserWarning, match="clip-vit-large-patch14 is not here"):
         assert load_pair(toy).name == "tiny"
+
+
+def random(*shape, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_the_flat_map_shows_the_two_broadest_directions():
+    cloud = random(40, 5) * torch.tensor([9.0, 0.5, 0.1, 4.0, 0.1]) + 3
+    places, shares = flat_map(cloud)
+    assert places.shape == (40, 2) and shares[0] > 0.6 > shares[1] > 0.05
+    centred = cloud - cloud.mean(dim=0)
+    assert torch.corrcoef(torch.stack([places[:, 0], centred[:, 0]]))[0, 1] > 0.99  # and its sign is fixed
+    assert torch.corrcoef(torch.stack([places[:, 1], centred[:, 3]]))[0, 1] > 0.99
+    torch.testing.assert_close(flat_map(cloud.flip(0))[0], places.flip(0), rtol=1e-3, atol=1e-3)
+
+
+def test_the_sum_of_tokens_and_positions_is_drawn():
+    tokens, positions = random(3, 8), random(3, 8, seed=1)
+    tokens[2] = tokens[0]
+    fig = figure_sum(tokens, positions, ["a", "b", "a"], numbers=6)
+    for ax, values in zip(fig.axes, (tokens, positions, tokens + positions), strict=False):
+        np.testing.assert_allclose(ax.images[0].get_array(), values[:, :6].T)
+    assert [each.get_text() for each in fig.axes[0].get_xticklabels()] == ["a", "b", "a"]
+    assert "equal token vectors: 2 and 0." in fig.words
+    assert "none" in figure_sum(tokens[:2], positions[:2], ["a", "b"]).words
+
+
+def test_heads_are_drawn_as_triangles():
+    weights = random(5, 3, 3).tril().abs()
+    fig = figure_heads(weights, ["start", "a", "horse"])
+    assert len([ax for ax in fig.axes if ax.images]) == 4  # the first four of five
+    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), weights[1])
+    assert "all is 0 to the right" in fig.words and "head 3" in fig.words and "head 4" not in fig.words
+    assert "not all is 0" in figure_heads(weights + 0.1, ["start", "a", "horse"]).words
+
+
+def test_cosines_are_drawn_around_zero():
+    ax = plot_cosines(torch.tensor([[1.0, -0.9], [0.2, 0.0]]), ["a", "b"], ["c", "d"])
+    assert ax.images[0].get_clim() == (-1, 1)
+    assert [text.get_color() == "white" for text in ax.texts] == [True, True, False, False]
+
+
+def test_tables_compare_vectors_pair_by_pair():
+    vectors = torch.tensor([[1.0, 0.0], [-0.01, 5.0], [2.0, 0.1]])
+    fig = figure_cosines({"one": (vectors, ["x", "y", "x2"]), "two": (vectors[:2], ["x", "y"])})
+    shown = [text.get_text() for text in fig.axes[0].texts]
+    assert shown == ["1.0", "0.0", "1.0", "0.0", "1.0", "0.0", "1.0", "0.0", "1.0"]  # lengths do not count; no -0.0
+    assert "most alike are 0 and 2" in fig.words and "two: x  0, y  1" in fig.words
+
+
+def test_captions_are_drawn_once_for_each_colouring():
+    places = torch.tensor([[0.0, 0.0], [0.1, 0.0], [5.0, 5.0], [5.1, 5.0]])
+    colourings = {"by style": ["a", "a", "b", "b"], "by mount": ["c", "d", "c", "d"]}
+    fig = figure_captions(places, colourings, torch.tensor([0.9, 0.1]))
+    assert len(fig.axes) == 2 and [len(each.get_offsets()) for each in fig.axes[0].collections] == [2, 2]
+    assert "by style, 4; by mount, 0" in fig.words
+    assert "90 %" in fig.axes[0].get_xlabel()
+    assert figure_captions(places, colourings).axes[0].get_xlabel() == ""
+
+
+def test_scores_stand_below_their_pictures():
+    pictures = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    fig = figure_fit(torch.tensor([[0.9, 0.1], [0.5, 0.2]]), pictures, ["a red square", "a blue square"])
+    table = fig.axes[-1]
+    np.testing.assert_allclose(table.images[0].get_array(), [[0.9, 0.5], [0.1, 0.2]])
+    assert "1 of 2 pictures" in fig.words and "a blue square" in fig.words
+
+
+def test_a_mixture_is_drawn_above_its_scores():
+    pictures = [Image.new("RGB", (8, 8))] * 3
+    fig = figure_mixture(pictures, [0, 0.5, 1], torch.tensor([[0.9, 0.1], [0.4, 0.5], [0.1, 0.8]]), ["a", "b"])
+    curves = fig.axes[-1].lines
+    np.testing.assert_allclose(curves[1].get_ydata(), [0.1, 0.5, 0.8])
+    assert "larger at 0.5, 1." in fig.words
+    assert "at none." in figure_mixture(pictures[:1], [0], torch.tensor([[0.9, 0.1]]), ["a", "b"]).words
+
+
+TWINS = ["a horse on the moon", "a horse of the moon"]  # start, a, horse: 3 is the first other position
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (3, "well done"),
+        (0, "sees nothing but itself"),
+        (2, "Count the start mark, too"),
+        (1, "Up to position 1"),
+        (6, "at an earlier position"),
+        ("three", "is no position"),
+        (True, "is no position"),
+    ],
+)
+def test_first_difference(said, toy, answer, words):
+    assert words in said("02.1", answer, sd=toy, texts=TWINS) + said("02.1", answer, sd=toy, texts=TWINS)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((6, 77, 24), "well done"),
+        ([6, 77, 24], "well done"),
+        ((3, 24), "the shape of pooler_output"),
+        ((6, 24), "the shape of pooler_output"),
+        ((6, 77), "become a vector"),
+        ((6, 77, 24, 1), "You gave 4 numbers"),
+        ((3, 77, 24), "are 6 texts, not 3"),
+        ((6, 24, 77), "The positions come first"),
+        ((6, 9, 24), "padded to 77 positions"),
+        ((6, 77, 768), "A vector has 24 numbers"),
+        (7, "could not be used"),
+    ],
+)
+def test_unet_text(said, toy, answer, words):
+    assert words in said("02.2", answer, sd=toy) + said("02.2", answer, sd=toy)
+
+
+def test_the_width_is_not_the_vocabulary(said, toy):
+    answer = (6, 77, toy.text_encoder.config.vocab_size)
+    assert "how wide" in said("02.2", answer, sd=toy).lower()
+    assert "tokens that the tokenizer knows" in said("02.2", answer, sd=toy)
+
+
+def unit(vectors, dim=1):
+    return vectors / vectors.norm(dim=dim, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("score", "words"),
+    [
+        (lambda p, t: unit(p) @ unit(t).T, "well done"),
+        (lambda p, t: p @ t.T, "The lengths still count"),
+        (lambda p, t: p @ unit(t).T, "Only the texts have length 1"),
+        (lambda p, t: unit(p) @ t.T, "Only the pictures' vectors have length 1"),
+        (lambda p, t: unit(p, 0) @ unit(t, 0).T, "length of a column"),
+        (lambda p, t: (p / p.norm()) @ (t / t.norm()).T, "length of all vectors together"),
+        (lambda p, t: torch.cdist(unit(p), unit(t)), "These are distances"),
+        (lambda p, t: (unit(p) @ unit(t).T).softmax(1), "softmax made shares"),
+        (lambda p, t: unit(t) @ unit(p).T, "changed places"),
+        (lambda p, t: unit(p), "another shape"),
+        (lambda p, t: torch.zeros(3, 2), "not the table of cosines"),
+        (lambda p, t: None, "returns None"),
+        (lambda p, t: ..., "not answered yet"),
+        (5, "is no function"),
+    ],
+)
+def test_clip_score(said, score, words):
+    assert words in said("02.3", score) + said("02.3", score)
+
+
+def at(hidden, ids, end, moved=0):
+    return hidden[torch.arange(len(ids)), (ids == end).int().argmax(dim=1) + moved]
+
+
+@pytest.mark.parametrize(
+    ("pick", "words"),
+    [
+        (at, "well done"),
+        (lambda h, i, e: h[:, (i == e).int().argmax(dim=1)], "Too many vectors"),
+        (lambda h, i, e: h[:, -1], "which is padding"),
+        (lambda h, i, e: h[:, 0], "the start mark"),
+        (lambda h, i, e: at(h, i, e, -1), "the last word"),
+        (lambda h, i, e: at(h, i, e, 1), "first padding vector"),
+        (lambda h, i, e: h.mean(dim=1), "the mean of all positions"),
+        (lambda h, i, e: h[:, (i[0] == e).int().argmax()], "position of the first text"),
+        (lambda h, i, e: h, "is not (3, 4)"),
+        (lambda h, i, e: torch.zeros(3, 4), "first end mark of each text"),
+        (lambda h, i, e: None, "returns None"),
+        (lambda h, i, e: ..., "not answered yet"),
+        (5, "is no function"),
+    ],
+)
+def test_end_vectors(said, pick, words):
+    assert words in said("02.4", pick) + said("02.4", pick)
+
+
+def changed(table, ids, position, vector):
+    new = table[ids].clone()
+    new[0, position] = vector
+    return new
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda t, i: changed(t, i, 2, (t[3] + t[7]) / 2), "well done"),
+        (lambda t, i: t[i], "All vectors are as they were"),
+        (lambda t, i: t[i][0], "shape of `tokens`"),
+        (lambda t, i: changed(t, i, 1, t[7]), "You changed position 1; the mount stands at 2"),
+        (lambda t, i: (t[i] + t[7]) / 2, "You changed 4 positions"),
+        (lambda t, i: changed(t, i, 2, t[7]), "which has a word"),
+        (lambda t, i: changed(t, i, 2, t[3] + t[7]), "divided by 2"),
+        (lambda t, i: changed(t, i, 2, t[5]), "The row is not"),
+    ],
+)
+def test_no_word(said, answer, words):
+    table, ids = random(9, 5), torch.tensor([[1, 2, 3, 4]])
+    facts = {"table": table, "ids": ids, "at": 2, "other": 7}
+    assert words in said("02.5", answer(table, ids), **facts) + said("02.5", answer(table, ids), **facts)
