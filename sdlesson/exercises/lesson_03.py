@@ -152,7 +152,7 @@ def _own_noise(answer, **_facts) -> Mistake | None:
 @exercise(
     "03.5",
     hint="mean, logvar = moments.chunk(2, dim=1); a standard deviation is exp(½ · logvar); the factor comes last.",
-    learned="This is what the UNet's training calls at every picture, and img2img before its first step.",
+    learned="v1.4's training did this with every picture, and img2img does it before its first step.",
 )
 def _draw(answer, **_facts) -> Mistake | None:
     """A function (moments, noise, factor) -> scaled draw from the encoder's Gaussian."""
