@@ -197,7 +197,7 @@ def figure_sum(tokens: torch.Tensor, positions: torch.Tensor, labels: Sequence[s
 def figure_heads(weights: torch.Tensor, labels: Sequence[str], *, columns: int = 4) -> Figure:
     """How much each token takes from each, shape (heads, n, n), for the first `columns` heads: a triangle each."""
     weights = weights.detach().float().cpu()[:columns]
-    fig = new_figure(figsize=(10, 9.2 / len(weights) + 0.9))
+    fig = new_figure(figsize=(10, 9.2 / len(weights) + 1.1))
     axes = fig.subplots(1, len(weights), sharey=True, squeeze=False)[0]
     for number, (ax, head) in enumerate(zip(axes, weights, strict=True)):
         ax.imshow(head, cmap=SEQUENTIAL, vmin=0, vmax=1, interpolation="nearest")
