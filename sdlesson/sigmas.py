@@ -351,7 +351,7 @@ def figure_coefficients(sigmas, order: int = 4) -> Figure:
 
 def figure_errors(errors: dict) -> Figure:
     """Error against the number of steps on logarithmic axes, {name: {steps: error}}."""
-    from matplotlib.ticker import NullLocator
+    from matplotlib.ticker import LogLocator, NullLocator
 
     fig = new_figure(figsize=(6.5, 3.2))
     ax = open_axes(fig.subplots())
@@ -366,6 +366,7 @@ def figure_errors(errors: dict) -> Figure:
     )
     ax.set_xticks(counts, [str(count) for count in counts])
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     _plain_numbers(ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
     last = "; ".join(
