@@ -307,7 +307,12 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
         left.plot(past[k], 1, "o", color=colour)
         right.plot(past[k], slopes[k], "o", color=colour, zorder=3)
     left.legend(frameon=False, fontsize=8, loc="upper left")
-    left.set(xlabel="noise level σ", title="one polynomial for each past slope", ylim=(-2.8, 3.2))
+    left.set(
+        xlabel="noise level σ",
+        title="one polynomial for each past slope",
+        ylabel="weight of that slope",
+        ylim=(-2.8, 3.2),
+    )
     right.plot(grid, curve, color=INK, linewidth=2, label="curve through the slopes (K-LMS)")
     right.fill_between(grid[step], curve[step], color=PALE, linewidth=0)
     right.plot(
