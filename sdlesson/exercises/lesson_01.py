@@ -45,7 +45,7 @@ def _count_ids(answer, *, text, sd) -> Mistake | None:
     return _known(
         known,
         answer,
-        "Ask byte_words(tokenizer, …) into which words and signs it cuts, then tokenizer.tokenize(…).",
+        "Write words and signs one under the other: did you count the commas, the sign at the end, both marks?",
         f"The text has {count} pieces: {' '.join(sd.tokenizer.tokenize(text))}. With the two marks that makes "
         f"{count + 2} ids, not {answer}.",
     )
@@ -53,8 +53,8 @@ def _count_ids(answer, *, text, sd) -> Mistake | None:
 
 @exercise(
     "01.2",
-    hint="Try words that a picture of this model would rarely show, and look at tokenizer.tokenize(word).",
-    learned="Rare words cost more places than frequent ones: what the corpus did not repeat was never merged.",
+    hint="Try words that the tokenizer's texts rarely had, and look at tokenizer.tokenize(word).",
+    learned="Rare words cost more places than frequent ones: what the texts did not repeat was never merged.",
 )
 def _word_of_pieces(answer, *, pieces, sd) -> Mistake | None:
     """One word of letters that the tokenizer cuts into exactly `pieces` pieces."""
@@ -71,7 +71,7 @@ def _word_of_pieces(answer, *, pieces, sd) -> Mistake | None:
         return None
     if len(got) == 1:
         return Mistake(
-            "The tokenizer's corpus had this word so often that it is one piece. Take a rarer one, or change its end.",
+            "The tokenizer's texts had this word so often that it is one piece. Take a rarer one, or change its end.",
             f"{word!r} is one piece; {pieces} are wanted.",
         )
     if len(got) > pieces:
@@ -143,7 +143,7 @@ def _words_seen(answer, *, text, sd) -> Mistake | None:
     seen = len(words) - len(cut_words(sd.tokenizer, text))
     if answer == seen:
         return None
-    pieces = len(sd.tokenizer.tokenize(text))
+    pieces = len(sd.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
     known = {
         len(words): (
             f"That is all of them. Does the text fit? It has {pieces} pieces.",
