@@ -46,5 +46,7 @@ def _with_palette(file: io.BytesIO) -> bytes:
     if not picture.getcolors(_FEW_COLOURS):
         return file.getvalue()
     smaller = io.BytesIO()
-    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(smaller, "png", optimize=True)
+    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        smaller, "png", optimize=True
+    )
     return smaller.getvalue()
