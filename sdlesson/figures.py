@@ -167,8 +167,8 @@ def figure_curves(panels: Mapping[str, Mapping[str, tuple]], xlabel, ylabel: str
 
 def _span(name: str, ys: Sequence[float]) -> str:
     """Where a curve begins and ends and its largest number, two digits each: the third differs between processors."""
-    small = 1e-6 * max(map(abs, ys))  # beside such numbers it is 0
-    first, last, most = (f"{0 if abs(y) <= small else y:.2g}" for y in (ys[0], ys[-1], max(ys)))
+    small = 1e-9 * max(map(abs, ys))  # beside such numbers it is 0
+    first, last, most = (f"{0 if abs(y) <= small else float(f'{y:.2g}'):g}" for y in (ys[0], ys[-1], max(ys)))
     return f"{name}, {first} to {last}, at most {most}"
 
 

@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .embeddings import embed, embed_texts, pair
-from .figures import BLUE, INK, ORANGE, PALE, new_figure, open_axes, plot_curves, plot_picture
+from .figures import BLUE, INK, ORANGE, PALE, new_figure, open_axes, plot_curves
 from .latents import check_size, initial_noise, seeded
 from .models import BadInput, StableDiffusion
 from .sigmas import derivative, lms_coefficients, lms_step, pred_original, scale_input
@@ -294,14 +294,17 @@ def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
     aside = aside / aside.norm().clamp(min=1e-12)
     tips = {s: (float(g @ aside), float(g @ up)) for s in scales for g in [guide(uncond, text, s)]}
     radius = math.sqrt(uncond.numel())
-    arc = [math.radians(each) for each in range(-4, 91)]
+    arc = [math.radians(each) for each in range(91)]
     ax.plot([radius * math.sin(a) for a in arc], [radius * math.cos(a) for a in arc], "--", color=PALE, zorder=0)
+    ax.text(0.99 * radius, 0.03 * radius, "as long as\npure noise", ha="right", fontsize=8, color="#57606a")
     for scale, (x, y) in tips.items():
         colour = {0: INK, 1: BLUE}.get(scale, ORANGE)
         ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0})
         ax.annotate(f"{scale:g}", (x, y), xytext=(0, 5), textcoords="offset points", fontsize=10, color=colour)
     right, top = (max(tip[k] for tip in tips.values()) for k in (0, 1))
-    ax.set(xlim=(-0.05 * radius, max(1.1 * right, 0.3 * radius)), ylim=(0, 1.12 * max(top, radius)), aspect="equal")
+    ax.update_datalim([(-0.05 * radius, 0), (max(1.1 * right, 0.3 * radius), 1.12 * max(top, radius))])
+    ax.margins(0)
+    ax.set_aspect("equal", adjustable="datalim")  # true to scale, and as large as the frame
     ax.set_xlabel("away from the guess without words", fontsize=9)
     ax.set_ylabel("along the guess without words", fontsize=9)
     ax.tick_params(labelsize=8)
@@ -311,7 +314,7 @@ def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
 def figure_guesses(steps: Sequence[Step], at: int, scales: Sequence[float]) -> Figure:
     """The guesses of steps[at] as arrows; and at every step how long the first picture's are, and how far apart."""
     fig = new_figure(figsize=(10, 4.2))
-    axes = fig.subplot_mosaic([["plane", "length"], ["plane", "angle"]], width_ratios=[1, 1.15])
+    axes = fig.subplot_mosaic([["plane", "length"], ["plane", "angle"]], width_ratios=[1.1, 1])
     plot_guesses(steps[at], scales, ax=axes["plane"])
     axes["plane"].set_title(
         f"step {at}: the guided guess at guidance {', '.join(f'{s:g}' for s in scales)}", fontsize=10
@@ -334,27 +337,4 @@ def figure_guesses(steps: Sequence[Step], at: int, scales: Sequence[float]) -> F
         f"the prompt's guess from {whole[0]:.1f} to {whole[-1]:.1f}; the angle from {angles[0]:.1f} to "
         f"{angles[-1]:.1f} degrees."
     )
-    return fig
-
-
-def figure_swaps(pictures: Sequence, swaps: Sequence[int], winners: Mapping[str, Sequence[tuple[str, bool]]]) -> Figure:
-    """Pictures whose prompt was swapped at steps `swaps`; below, for each part of the prompt, the word that won.
-
-    `winners`: part -> (word, does it come from the first prompt?) for each picture.
-    """
-    ratios = [9 / len(pictures), 0.3 * len(winners)]
-    fig = new_figure(figsize=(10, sum(ratios) + 0.4), photographs=True)
-    upper, lower = fig.subplots(2, len(pictures), height_ratios=ratios, squeeze=False)
-    for k, (picture, swap) in enumerate(zip(pictures, swaps, strict=True)):
-        plot_picture(picture, f"{swap}", ax=upper[k])
-        for row, (word, first) in enumerate(words[k] for words in winners.values()):
-            lower[k].axhspan(row - 0.5, row + 0.5, facecolor=ORANGE if first else BLUE, alpha=0.25, edgecolor="white")
-            lower[k].text(0.5, row, word, ha="center", va="center", fontsize=9)
-        lower[k].set(xlim=(0, 1), ylim=(len(winners) - 0.5, -0.5), xticks=[], yticks=[])
-        lower[k].spines[:].set_visible(False)
-    lower[0].set_yticks(range(len(winners)), list(winners), fontsize=9)
-    lower[0].tick_params(length=0)
-    upper[0].text(-0.12, 1.03, "swap at step", transform=upper[0].transAxes, ha="right", va="bottom", fontsize=9)
-    told = (f"{name}: {', '.join(word for word, _ in words)}" for name, words in winners.items())
-    fig.words = f"{len(pictures)} pictures, the prompt swapped at step {', '.join(map(str, swaps))}. {'; '.join(told)}."
     return fig
