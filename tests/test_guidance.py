@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import re
 from itertools import pairwise
+from types import SimpleNamespace
 
 import diffusers
 import pytest
@@ -15,7 +17,7 @@ from toy import write_toy
 
 import sdlesson
 from sdlesson.embeddings import text_embeddings
-from sdlesson.guidance import Step, denoise, guide, record
+from sdlesson.guidance import Step, denoise, figure_guesses, guide, plot_guesses, record
 from sdlesson.latents import initial_noise, seeded
 from sdlesson.models import ARTICLE_SCHEDULE, BadInput
 
@@ -322,3 +324,151 @@ def test_record_keeps_everything(toy):
     assert trace.settings["prompts"] == [PROMPT, "the moon"]
     assert (trace.settings["seeds"], trace.settings["height"], trace.settings["guidance_scale"]) == ([4, 5], 48, 2)
     assert record(toy, PROMPT, num_inference_steps=1, generator=seeded(1)).settings["seeds"] is None
+
+
+SHAPES = {
+    "sd": SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(in_channels=4)), size=(128, 96), vae_factor=8)
+}
+LATENTS = (4, 16, 12)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (((6, *LATENTS), (3, *LATENTS)), "well done"),
+        ([[6, *LATENTS], [3, *LATENTS]], "well done"),
+        ((6, *LATENTS), "not a pair of shapes"),
+        (((6, *LATENTS), (3, 16, 12)), "not a pair of shapes"),
+        (((6, 3, 128, 96), (3, 3, 128, 96)), "never sees pixels"),
+        (((6, *LATENTS), (3, 4, 128, 96)), "not \\(4, 128, 96\\)"),
+        (((6, *LATENTS), (3, 4, 12, 16)), "Only the batch changes"),
+        (((3, *LATENTS), (6, *LATENTS)), "other way round"),
+        (((3, *LATENTS), (3, *LATENTS)), "2 × 3 = 6, not 3"),
+        (((6, *LATENTS), (6, *LATENTS)), "a batch of 3, not 6"),
+        (7, "could not be used"),
+        (..., "not answered yet"),
+    ],
+)
+def test_judge_of_the_input_shapes(said, answer, words):
+    assert re.search(words, said("05.1", answer, **SHAPES) + said("05.1", answer, **SHAPES))
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (-4, "well done"),
+        (-4.0, "well done"),
+        (5, "The order matters"),
+        (-5, "starts at the other end"),
+        (4, "Which way does the walk go"),
+        (6, "it counts down"),
+        (0.2, "Nothing is divided"),
+        (17, "the answer is 1 − s"),
+        (True, "is no number"),
+        ("1 - 5", "is no number"),
+    ],
+)
+def test_judge_of_the_swapped_scale(said, answer, words):
+    assert words in said("05.2", answer, swapped=5) + said("05.2", answer, swapped=5)
+
+
+def test_the_swapped_scale_is_true_of_the_formula():
+    uncond, text = torch.tensor([1.0, 2.0]), torch.tensor([2.0, 0.0])
+    torch.testing.assert_close(guide(text, uncond, 5), guide(uncond, text, 1 - 5))
+
+
+BURNT = {"prompt": PROMPT, "seed": 42, "num_inference_steps": 20, "guidance_scale": 8, "order": 4}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (BURNT | {"order": 1}, "well done"),
+        (BURNT | {"order": 2}, "well done"),
+        ({"order": 1}, "Your settings lack guidance_scale, num_inference_steps, prompt, seed"),
+        (BURNT, "All settings are as they were"),
+        (BURNT | {"guidance_scale": 3}, "is to stay at 8"),
+        (BURNT | {"num_inference_steps": 50}, "is to stay at 20"),
+        (BURNT | {"seed": 1}, "You changed seed"),
+        (BURNT | {"order": 1, "seed": 1}, "You changed order, seed"),
+        (BURNT | {"order": 0}, "not 0"),
+        (BURNT | {"order": 1.5}, "not 1.5"),
+        (BURNT | {"order": True}, "not True"),
+        (BURNT | {"order": 6}, "even more than order 4"),
+        (BURNT | {"order": 3}, "Go further down"),
+        (1, "could not be used"),
+    ],
+)
+def test_judge_of_the_calm_solver(said, answer, words):
+    assert words in said("05.3", answer, burnt=BURNT) + said("05.3", answer, burnt=BURNT)
+
+
+def spread(x, over=(1, 2, 3)):
+    return x.std(dim=over, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("rescale", "words"),
+    [
+        (lambda t, g, p: p * g * spread(t) / spread(g) + (1 - p) * g, "well done"),
+        (lambda t, g, p: g * (p * spread(t) / spread(g) + 1 - p), "well done"),
+        (lambda t, g, p: p * g * t.std() / g.std() + (1 - p) * g, "All pictures got one factor"),
+        (lambda t, g, p: p * g * spread(t, (2, 3)) / spread(g, (2, 3)) + (1 - p) * g, "Each channel got a factor"),
+        (lambda t, g, p: p * g * spread(g) / spread(t) + (1 - p) * g, "upside down"),
+        (lambda t, g, p: (1 - p) * g * spread(t) / spread(g) + p * g, "have changed places"),
+        (lambda t, g, p: g * spread(t) / spread(g), "phi is not used"),
+        (lambda t, g, p: p * t * spread(t) / spread(g) + (1 - p) * g, "Rescale `guided`, not `text`"),
+        (lambda t, g, p: p * t + (1 - p) * g, "less guidance"),
+        (lambda t, g, p: g, "Nothing is changed"),
+        (lambda t, g, p: g + 1, "The result is not phi"),
+        (lambda t, g, p: ..., "not answered yet"),
+        (lambda t, g, p: None, "returns None"),
+        (lambda t, g, p: 1.0, "another shape"),
+        (lambda t, g, p: g[0], "another shape"),
+        (lambda t, g, p: g * t.std(dim=(1, 2, 3)), "Your answer raises RuntimeError"),
+        (2, "is no function"),
+    ],
+)
+def test_judge_of_the_rescaling(said, rescale, words):
+    assert words in said("05.4", rescale) + said("05.4", rescale)
+
+
+def two_steps():
+    """Two recorded steps of a picture of 4 numbers: guesses of length 2, at right angles, then equal."""
+    uncond, text = torch.zeros(2, 4, 1, 1), torch.zeros(2, 4, 1, 1)
+    uncond[0, 0], text[0, 1] = 2.0, 2.0
+    one = Step(0, 999.0, 14.6, uncond, uncond, text, text, uncond, uncond)
+    return [one, dataclasses.replace(one, index=1, noise_text=uncond)]
+
+
+def test_guesses_are_drawn_true_to_scale():
+    ax = plot_guesses(two_steps()[0], [0, 1, 3])
+    tips = {note.get_text(): note.xy for note in ax.texts if note.get_text() in {"0", "1", "3"}}
+    assert {name: tuple(round(each, 6) for each in tip) for name, tip in tips.items()} == {
+        "0": (0, 2),
+        "1": (2, 0),
+        "3": (6, -4),
+    }
+    assert ax.get_aspect() == 1
+    arc = ax.lines[0].get_xydata()
+    assert torch.allclose(torch.tensor(arc).norm(dim=1), torch.tensor(2.0, dtype=torch.float64))  # √4: pure noise
+
+
+def test_guesses_that_are_equal_can_be_drawn():
+    assert plot_guesses(two_steps()[1], [0, 1]).get_xlabel()
+
+
+def test_figure_of_the_guesses_tells_lengths_and_angles():
+    fig = figure_guesses(two_steps(), 0, [0, 1, 3])
+    plane, length, angle = fig.axes
+    assert plane.get_title() == "step 0: the guided guess at guidance 0, 1, 3"
+    assert [line.get_label() for line in length.lines] == ["prompt − empty", "prompt"]
+    assert [float(round(y, 3)) for y in length.lines[0].get_ydata()] == [2.828, 0]
+    assert [float(round(y, 3)) for y in angle.lines[0].get_ydata()] == [90, 0]
+    assert "90.0 degrees between the two" in fig.words
+    assert "the difference goes from 2.8 to 0.0, the prompt's guess from 2.0 to 2.0" in fig.words
+
+
+def test_figures_of_a_real_run(toy):
+    steps = record(toy, PROMPT, num_inference_steps=3, guidance_scale=2).steps
+    assert "over 3 steps" in figure_guesses(steps, 1, [0, 1, 8]).words

@@ -121,7 +121,7 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
     if order > 2:
         return Mistake(
             "The right direction. Paint it and look: is it calm yet?",
-            f"Order {order} still swings at this scale. Go further down.",
+            f"Order {order} still swings in its last steps (in the tiny model the horse turns green). Go further down.",
         )
     return None
 

@@ -1,0 +1,121 @@
+"""The figures that several lessons share: rows of maps and pictures, curves, and how a figure becomes a file."""
+
+from __future__ import annotations
+
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import torch
+from matplotlib.colors import to_hex
+from PIL import Image
+
+from sdlesson.figures import (
+    BLUE,
+    DIVERGING,
+    ORANGE,
+    SEQUENTIAL,
+    figure_curves,
+    figure_rows,
+    new_figure,
+    plot_curves,
+    plot_map,
+)
+
+
+def picture(level=128):
+    return Image.new("RGB", (12, 12), (level, 40, 200))
+
+
+def test_rows_of_maps_and_pictures():
+    latents = [torch.tensor([[-3.0, 1.0], [0.0, 2.0]]), torch.ones(2, 2)]
+    apart = [torch.tensor([[0.0, 0.5], [0.25, 0.0]]), torch.zeros(2, 2)]
+    fig = figure_rows(
+        {"latents": latents, "apart": apart, "seen": [picture(), picture(9)]}, ["step 0\nσ 14.6", "step 1"]
+    )
+    maps = fig.axes[:6]
+    assert [ax.get_title() for ax in maps] == ["step 0\nσ 14.6", "step 1", "", "", "", ""]
+    assert [ax.texts[0].get_text() for ax in maps[::2]] == ["latents", "apart", "seen"]
+    assert [(ax.images[0].get_cmap().name, ax.images[0].get_clim()) for ax in maps[:4]] == [
+        (DIVERGING, (-3, 3)),
+        (DIVERGING, (-3, 3)),  # one scale in a row, around 0
+        (SEQUENTIAL, (0, 0.5)),
+        (SEQUENTIAL, (0, 0.5)),  # amounts begin at 0
+    ]
+    assert len(fig.axes) == 6 + 2  # two colour bars: a row of pictures needs none
+    assert fig.photographs
+    assert fig.words == (
+        "Columns: step 0 σ 14.6, step 1. Rows: latents (maps up to 3.0); apart (maps up to 0.5); seen (pictures)."
+    )
+
+
+def test_rows_of_maps_alone_are_no_photographs():
+    assert not figure_rows({"maps": [torch.eye(2)]}, ["one"]).photographs
+
+
+def test_rows_of_unequal_length_are_refused():
+    with pytest.raises(ValueError):
+        figure_rows({"seen": [picture()]}, ["one", "two"])
+
+
+def test_curves_are_drawn_as_given():
+    ax = plot_curves({"order 4": (range(3), [1, 2, 3]), "order 1": (range(2), [0.5, 0])}, "step", "size")
+    assert [line.get_label() for line in ax.lines] == ["order 4", "order 1"]
+    assert [to_hex(line.get_color()) for line in ax.lines] == [ORANGE, BLUE]
+    np.testing.assert_array_equal(ax.lines[1].get_xydata(), [[0, 0.5], [1, 0]])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("step", "size")
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["order 4", "order 1"]
+
+
+def test_one_curve_needs_no_legend_and_whole_numbers_get_whole_ticks():
+    ax = plot_curves({"": ([1, 2], [0.1, 0.2])}, "step", "")
+    assert ax.get_legend() is None
+    assert all(float(tick).is_integer() for tick in ax.get_xticks())
+
+
+def test_panels_of_curves_share_their_scale_and_tell_each_name_once():
+    up, down = ([1, 2], [0.0, 3.14159]), ([1, 2], [5, -1234.0])
+    fig = figure_curves(
+        {"alone": {"up": up}, "both": {"up": up, "down": down}, "again": {"up": up, "down": down}}, "step", "a\nsize"
+    )
+    alone, both, again = fig.axes
+    assert alone.get_ylim() == both.get_ylim() == again.get_ylim()
+    assert [ax.get_legend() is not None for ax in fig.axes] == [False, True, False]
+    assert [ax.get_ylabel() for ax in fig.axes] == ["a\nsize", "", ""]
+    assert fig.words.startswith("Curves of a size against step. alone: up, 0 to 3.1, at most 3.1. both: up, 0 to 3.1")
+    assert "down, 5 to -1200, at most 5." in fig.words
+
+
+def test_each_panel_can_have_its_own_axis_and_the_frame_can_be_cut():
+    curve = {"up": ([1, 2], [1e-20, 3e6])}
+    fig = figure_curves({"a": curve, "b": curve}, ["scale", "steps"], "size", ylim=(-1.5, 2))
+    assert [ax.get_xlabel() for ax in fig.axes] == ["scale", "steps"]
+    assert {ax.get_ylim() for ax in fig.axes} == {(-1.5, 2)}
+    assert fig.words.startswith("Curves of size against scale and steps. a: up, 0 to 3e+06, at most 3e+06.")
+    assert fig.words.endswith("The frame ends at -1.5 and 2.")
+
+
+def test_a_plot_is_stored_with_a_palette_and_looks_the_same():
+    fig = figure_curves({"": {"up": (range(9), range(9)), "down": (range(9), range(9, 0, -1))}}, "step", "size")
+    kind, file = fig.render()
+    stored, whole = Image.open(io.BytesIO(file)), io.BytesIO()
+    fig.savefig(whole, dpi=144, facecolor="white", format="png")
+    assert (kind, stored.mode) == ("image/png", "P")
+    assert len(file) < len(whole.getvalue()) / 2
+    difference = np.asarray(stored.convert("RGB"), float) - np.asarray(Image.open(whole).convert("RGB"), float)
+    assert abs(difference).mean() < 0.2  # of 255
+
+
+def test_a_png_with_pictures_in_it_keeps_all_its_colours():
+    noise = torch.randint(0, 256, (64, 64, 3), generator=torch.Generator().manual_seed(0)).byte().numpy()
+    fig = new_figure(figsize=(2, 2))
+    fig.subplots().imshow(noise, interpolation="bilinear")
+    assert Image.open(io.BytesIO(fig.render()[1])).mode == "RGBA"
+
+
+def test_a_map_can_be_drawn_on_axes_that_are_given():
+    fig = new_figure()
+    ax = fig.subplots()
+    assert plot_map(torch.eye(2), ax=ax) is ax
+    assert plt.get_fignums() == []  # no figure of ours belongs to pyplot
