@@ -119,7 +119,8 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
             fig.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.85, pad=0.01).ax.tick_params(labelsize=8)
         left = axes[0]
         left.text(-0.07, 0.5, name, transform=left.transAxes, ha="right", va="center", rotation=90, fontsize=9)
-        told.append(f"{name} ({f'maps up to {limit:.1f}' if maps else 'pictures'})")
+        kind = f"maps up to {limit:{'.1f' if limit >= 0.1 else '.2g'}}" if maps else "pictures"
+        told.append(f"{name} ({kind})")
     for ax, title in zip(grid[0], titles, strict=True):
         ax.set_title(title, fontsize=10)
     fig.words = f"Columns: {', '.join(titles)}. Rows: {'; '.join(told)}.".replace("\n", " ")

@@ -201,6 +201,7 @@ def test_exercise_other_vae(said, answer, words):
         (lambda z: 1 / z.var(), "one over the variance"),
         (lambda z: z.var(), "That is the variance"),
         (lambda z: 1 / z.square().mean().sqrt(), "root mean square"),
+        (lambda z: 1 / z.square().mean().sqrt(), "you measured from 0"),
         (lambda z: (1 / z.std(dim=(0, 2, 3))).mean(), "channels' own factors"),
         (lambda z: 1 / z.std(dim=(0, 2, 3)).mean(), "forgets that their means differ"),
         (lambda z: 1 / z[0].std(), "Only the first picture"),
@@ -219,20 +220,20 @@ def test_exercise_measure(said, measure, words):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (14.6146 * 0.18215, "well done"),
-        (2.7, "well done"),
+        (14.6146 * 0.13025, "well done"),
+        (1.9, "well done"),
         (14.6146, "for scaled latents"),
-        (80.2, "*less* strong"),
-        (1 / 2.662, "Upside down"),
-        (5.49, "own standard deviation"),
-        (7.087, "compares variances"),
-        (1, "is about 2.66"),
+        (112.2, "*less* strong"),
+        (1 / 1.9036, "Upside down"),
+        (7.68, "own standard deviation"),
+        (3.624, "compares variances"),
+        (1, "is about 1.90"),
         ("three", "is no number"),
         (True, "is no number"),
     ],
 )
 def test_exercise_unscaled_noise(said, answer, words):
-    both = [said("03.3", answer, sigma=14.6146, factor=0.18215) for _ in range(2)]
+    both = [said("03.3", answer, sigma=14.6146, factor=0.13025) for _ in range(2)]
     assert words in "".join(both)
 
 
@@ -275,6 +276,9 @@ def test_exercise_own_noise(said, noise_for, words):
         (lambda m, v, n, f: m + (0.5 * v).exp() * n * f, "the mean is not"),
         (lambda m, v, n, f: m * f + (0.5 * v).exp() * n, "the noise is not"),
         (lambda m, v, n, f: (m + v.exp() * n) * f, "is the variance"),
+        (lambda m, v, n, f: (m + v.exp() * n) * f, "What is exp(logvar)"),
+        (lambda m, v, n, f: m + (0.5 * v).exp() * n, "how wide does the UNet want"),
+        (lambda m, v, n, f: m * f + (0.5 * v).exp() * n, "belongs to the whole draw"),
         (lambda m, v, n, f: (m + v * n) * f, "no standard deviation"),
         (lambda m, v, n, f: (m + 0.5 * v * n) * f, "still a logarithm"),
         (lambda m, v, n, f: (v + (0.5 * m).exp() * n) * f, "changed places"),

@@ -51,7 +51,7 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
 
 @exercise(
     "03.2",
-    hint="One number for the whole batch: the standard deviation over all pictures, channels and squares, upside down.",
+    hint="A function that takes the batch and returns one number. Section 5 measured it.",
     learned="Multiplied by it, the batch has a standard deviation of 1. That is all that 0.18215 is.",
 )
 def _measure(answer, **_facts) -> Mistake | None:
@@ -74,7 +74,8 @@ def _measure(answer, **_facts) -> Mistake | None:
         "That is one over the variance, the square of what is wanted.": 1 / latents.var(),
         "That is the variance.": latents.var(),
         "The mean must be taken away first, as std does: this is one over the root mean square.": (
-            1 / latents.square().mean().sqrt()
+            1 / latents.square().mean().sqrt(),
+            "The standard deviation is measured from the mean; you measured from 0.",
         ),
         "An average over the channels' own factors is another number: take std once, over everything.": (
             (1 / each).mean()
@@ -83,13 +84,14 @@ def _measure(answer, **_facts) -> Mistake | None:
         "Only the first picture was measured. Take the whole batch.": 1 / latents[0].std(),
         "Only the first channel was measured. Take all of them.": 1 / latents[:, 0].std(),
     }
-    return _compared(got, 1 / latents.std(), known, "Which number brings a standard deviation of 4 to 1?", 5e-3)
+    hint = "One standard deviation over everything. If it is 4, which number brings it to 1?"
+    return _compared(got, 1 / latents.std(), known, hint, 5e-3)
 
 
 @exercise(
     "03.3",
     hint="σ is measured against a picture of standard deviation 1. How wide are the latents that nobody scaled?",
-    learned="Even the strongest noise would leave much of the picture to be seen, and pure noise has none of it.",
+    learned="Painting starts at pure noise, which this UNet has never seen.",
 )
 def _unscaled_noise(answer, *, sigma, factor) -> Mistake | None:
     """How many times stronger than unscaled latents the noise is at `sigma`: sigma * factor."""
@@ -116,7 +118,7 @@ def _unscaled_noise(answer, *, sigma, factor) -> Mistake | None:
 
 @exercise(
     "03.4",
-    hint="A fresh generator for each seed, one draw of `shape` from each, and torch.stack.",
+    hint="A function that takes a list of seeds and a shape, and returns one tensor, (len(seeds), *shape).",
     learned="Now each picture can be painted again by its own seed, alone or in any company.",
 )
 def _own_noise(answer, **_facts) -> Mistake | None:
@@ -146,13 +148,14 @@ def _own_noise(answer, **_facts) -> Mistake | None:
         "All pictures have the same noise, the last seed's.": torch.stack([alone[-1]] * len(seeds)),
         "The pictures are in the wrong order.": torch.stack(alone[::-1]),
     }
-    return _compared(got, torch.stack(alone), known, "What should picture 2 be if it were painted alone, by seed 43?")
+    hint = "What is picture 2 if it is painted alone, by seed 43? A fresh generator for each seed, then torch.stack."
+    return _compared(got, torch.stack(alone), known, hint)
 
 
 @exercise(
     "03.5",
-    hint="mean, logvar = moments.chunk(2, dim=1); a standard deviation is exp(½ · logvar); the factor comes last.",
-    learned="v1.4's training did this with every picture, and img2img does it before its first step.",
+    hint="A function that returns one tensor, of the shape of `noise`. Section 2 took eight channels apart.",
+    learned="v1.4's training did this with every picture.",
 )
 def _draw(answer, **_facts) -> Mistake | None:
     """A function (moments, noise, factor) -> scaled draw from the encoder's Gaussian."""
@@ -167,22 +170,27 @@ def _draw(answer, **_facts) -> Mistake | None:
             f"The result has the shape {tuple(got.shape)}, not {tuple(noise.shape)}.",
         )
     mean, logvar = moments.chunk(2, dim=1)
-    std = (0.5 * logvar).exp()
+    std, scaled = (0.5 * logvar).exp(), "The factor belongs to the whole draw: to the mean and to the noise."
     known = {
-        "The factor is missing.": mean + std * noise,
+        "The factor is missing.": (
+            mean + std * noise,
+            "How wide are these latents, and how wide does the UNet want them?",
+        ),
         "The factor divides. Encoding multiplies, decoding divides.": (mean + std * noise) / factor,
-        "The standard deviation is scaled, the mean is not.": mean + std * noise * factor,
-        "The mean is scaled, the noise is not.": mean * factor + std * noise,
-        "exp(logvar) is the variance; its root is exp(½ · logvar).": (mean + logvar.exp() * noise) * factor,
+        "The standard deviation is scaled, the mean is not.": (mean + std * noise * factor, scaled),
+        "The mean is scaled, the noise is not.": (mean * factor + std * noise, scaled),
+        "exp(logvar) is the variance; its root is exp(½ · logvar).": (
+            (mean + logvar.exp() * noise) * factor,
+            "logvar is log(std²). What is exp(logvar), then?",
+        ),
         "logvar itself is no standard deviation: it is even negative here and there.": (mean + logvar * noise) * factor,
         "½ · logvar is still a logarithm.": (mean + 0.5 * logvar * noise) * factor,
         "The halves have changed places: the mean comes first.": (logvar + (0.5 * mean).exp() * noise) * factor,
         "This is the mean alone; `noise` is not used.": mean * factor,
         "The mean is missing: this is the noise alone.": std * noise * factor,
     }
-    return _compared(
-        got, (mean + std * noise) * factor, known, "Three steps: a standard deviation, a draw, the factor."
-    )
+    hint = "mean, logvar = moments.chunk(2, dim=1); a standard deviation out of logvar; a draw; the factor comes last."
+    return _compared(got, (mean + std * noise) * factor, known, hint)
 
 
 def _result(got) -> torch.Tensor:
@@ -194,13 +202,19 @@ def _result(got) -> torch.Tensor:
     return torch.as_tensor(got, dtype=torch.float32)
 
 
-def _compared(got, right, known: dict[str, torch.Tensor], hint: str, tolerance: float = 1e-5) -> Mistake | None:
-    """None where `got` is right; else the mistake, `what went wrong -> the result that it gives`, that fits."""
+def _compared(got, right, known: dict, hint: str, tolerance: float = 1e-5) -> Mistake | None:
+    """None where `got` is right; else the mistake that fits.
+
+    `known` is `what went wrong -> the result that it gives`, or `-> (that result, a hint of its own)`.
+    """
 
     def same(value):
         return torch.allclose(got.flatten(), value.flatten(), rtol=tolerance, atol=tolerance)
 
     if same(right):
         return None
-    wrong = next((words for words, value in known.items() if same(value)), "The numbers are others than asked for.")
-    return Mistake(hint, wrong)
+    for wrong, result in known.items():
+        value, own_hint = result if isinstance(result, tuple) else (result, hint)
+        if same(value):
+            return Mistake(own_hint, wrong)
+    return Mistake(hint, "The numbers are others than asked for.")
