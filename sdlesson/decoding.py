@@ -267,7 +267,7 @@ def figure_reach(before: torch.Tensor, after: torch.Tensor, square: tuple[int, i
     right.axhline(1, linestyle="--", color=INK, linewidth=1)
     within = next((k for k in range(len(rings)) if max(largest[k:]) < 1), len(rings))
     fig.words = (
-        f"Left: a map of changes around latent square row {row}, column {column}. Right: two falling curves; the mean "
+        f"Left: a map of changes around latent square row {row}, column {column}. Right: two curves; the mean "
         f"change is {mean[0]:.0f} levels in the square itself and {mean[1]:.0f} in the ring around it; no pixel at a "
         f"distance of {within} squares or more changes by a level."
     )
@@ -340,7 +340,7 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     right.set_ylim(0, None)
     grid = lower.subplots(2, columns, squeeze=False)
     rows = {
-        "latents": [steps[i].noisy[0, 0] / steps[i].noisy.std() for i in at],
+        "latents before\nthe step": [steps[i].noisy[0, 0] / steps[i].noisy.std() for i in at],
         "expected picture": [steps[i].pred_original[0, 0] for i in at],
     }
     for row, (axes, (name, maps)) in enumerate(zip(grid, rows.items(), strict=True)):
@@ -353,6 +353,7 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     fig.words = (
         f"A recorded run of {len(steps)} steps, {prompt!r}: sigma falls from {steps[0].sigma:.1f} to "
         f"{steps[-1].sigma:.2f}, the latents' spread from {spread['noisy'][0]:.1f} to {spread['noisy'][-1]:.1f}; maps "
-        f"of channel 0 at the steps {', '.join(map(str, at))}: above the latents, below the expected picture."
+        f"of channel 0 at the steps {', '.join(map(str, at))}: above the latents before the step, each divided by its "
+        f"spread, below the expected picture."
     )
     return fig

@@ -325,7 +325,9 @@ def twice(said, *args, **facts):
         ((3, 16, 12, 24), "begins at 0"),
         ((3, 16, 48, 96), "finished picture"),
         ((3, 16, 24, 24), "twice as wide"),
+        ((3, 16, 24, 24), "Right for this model's own size"),
         ((3, 16, 48, 24), "other way round"),
+        ((3, 16, 48, 24), "Which of them comes first"),
         ((3, 16, 5, 5), "6 rows and 12 columns"),
     ],
 )
@@ -403,6 +405,7 @@ def signed(picture):
         (lambda a, b: np.abs(signed(a) - signed(b)).max(), "well done"),
         (lambda a, b: level_differences(a, b).max(), "well done"),
         (lambda a, b: (np.asarray(a) - np.asarray(b)).max(), "bytes have no sign"),
+        (lambda a, b: np.abs(np.asarray(a).astype(np.int8) - np.asarray(b).astype(np.int8)).max(), "int8 ends at 127"),
         (lambda a, b: (signed(a) - signed(b)).max(), "absolute value"),
         (lambda a, b: (signed(a) - signed(b)).min(), "absolute value"),
         (lambda a, b: np.abs(signed(a) - signed(b)).mean(), "Did you take a mean"),

@@ -11,7 +11,7 @@ from . import Mistake, Unanswered, exercise
 
 @exercise(
     "06.1",
-    hint="Four numbers: pictures, channels, rows, columns. Look at up_blocks.1 in the table of section 2.",
+    hint="Four numbers: pictures, channels, rows, columns. Look at up_blocks.1 in the list that section 2 prints.",
     learned="Pictures stay apart, channels come from the VAE's plan, and two of the three doublings are done by then.",
 )
 def _stage_shape(answer, *, sd) -> Mistake | None:
@@ -45,18 +45,23 @@ def _stage_shape(answer, *, sd) -> Mistake | None:
 
 def _stage_size(size, right, rows: int, columns: int) -> Mistake | None:
     """What is wrong with the rows and columns after two doublings of latents that are twice as wide."""
-    known = {
-        (
-            rows,
-            2 * columns,
-        ): "These are the latents' own rows and columns. The first two up_blocks double each of them.",
-        (2 * rows, 4 * columns): "That is after up_blocks.0. The count begins at 0, so up_blocks.1 is the second one.",
-        (8 * rows, 16 * columns): "That is the finished picture. The third doubling comes in up_blocks.2.",
-        (4 * rows, 4 * columns): "Right for a square picture. These are twice as wide.",
-        (8 * columns, 4 * rows): "Rows come first, then columns. You have them the other way round.",
-    }
     if size == right:
         return None
+    if size == right[::-1]:
+        return Mistake(
+            "The two numbers are right. Which of them comes first in a shape?",
+            "Rows come first, then columns. You have them the other way round.",
+        )
+    if size == [4 * rows, 4 * columns]:
+        return Mistake(
+            "Right for this model's own size. What is special about these three pictures?",
+            "These are twice as wide: twice as many columns.",
+        )
+    known = {
+        (rows, 2 * columns): "These are the latents' own rows and columns. The first two up_blocks double both.",
+        (2 * rows, 4 * columns): "That is after up_blocks.0. The count begins at 0, so up_blocks.1 is the second one.",
+        (8 * rows, 16 * columns): "That is the finished picture. The third doubling comes in up_blocks.2.",
+    }
     wrong = known.get(tuple(size), f"The latents have {rows} rows and {2 * columns} columns; both are doubled twice.")
     return Mistake("Count the doublings: how often were rows and columns doubled when up_blocks.1 is done?", wrong)
 
@@ -101,7 +106,7 @@ def _levels(answer, *, values) -> Mistake | None:
 
 @exercise(
     "06.3",
-    hint='Give a set of letters, for example {"a", "e"}. Section 9 measured most of them.',
+    hint='Give a set of letters, for example {"a", "e"}. Section 9 measured most of them, sections 4 and 6 the PNG.',
     learned="A seed is half of a recipe. The other half: how its numbers are laid out, and every step taken after.",
 )
 def _other_picture(answer) -> Mistake | None:
@@ -129,17 +134,19 @@ def _other_picture(answer) -> Mistake | None:
 
 @exercise(
     "06.4",
-    hint="Which setting says how a number is stored? dict(black, …=…). It must have room for large numbers.",
+    hint="Which setting says how a number is stored? dict(black_settings, …=…). It must have room for large numbers.",
     learned="bfloat16 has float32's range in half of the bytes. It pays with digits: a few levels, here and there.",
 )
 def _mend_black(answer, *, black) -> Mistake | None:
     """The settings `black` with one change that gives a picture and needs no more memory: bfloat16."""
     if not isinstance(answer, Mapping):
-        return Mistake("Give settings: dict(black, …=…).", f"{answer!r} are no settings.")
+        return Mistake("Give settings: dict(black_settings, …=…).", f"{answer!r} are no settings.")
     missing = sorted(set(black) - set(answer))
     changed = sorted(name for name in answer if name not in black or answer[name] != black[name])
     if missing:
-        return Mistake("Start from a copy of the old settings: dict(black, …=…).", f"You lack {', '.join(missing)}.")
+        return Mistake(
+            "Start from a copy of the old settings: dict(black_settings, …=…).", f"You lack {', '.join(missing)}."
+        )
     if not changed:
         return Mistake("Nothing is different yet. Why was it black?", "All settings are as they were.")
     if changed != ["dtype"]:
@@ -189,7 +196,12 @@ def _largest_difference(answer) -> Mistake | None:
 
 def _told_difference(got: float, right: int) -> Mistake:
     """The sentence for a largest difference `got` that should be `right`."""
-    if got == 256 - right or (right == 255 and got == 1):
+    if right == 255 and got == 1:
+        return Mistake(
+            "A byte goes up to 255. How far does your type go?",
+            "You found 1 where 255 is right: int8 ends at 127, and 255 becomes −1. Take int (or int16).",
+        )
+    if got == 256 - right:
         return Mistake(
             "Try two pixels by hand: np.uint8(97) − np.uint8(100). What comes out?",
             f"You found {got:g} where {right} is right: bytes have no sign. Make them int (or int16) first.",
