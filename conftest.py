@@ -3,6 +3,7 @@
 import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that wants the network fails at once, on every machine
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # on a busy machine, threads that spin while they wait cost minutes
 os.environ.pop("SDLESSON_MODEL", None)  # the stored outputs are those of the bundled model
 
 

@@ -190,10 +190,10 @@ def figure_recipe(betas, alphas_cumprod, sigmas) -> Figure:
     )
     for ax, values, label in zip(fig.subplots(1, 3), (betas, alphas_cumprod, sigmas), labels, strict=True):
         open_axes(ax).plot(values, color=ORANGE, linewidth=2)
-        ax.set(xlabel="training step (timestep)", ylim=(0, None), title=label)
+        ax.set(xlabel="noising step (timestep)", ylim=(0, None), title=label)
         ax.title.set_fontsize(10)
     fig.words = (
-        f"Three curves over {len(betas)} training steps: beta rises from {betas[0]:.5f} to {betas[-1]:.4f}, the share "
+        f"Three curves over {len(betas)} noising steps: beta rises from {betas[0]:.5f} to {betas[-1]:.4f}, the share "
         f"of the picture falls from {alphas_cumprod[0]:.4f} to {alphas_cumprod[-1]:.4f}, sigma rises from "
         f"{sigmas[0]:.3f} to {sigmas[-1]:.2f}, steeply at the end."
     )
@@ -208,12 +208,12 @@ def figure_schedules(schedules: dict) -> Figure:
         ax.plot(sigmas, style, color=colour, linewidth=2, label=f"{name} (ends at {sigmas[-1]:.1f})")
     ax.axhline(1, color=INK, linewidth=0.8)
     ax.text(0, 1.12, "noise as strong as the picture", fontsize=8, color=INK)
-    ax.set(yscale="log", xlabel="training step (timestep)", ylabel="noise level σ")
+    ax.set(yscale="log", xlabel="noising step (timestep)", ylabel="noise level σ")
     _plain_numbers(ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
     half = {name: int(np.argmax(np.asarray(sigmas) > 1)) for name, sigmas in schedules.items()}
     told = ", ".join(f"{name} at step {step}" for name, step in half.items())
-    fig.words = f"Rising curves of sigma over the training steps. They pass sigma = 1: {told}."
+    fig.words = f"Rising curves of sigma over the noising steps. They pass sigma = 1: {told}."
     return fig
 
 

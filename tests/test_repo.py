@@ -109,9 +109,29 @@ def test_readme_names_what_exists():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), flags=re.M))
     assert set(re.findall(r"(?:`|^)make ([a-z]+)", text, flags=re.M)) <= targets
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text) + re.findall(r'src="(?!https?:)([^"]+)"', text)
-    assert links and [link for link in links if not (ROOT / link).exists()] == []
+    targets = links(text) + re.findall(r'src="(?!https?:)([^"]+)"', text)
+    assert targets and [target for target in targets if not (ROOT / target).exists()] == []
     assert [lesson.name for lesson in LESSONS if lesson.name not in text] == []
+
+
+def links(text: str) -> list[str]:
+    """Where the Markdown links of `text` lead, those to the web and within the page left out."""
+    return re.findall(r"\]\((?!https?:|#)([^)#]+)[^)]*\)", text)
+
+
+def test_the_map_of_the_lessons_names_them_all():
+    text = (ROOT / "notebooks" / "README.md").read_text(encoding="utf-8")
+    assert [lesson.name for lesson in LESSONS if lesson.name not in text] == []
+    assert [link for link in links(text) if not (ROOT / "notebooks" / link).exists()] == []
+    assert not re.search(r"TIME\d\d", text)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_links_lead_somewhere_and_nothing_is_left_to_fill_in(path):
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert [link for link in links(text) if not (path.parent / link).exists()] == []
+    assert "COMPUTING" not in text
 
 
 def test_notebooks_were_run_from_top_to_bottom(notebook):

@@ -367,6 +367,7 @@ def test_equally_strong(said, answer, words):
         (999, "first timestep"),
         (958.22, "third timestep"),
         (979, "Do not round"),
+        (978.6, "Give two digits"),
         (500, "Work out one gap"),
     ],
 )

@@ -44,7 +44,7 @@ def tidy(notebook):
 
 
 def main(names: list[str]) -> None:
-    os.environ |= {"HF_HUB_OFFLINE": "1"}
+    os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE"}  # no threads that spin on a busy machine
     os.environ.pop("SDLESSON_MODEL", None)  # what is stored was made by the bundled model
     for path in map(Path, names) if names else lessons():
         start = time.perf_counter()

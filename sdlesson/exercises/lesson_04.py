@@ -65,6 +65,7 @@ def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
         / (steps - 1): "That is one gap, counted from 0: the last timestep but one. The run starts at the other end.",
         last: "That is the first timestep.",
         last - 2 * last / (steps - 1): "That is the third timestep.",
+        round(right, 1): "The gaps are right. Give two digits after the point.",
         round(right): "Do not round: the scheduler does not either. Two digits after the point are enough.",
     }
     for value, wrong in known.items():
@@ -165,8 +166,8 @@ def _two_weights(answer, **_facts) -> Mistake | None:
 
 @exercise(
     "04.5",
-    hint="Go through the table of symptoms. Which four lines does a loop need beside the UNet's guess?",
-    learned="A fresh start, the first σ, the scaled input, the timestep: these four, and no scheduler surprises you.",
+    hint="Go through the table of symptoms, and look at what `step` gives back (.prev_sample).",
+    learned="A fresh start, the first σ, the scaled input, the timestep, prev_sample: then no scheduler surprises you.",
 )
 def _mended(answer, *, sd) -> Mistake | None:
     """A function (scheduler, noise, guess, steps) -> latents: the whole loop, without its mistakes."""
@@ -189,7 +190,8 @@ def _mended(answer, *, sd) -> Mistake | None:
         for wrong, change in _LEFT_OUT.items():
             if torch.allclose(got, _loop(_used(sd), noise, guess, steps, **change), atol=1e-4):
                 return Mistake(
-                    "It runs to its end, and the latents are wrong: the worst kind. Read line by line.", wrong
+                    "It runs to its end, and the latents are wrong. What must be multiplied, what divided?",
+                    wrong,
                 )
     return Mistake(
         "In the loop: scale the input, guess, step. Each of the three needs the same timestep.",
@@ -232,7 +234,7 @@ def _run(walk, scheduler, noise, guess, steps: int):
         got = walk(scheduler, noise.clone(), guess, steps)
     except IndexError as error:
         return Mistake(
-            "An IndexError comes from a scheduler that looks beyond its list. Two lines of the table end in one.",
+            "An IndexError comes from a scheduler that looks beyond its list: see (a), (b), (c) in the table.",
             f"IndexError: {error}. Either the scheduler was not set back before the loop, or it got a loop index "
             "where it wants a timestep.",
         )
