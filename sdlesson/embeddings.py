@@ -181,6 +181,7 @@ def figure_sum(tokens: torch.Tensor, positions: torch.Tensor, labels: Sequence[s
         ax.set_xticks(range(len(labels)), labels, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     for ax in axes[1:]:
         ax.set_ylabel("")
+    axes[0].set_ylabel(f"the first {numbers} of {tokens.shape[-1]} numbers", fontsize=9)
     axes[0].set_yticks([0, numbers - 1])
     axes[1].set_xticks(range(len(labels)), range(len(labels)), rotation=0, ha="center", fontsize=8)
     axes[1].set_xlabel("position", fontsize=9)
@@ -313,6 +314,7 @@ def figure_mixture(
     ax = plot_curves(curves, "weight of the second prompt", "CLIP score", ax=grid["curve"])
     ax.set_xticks(xs, [f"{weight:g}" for weight in weights])
     ax.set(xlim=(-0.5, len(xs) - 0.5), ylim=(None, 1))
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(curves), frameon=False, fontsize=9)
     wins = [f"{weight:g}" for weight, (first, second) in zip(weights, scores.tolist(), strict=True) if second > first]
     fig.words = (
         f"{len(pictures)} pictures from the same noise, the second prompt's weight "

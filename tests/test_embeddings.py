@@ -127,6 +127,7 @@ def test_the_sum_of_tokens_and_positions_is_drawn():
     for ax, values in zip(fig.axes, (tokens, positions, tokens + positions), strict=False):
         np.testing.assert_allclose(ax.images[0].get_array(), values[:, :6].T)
     assert [each.get_text() for each in fig.axes[0].get_xticklabels()] == ["a", "b", "a"]
+    assert fig.axes[0].get_ylabel() == "the first 6 of 8 numbers"
     assert "equal token vectors: 2 and 0." in fig.words
     assert "none" in figure_sum(tokens[:2], positions[:2], ["a", "b"]).words
 
@@ -238,7 +239,8 @@ def unit(vectors, dim=1):
         (lambda p, t: p @ unit(t).T, "Only the texts have length 1"),
         (lambda p, t: unit(p) @ t.T, "Only the pictures' vectors have length 1"),
         (lambda p, t: unit(p, 0) @ unit(t, 0).T, "length of a column"),
-        (lambda p, t: (p / p.norm()) @ (t / t.norm()).T, "length of all vectors together"),
+        (lambda p, t: (p / p.norm()) @ (t / t.norm()).T, "one length for the whole table"),
+        (lambda p, t: unit(p) @ (t / t.norm()).T, "one length for the whole table"),
         (lambda p, t: torch.cdist(unit(p), unit(t)), "These are distances"),
         (lambda p, t: (unit(p) @ unit(t).T).softmax(1), "softmax made shares"),
         (lambda p, t: unit(t) @ unit(p).T, "changed places"),
@@ -268,6 +270,7 @@ def at(hidden, ids, end, moved=0):
         (lambda h, i, e: at(h, i, e, 1), "first padding vector"),
         (lambda h, i, e: h.mean(dim=1), "the mean of all positions"),
         (lambda h, i, e: h[:, (i[0] == e).int().argmax()], "position of the first text"),
+        (lambda h, i, e: h[0, (i == e).int().argmax(dim=1)], "come from text 0"),
         (lambda h, i, e: h, "is not (3, 4)"),
         (lambda h, i, e: torch.zeros(3, 4), "first end mark of each text"),
         (lambda h, i, e: None, "returns None"),
@@ -300,5 +303,15 @@ def changed(table, ids, position, vector):
 )
 def test_no_word(said, answer, words):
     table, ids = random(9, 5), torch.tensor([[1, 2, 3, 4]])
-    facts = {"table": table, "ids": ids, "at": 2, "other": 7}
+    facts = {"tokens": table[ids], "table": table, "ids": ids, "at": 2, "other": 7}
     assert words in said("02.5", answer(table, ids), **facts) + said("02.5", answer(table, ids), **facts)
+
+
+@pytest.mark.parametrize("copy", [lambda tokens: tokens, lambda tokens: tokens.clone()])
+def test_a_new_vector_written_into_the_tokens_themselves(said, copy):
+    table, ids = random(9, 5), torch.tensor([[1, 2, 3, 4]])
+    tokens = table[ids]
+    facts = {"tokens": tokens, "table": table, "ids": ids, "at": 2, "other": 7}
+    tokens[0, 2] = (table[3] + table[7]) / 2  # the right vector, in the wrong place
+    assert "is it still what it was" in said("02.5", copy(tokens), **facts)
+    assert "You changed `tokens` itself" in said("02.5", copy(tokens), **facts)

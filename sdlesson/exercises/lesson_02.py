@@ -89,7 +89,7 @@ def _unet_text(answer, *, sd) -> Mistake | None:
 
 @exercise(
     "02.3",
-    hint="Divide each vector by its own length, then multiply the pictures with the texts turned on their side (.T).",
+    hint="What of a vector counts for a cosine, and what must not count? Then think of the shape that is to go out.",
     learned="A CLIP score is a cosine: 1 for the same direction, 0 for unrelated ones, whatever the lengths.",
 )
 def _clip_score(answer, **_facts) -> Mistake | None:
@@ -117,9 +117,6 @@ def _clip_score(answer, **_facts) -> Mistake | None:
         "Only the texts have length 1. The pictures' vectors need it, too.": pictures @ words.T,
         "Only the pictures' vectors have length 1. The texts need it, too.": unit @ texts.T,
         "That is the length of a column. A vector is a row: norm(dim=1, keepdim=True).": upright[0] @ upright[1].T,
-        "Divided by the length of all vectors together. Each has its own: norm(dim=1, keepdim=True).": (
-            pictures / pictures.norm() @ (texts / texts.norm()).T
-        ),
         "These are distances: small for what fits. A cosine is large for what fits.": torch.cdist(unit, words),
         "The cosines were right; softmax made shares of them, which depend on what else is in the row.": right.softmax(
             1
@@ -130,6 +127,12 @@ def _clip_score(answer, **_facts) -> Mistake | None:
             return Mistake(
                 "Make one vector ten times longer in your head. The score of its direction must stay the same.", wrong
             )
+    products = (pictures @ texts.T, unit @ texts.T, pictures @ words.T)
+    if any(torch.cosine_similarity(got.flatten(), each.flatten(), dim=0) > 1 - 1e-5 for each in products):
+        return Mistake(
+            "How many lengths are there: one for the table, or one for each vector?",
+            "You divided by one length for the whole table; each row has its own: norm(dim=1, keepdim=True).",
+        )
     return Mistake(
         "Two steps: make every vector 1 long, then multiply: (n, dim) @ (dim, m).",
         "The result is not the table of cosines, pictures / length @ (texts / length).T.",
@@ -138,7 +141,7 @@ def _clip_score(answer, **_facts) -> Mistake | None:
 
 @exercise(
     "02.4",
-    hint="ids == end is True at every end mark. (…).int().argmax(dim=1) gives the first of them in each row.",
+    hint="Section 1 found the first end mark of one text. Here each row has its own, and so a vector of its own.",
     learned="This is pooler_output: the one vector that has seen the whole sentence, and the one that CLIP trains.",
 )
 def _end_vectors(answer, **_facts) -> Mistake | None:
@@ -171,6 +174,7 @@ def _end_vectors(answer, **_facts) -> Mistake | None:
         "That is the first padding vector. The end mark stands one before.": hidden[rows, first + 1],
         "That is the mean of all positions. Take one position.": hidden.mean(dim=1),
         "All texts got the position of the first text. Each has its own.": hidden[:, first[0]],
+        "All your vectors come from text 0. Each text has its own row of hidden.": hidden[0, first],
     }
     for wrong, value in known.items():
         if torch.allclose(got, value, atol=1e-6):
@@ -183,11 +187,11 @@ def _end_vectors(answer, **_facts) -> Mistake | None:
 
 @exercise(
     "02.5",
-    hint="new = tokens.clone(), then give one row a new vector: the mean of its own and of table[other].",
+    hint="One row changes, in a copy. Which row is the horse's, and which vector lies halfway between two others?",
     learned="A vector need not belong to a word. Textual inversion (Gal et al. 2022) learns one from pictures.",
 )
-def _no_word(answer, *, table, ids, at, other) -> Mistake | None:
-    """The token vectors of `ids`, with the one at position `at` half way to that of the token `other`."""
+def _no_word(answer, *, tokens, table, ids, at, other) -> Mistake | None:
+    """A copy of `tokens`, the token vectors of `ids`, with the one at position `at` half way to the token `other`."""
     before = table[ids]
     if not isinstance(answer, torch.Tensor) or answer.shape != before.shape:
         return Mistake(
@@ -198,6 +202,12 @@ def _no_word(answer, *, table, ids, at, other) -> Mistake | None:
     if not changed:
         return Mistake(
             "Nothing is different yet. Which row of new[0] belongs to the mount?", "All vectors are as they were."
+        )
+    shared = answer.untyped_storage().data_ptr() == tokens.untyped_storage().data_ptr()
+    if shared or not torch.equal(tokens, before):
+        return Mistake(
+            "Look at `tokens`: is it still what it was?",
+            "You changed `tokens` itself: use .clone(), and make `tokens` again (tokens = table[ids]).",
         )
     if changed != [at]:
         many = len(changed) > 1
