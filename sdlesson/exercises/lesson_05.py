@@ -81,7 +81,7 @@ def _swapped_scale(answer, *, swapped) -> Mistake | None:
 
 @exercise(
     "05.3",
-    hint="Which setting says how many old slopes the solver fits its curve through? dict(burnt, …=…)",
+    hint="Section 6 ends with the remedies. Which of them is left? A copy with one change: dict(burnt, …=…)",
     learned="A solver of low order does not swing at this pull, and the UNet is called as often as before.",
 )
 def _calm_solver(answer, *, burnt) -> Mistake | None:
