@@ -41,6 +41,10 @@ class Unanswered(Exception):
     """Raised by a judge that finds the `...` of the exercise still in place."""
 
 
+class _Stopped(Exception):
+    """Raised by `call`: there is a Mistake (the exception's only argument), and nothing to judge beyond it."""
+
+
 EXERCISES: dict[str, Exercise] = {}
 _tries: Counter[tuple[str, str]] = Counter()
 
@@ -93,6 +97,20 @@ def check(name: str, answer=..., **facts) -> None:
     print(f"{name}: not yet.\n" + (f"Hint: {mistake.hint}" if _tries[name, mistake.wrong] == 1 else mistake.wrong))
 
 
+def call(function, *arguments):
+    """What the learner's `function` gives for `arguments`; the judging ends if it is none, or gives `...` or None."""
+    if not callable(function):
+        raise _Stopped(
+            Mistake("Give the function itself: its name, without brackets.", f"{function!r} is no function.")
+        )
+    got = function(*arguments)
+    if got is ...:
+        raise Unanswered
+    if got is None:
+        raise _Stopped(Mistake("What does the function give back? Look for `return`.", "The function returns None."))
+    return got
+
+
 def _judged(task: Exercise, answer, facts) -> Mistake | None:
     """The judge's word; an answer of another kind than the judge can read counts as a mistake."""
     if answer is ...:
@@ -101,6 +119,8 @@ def _judged(task: Exercise, answer, facts) -> Mistake | None:
         return task.judge(answer, **facts)
     except Unanswered:
         raise
+    except _Stopped as stopped:
+        return stopped.args[0]
     except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
         said = f"{type(error).__name__}: {error}"
         return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from . import Mistake, Unanswered, exercise
+from . import Mistake, call, exercise
 
 
 @exercise(
@@ -100,16 +100,10 @@ def _one_change(answer, *, settings) -> Mistake | None:
 )
 def _guidance(answer, **_facts) -> Mistake | None:
     """A function (noise_uncond, noise_text, scale) -> guided noise."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('00.3', guide).", f"{answer!r} is no function.")
     generator = torch.Generator().manual_seed(0)
     uncond, text = torch.randn((2, 1, 4, 3, 3), generator=generator)
     scale = 3.0
-    got = answer(uncond.clone(), text.clone(), scale)
-    if got is ...:
-        raise Unanswered
-    if got is None:
-        return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
+    got = call(answer, uncond.clone(), text.clone(), scale)
     if got.shape != uncond.shape:
         return Mistake(
             "The result is one guess, of the shape of each of the two.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 
 from ..tokens import byte_words, context_length, count_pairs, cut_words, join
-from . import Mistake, Unanswered, exercise
+from . import Mistake, call, exercise
 
 
 @exercise(
@@ -181,15 +181,9 @@ def _words_seen(answer, *, text, sd) -> Mistake | None:
 )
 def _rows(answer, **_facts) -> Mistake | None:
     """A function (ids, start, end, padding, length) -> rows of one length, each with marks of its own."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('01.5', rows).", f"{answer!r} is no function.")
     start, end, padding, length = 100, 200, 300, 5
     for ids in ([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6], [1, 2]):
-        got = answer(list(ids), start, end, padding, length)
-        if got is ...:
-            raise Unanswered
-        if got is None:
-            return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
+        got = call(answer, list(ids), start, end, padding, length)
         got = [[int(number) for number in row] for row in got]
         mistake = _wrong_rows(got, ids, start, end, padding, length)
         if mistake:

@@ -7,7 +7,7 @@ from numbers import Integral
 import torch
 
 from ..tokens import tokenize
-from . import Mistake, Unanswered, exercise
+from . import Mistake, call, exercise
 
 
 @exercise(
@@ -94,15 +94,9 @@ def _unet_text(answer, *, sd) -> Mistake | None:
 )
 def _clip_score(answer, **_facts) -> Mistake | None:
     """A function (pictures (n, dim), texts (m, dim)) -> cosines (n, m)."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('02.3', clip_score).", f"{answer!r} is no function.")
     generator = torch.Generator().manual_seed(0)
     pictures, texts = torch.randn((3, 5), generator=generator) * 2, torch.randn((2, 5), generator=generator) + 1
-    got = answer(pictures.clone(), texts.clone())
-    if got is ...:
-        raise Unanswered
-    if got is None:
-        return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
+    got = call(answer, pictures.clone(), texts.clone())
     unit, words = (each / each.norm(dim=1, keepdim=True) for each in (pictures, texts))
     right = unit @ words.T
     if not isinstance(got, torch.Tensor) or got.shape != right.shape:
@@ -146,15 +140,9 @@ def _clip_score(answer, **_facts) -> Mistake | None:
 )
 def _end_vectors(answer, **_facts) -> Mistake | None:
     """A function (hidden (batch, length, dim), ids (batch, length), end) -> the vectors at the first end marks."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('02.4', end_vectors).", f"{answer!r} is no function.")
     hidden = torch.randn((3, 6, 4), generator=torch.Generator().manual_seed(0))
     ids, end = torch.tensor([[1, 5, 9, 9, 9, 9], [1, 6, 5, 9, 9, 9], [1, 9, 9, 9, 9, 9]]), 9
-    got = answer(hidden.clone(), ids.clone(), end)
-    if got is ...:
-        raise Unanswered
-    if got is None:
-        return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
+    got = call(answer, hidden.clone(), ids.clone(), end)
     rows, first = torch.arange(3), (ids == end).int().argmax(dim=1)
     if isinstance(got, torch.Tensor) and got.shape == (3, 3, 4):
         return Mistake(

@@ -6,7 +6,7 @@ from numbers import Real
 
 import torch
 
-from . import Mistake, Unanswered, exercise
+from . import Mistake, call, exercise
 
 
 @exercise(
@@ -56,13 +56,11 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
 )
 def _measure(answer, **_facts) -> Mistake | None:
     """A function latents -> scaling factor, one number: 1 / std over everything."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('03.2', measure).", f"{answer!r} is no function.")
     generator = torch.Generator().manual_seed(0)
     spread = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 4, 1, 1)
     contrast = torch.linspace(0.5, 1.5, 5).view(5, 1, 1, 1)
     latents = torch.randn((5, 4, 3, 3), generator=generator) * spread * contrast + spread - 2
-    got = _result(answer(latents.clone()))
+    got = torch.as_tensor(call(answer, latents.clone()), dtype=torch.float32)
     if got.numel() != 1:
         return Mistake(
             "One number for all channels: no `dim=` in the standard deviation.",
@@ -123,12 +121,10 @@ def _unscaled_noise(answer, *, sigma, factor) -> Mistake | None:
 )
 def _own_noise(answer, **_facts) -> Mistake | None:
     """A function (seeds, shape) -> noise, (len(seeds), *shape), each picture's from a generator of its own."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('03.4', noise_for).", f"{answer!r} is no function.")
     seeds, shape = [42, 43, 44], (4, 6, 8)
     with torch.random.fork_rng(devices=[]):
         before = torch.manual_seed(0).get_state()
-        got = _result(answer(list(seeds), shape))
+        got = torch.as_tensor(call(answer, list(seeds), shape), dtype=torch.float32)
         untouched = torch.equal(before, torch.random.get_rng_state())
     if got.shape != (len(seeds), *shape):
         return Mistake(
@@ -159,11 +155,9 @@ def _own_noise(answer, **_facts) -> Mistake | None:
 )
 def _draw(answer, **_facts) -> Mistake | None:
     """A function (moments, noise, factor) -> scaled draw from the encoder's Gaussian."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('03.5', draw_latents).", f"{answer!r} is no function.")
     moments, factor = torch.randn((2, 8, 3, 3), generator=torch.Generator().manual_seed(0)), 0.4
     noise = torch.randn((2, 4, 3, 3), generator=torch.Generator().manual_seed(1))
-    got = _result(answer(moments.clone(), noise.clone(), factor))
+    got = torch.as_tensor(call(answer, moments.clone(), noise.clone(), factor), dtype=torch.float32)
     if got.shape != noise.shape:
         return Mistake(
             "Eight channels go in, four come out. Which side does `chunk` cut?",
@@ -191,15 +185,6 @@ def _draw(answer, **_facts) -> Mistake | None:
     }
     hint = "mean, logvar = moments.chunk(2, dim=1); a standard deviation out of logvar; a draw; the factor comes last."
     return _compared(got, (mean + std * noise) * factor, known, hint)
-
-
-def _result(got) -> torch.Tensor:
-    """What the learner's function gave, as a tensor; raises Unanswered for `...`, ValueError for nothing."""
-    if got is ...:
-        raise Unanswered
-    if got is None:
-        raise ValueError("the function returns None; look for `return`")
-    return torch.as_tensor(got, dtype=torch.float32)
 
 
 def _compared(got, right, known: dict, hint: str, tolerance: float = 1e-5) -> Mistake | None:

@@ -8,7 +8,7 @@ from numbers import Real
 import numpy as np
 import torch
 
-from . import Mistake, Unanswered, exercise
+from . import Mistake, call, exercise
 
 
 @exercise(
@@ -87,9 +87,7 @@ def _euler(answer, **_facts) -> Mistake | None:
     generator = torch.Generator().manual_seed(0)
     x, denoised = torch.randn((2, 1, 4, 3, 3), generator=generator)
     sigma, after = 3.0, 1.2
-    got = _result(answer, "04.3", "euler", (x, denoised, sigma, after))
-    if isinstance(got, Mistake):
-        return got
+    got = call(answer, x, denoised, sigma, after)
     slope = (x - denoised) / sigma
     if got.shape == x.shape and torch.allclose(got, x + slope * (after - sigma), atol=1e-5):
         return None
@@ -126,9 +124,7 @@ def _euler(answer, **_facts) -> Mistake | None:
 def _two_weights(answer, **_facts) -> Mistake | None:
     """A function (before, now, after) -> the two weights of K-LMS of order 2, the newest slope's first."""
     before, now, after = 4.0, 3.0, 1.0
-    got = _result(answer, "04.4", "two_weights", (before, now, after))
-    if isinstance(got, Mistake):
-        return got
+    got = call(answer, before, now, after)
     if len(got) != 2:
         return Mistake("Order 2 has two slopes, so two weights.", f"You gave {len(got)} weights.")
     new, old = (float(each) for each in got)
@@ -171,8 +167,6 @@ def _two_weights(answer, **_facts) -> Mistake | None:
 )
 def _mended(answer, *, sd) -> Mistake | None:
     """A function (scheduler, noise, guess, steps) -> latents: the whole loop, without its mistakes."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('04.5', walk, sd=sd).", f"{answer!r} is no function.")
     noise = torch.randn((1, 4, 3, 3), generator=torch.Generator().manual_seed(0))
     seen, steps = [], 6
 
@@ -231,34 +225,18 @@ def _loop(scheduler, noise, guess, steps: int, *, first: bool = True, scale: boo
 def _run(walk, scheduler, noise, guess, steps: int):
     """What the learner's loop returns, or the Mistake that it shows by failing."""
     try:
-        got = walk(scheduler, noise.clone(), guess, steps)
+        got = call(walk, scheduler, noise.clone(), guess, steps)
     except IndexError as error:
         return Mistake(
             "An IndexError comes from a scheduler that looks beyond its list: see (a), (b), (c) in the table.",
             f"IndexError: {error}. Either the scheduler was not set back before the loop, or it got a loop index "
             "where it wants a timestep.",
         )
-    if got is ...:
-        raise Unanswered
-    if got is None:
-        return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
     if not isinstance(got, torch.Tensor) or got.shape != noise.shape:
         return Mistake(
             "`step` gives back more than the latents: take its prev_sample.",
             f"The result is to be a tensor of the noise's shape, {tuple(noise.shape)}.",
         )
-    return got
-
-
-def _result(answer, name: str, function: str, arguments):
-    """What the learner's function gives for `arguments`, or the Mistake that there is nothing to judge."""
-    if not callable(answer):
-        return Mistake(f"Give the function itself: check('{name}', {function}).", f"{answer!r} is no function.")
-    got = answer(*arguments)
-    if got is ...:
-        raise Unanswered
-    if got is None:
-        return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
     return got
 
 

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 import torch
 
-from . import Mistake, Unanswered, exercise
+from . import Mistake, call, exercise
 
 
 @exercise(
@@ -133,17 +133,11 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
 )
 def _rescale(answer, **_facts) -> Mistake | None:
     """A function (text, guided, phi) -> the guided values with, by the share phi, the spread of `text`."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('05.4', rescale).", f"{answer!r} is no function.")
     generator = torch.Generator().manual_seed(0)
     text, guided = torch.randn((2, 2, 4, 3, 3), generator=generator)
     text = text * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1) * torch.arange(1, 5).view(1, 4, 1, 1) + 0.5
     guided, phi = 3 * guided + 1, 0.7
-    got = answer(text.clone(), guided.clone(), phi)
-    if got is ...:
-        raise Unanswered
-    if got is None:
-        return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
+    got = call(answer, text.clone(), guided.clone(), phi)
     if not isinstance(got, torch.Tensor) or got.shape != guided.shape:
         return Mistake(
             "The result has the shape of `guided`. Does `std` keep the sides that it went over (keepdim=True)?",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from PIL import Image
 
-from . import Mistake, Unanswered, exercise
+from . import Mistake, call, exercise
 
 
 @exercise(
@@ -172,8 +172,6 @@ def _mend_black(answer, *, black) -> Mistake | None:
 )
 def _largest_difference(answer) -> Mistake | None:
     """A function (one, other) of two PIL pictures -> their largest difference in levels."""
-    if not callable(answer):
-        return Mistake("Give the function itself: check('06.5', furthest).", f"{answer!r} is no function.")
     grey = Image.new("RGB", (4, 3), (100, 100, 100))
     darker, brighter, both = grey.copy(), grey.copy(), grey.copy()
     darker.putpixel((1, 2), (100, 97, 100))
@@ -184,11 +182,7 @@ def _largest_difference(answer) -> Mistake | None:
     cases = [(grey, grey, 0), (grey, brighter, 5), (brighter, grey, 5), (darker, grey, 3), (grey, darker, 3)]
     cases += [(both, grey, 3), (Image.new("RGB", (4, 3), (255, 100, 100)), far, 255)]
     for one, other, right in cases:
-        got = answer(one, other)
-        if got is ...:
-            raise Unanswered
-        if got is None:
-            return Mistake("What does the function give back? Look for `return`.", "The function returns None.")
+        got = call(answer, one, other)
         if float(got) != right:
             return _told_difference(float(got), right)
     return None
