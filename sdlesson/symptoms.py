@@ -94,7 +94,7 @@ def listen(sd: StableDiffusion) -> Iterator[Chart]:
 
 
 def input_spread(chart: Chart) -> list[float]:
-    """The standard deviation of what the UNet saw at each call. It was trained on 1: (x0 + sigma noise) / sqrt(...)."""
+    """The standard deviation of what the UNet saw at each call. It was trained on about 1."""
     return [float(call.seen.std()) for call in chart.calls]
 
 
@@ -173,9 +173,11 @@ def figure_chart(patients: Mapping[str, Chart]) -> Figure:
     healthy, *_ = found.values()
     names = list(healthy)
     changes = np.array([[off(name, each[name], healthy[name]) for name in names] for each in found.values()])
+    from matplotlib import colormaps
+
     fig = new_figure(figsize=(10, 0.27 * len(found) + 1.2))
     ax = fig.subplots()
-    image = ax.imshow(changes, cmap=DIVERGING, vmin=-3, vmax=3, aspect="auto")
+    image = ax.imshow(changes, cmap=colormaps[DIVERGING].resampled(25), vmin=-3, vmax=3, aspect="auto")
     for row, each in enumerate(found.values()):
         for column, name in enumerate(names):
             ink = "white" if abs(changes[row, column]) > 2 else INK
@@ -192,8 +194,8 @@ def figure_chart(patients: Mapping[str, Chart]) -> Figure:
         far = [f"{name} {'up' if c > 0 else 'down'}" for name, c in zip(names, row, strict=True) if abs(c) > 1]
         told.append(f"{patient}: {', '.join(far) or 'none'}")
     fig.words = (
-        f"A table of {len(names)} signs of {len(found)} patients; the first, {next(iter(found))}, is healthy. More than "
-        f"twice as large as hers, or less than half, are: {'; '.join(told)}."
+        f"A table of {len(names)} signs of {len(found)} patients; the first, {next(iter(found))}, is healthy. More "
+        f"than twice as large as hers, or less than half, are: {'; '.join(told)}."
     )
     return fig
 
