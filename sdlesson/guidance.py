@@ -255,7 +255,7 @@ def _pulled(steering: Steering, solver, x: torch.Tensor, guided: torch.Tensor, s
     """
     if steering.loss is None:
         return guided
-    original = pred_original(x, guided, sigma, solver.prediction_type).requires_grad_()
+    original = pred_original(x, guided, sigma, solver.prediction_type).detach().requires_grad_()
     with torch.enable_grad():
         (gradient,) = torch.autograd.grad(steering.loss(original), original)
     root = (sigma**2 + 1) ** 0.5
