@@ -304,3 +304,128 @@ def test_diffusers_still_names_them_attn2(tiny):
     every = [m for m in tiny.unet.modules() if isinstance(m, diffusers.models.attention_processor.Attention)]
     assert len(layers) == sum(m.is_cross_attention for m in every) == 7
     assert all(re.search(r"transformer_blocks\.\d+\.attn2$", name) for name in layers)
+
+
+RIGHT_SHAPE = (6, 8, 96, 77)
+LAYER = {"heads": 8, "side": (8, 12), "tokens": 77, "prompts": 3}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (RIGHT_SHAPE, "well done"),
+        (list(RIGHT_SHAPE), "well done"),
+        ((6, 8, 8, 12, 77), "one side of 8 × 12"),
+        ((6, 8, 77), "four are asked for"),
+        ((6, 8, 77, 96), "Squares come before tokens"),
+        ((3, 8, 96, 77), "2 × 3 = 6"),
+        ((2, 8, 96, 77), "6 pictures, not 2"),
+        ((6, 1, 96, 77), "8 heads"),
+        ((6, 8, 12, 77), "96 squares"),
+        ((6, 8, 96, 10), "77 tokens"),
+        (7, "could not be used"),
+    ],
+)
+def test_judge_of_the_shape(said, answer, words):
+    assert words in said("07.1", answer, **LAYER) + said("07.1", answer, **LAYER)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (1.6, "well done"),
+        (1, "no softmax any more"),
+        (0.8, "other tokens have weights"),
+        (4, "one weight only"),
+        (1.8, "counted twice"),
+        (0.5, "is the sum"),
+        ("1.6", "no number"),
+    ],
+)
+def test_judge_of_the_sum(said, answer, words):
+    assert words in said("07.2", answer, weight=0.2, factor=4) + said("07.2", answer, weight=0.2, factor=4)
+
+
+def louder(fit, half=slice(2, None), column=9, before=False, again=False, factor=4, dim=-1):
+    if before:
+        fit[half, ..., column] *= factor
+        return fit.softmax(dim=dim)
+    weights = fit.softmax(dim=dim)
+    weights[half, ..., column] *= factor
+    return weights / weights.sum(dim=-1, keepdim=True) if again else weights
+
+
+def louder_square(fit):
+    weights = fit.softmax(dim=-1)
+    weights[2:, :, 2] *= 4
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (louder, "well done"),
+        (lambda fit: louder(fit, slice(None)), "Both halves"),
+        (lambda fit: louder(fit, slice(2)), "half of the empty prompt"),
+        (lambda fit: louder(fit, before=True), "first the softmax"),
+        (louder_square, "A square is louder"),
+        (lambda fit: louder(fit, factor=1), "Nothing is changed"),
+        (lambda fit: louder(fit, again=True), "add up to 1 again"),
+        (lambda fit: fit.softmax(dim=-2), "wrong side"),
+        (lambda fit: louder(fit, column=8), "one token multiplied"),
+        (lambda fit: fit[0], "another shape"),
+        (lambda fit: ..., "not answered yet"),
+        (lambda fit: None, "returns None"),
+        (3, "is no function"),
+    ],
+)
+def test_judge_of_the_louder_word(said, answer, words):
+    assert words in said("07.3", answer, position=9, factor=4) + said("07.3", answer, position=9, factor=4)
+
+
+def only(fit, positions, value=float("-inf"), turned=False):
+    silent = torch.ones(77, dtype=torch.bool)
+    silent[positions] = False
+    return fit.masked_fill(~silent if turned else silent, value).softmax(dim=-1)
+
+
+def only_after(fit, positions):
+    weights = torch.zeros_like(fit)
+    weights[..., positions] = fit.softmax(dim=-1)[..., positions]
+    return weights
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (only, "well done"),
+        (only_after, "came after the softmax"),
+        (lambda fit, positions: only(fit, positions, 0), "not silence"),
+        (lambda fit, positions: only(fit, positions, turned=True), "wrong tokens are silent"),
+        (lambda fit, positions: fit.softmax(dim=-1), "No token is silent"),
+        (lambda fit, positions: only(fit, [0]), "inside a softmax"),
+        (lambda fit, positions: fit[..., positions], "another shape"),
+        (lambda fit, positions: ..., "not answered yet"),
+    ],
+)
+def test_judge_of_the_silent_tokens(said, answer, words):
+    assert words in said("07.4", answer) + said("07.4", answer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda heat, mask: heat[mask].sum() / heat.sum() / mask.float().mean(), "well done"),
+        (lambda heat, mask: heat[mask].mean() / heat.mean(), "well done"),
+        (lambda heat, mask: heat[mask].sum() / heat.sum(), "share of the heat"),
+        (lambda heat, mask: mask.float().mean(), "heat is missing"),
+        (lambda heat, mask: heat.mean() / heat[mask].mean(), "upside down"),
+        (lambda heat, mask: heat[mask].mean() / heat[~mask].mean(), "inside and outside"),
+        (lambda heat, mask: heat[mask].sum() / mask.float().mean(), "not yet a share"),
+        (lambda heat, mask: heat[mask].mean(), "mean heat inside"),
+        (lambda heat, mask: heat.sum(), "The result is not"),
+        (lambda heat, mask: ..., "not answered yet"),
+    ],
+)
+def test_judge_of_the_lift(said, answer, words):
+    assert words in said("07.5", answer) + said("07.5", answer)
