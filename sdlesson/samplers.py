@@ -34,9 +34,6 @@ from .sigmas import (
 )
 
 if TYPE_CHECKING:
-    pass
-
-if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Way = Iterator[torch.Tensor]

@@ -245,3 +245,106 @@ def test_figure_levels_leaves_out_zero():
     assert [len(line.get_xdata()) for line in fig.axes[0].lines] == [10, 10]
     assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["default", "Karras"]
     assert "default: 4 of 10 below 1; Karras: 5 of 10 below 1" in fig.words
+
+
+# The judges of lesson 09.
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ((20, 39), "well done"),
+        ([20, 39], "well done"),
+        (39, "not a pair"),
+        ((20, "39"), "not a pair"),
+        ((39, 20), "other way round"),
+        ((10, 39), "Euler asks 20 times"),
+        ((20, 40), "does not exist"),
+        ((20, 20), "2 · 20 − 1 = 39"),
+    ],
+)
+def test_calls(said, answer, words):
+    assert words in said("09.1", answer, steps=20) + said("09.1", answer, steps=20)
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (0.001, "well done"),
+        (0.064 / 64, "well done"),
+        ("0.001", "no number"),
+        (0.008, "order 1"),
+        (0.004, "a power, not a factor"),
+        (0.016, "twice as many"),
+        (4.096, "Divide"),
+        (64, "how many times smaller"),
+        (0.5, "is 0.001, not 0.5"),
+    ],
+)
+def test_smaller(said, answer, words):
+    facts = {"error": 0.064, "order": 2, "times": 8}
+    assert words in said("09.2", answer, **facts) + said("09.2", answer, **facts)
+
+
+GIVEN = {"sampler": "dpmpp_2m", "steps": 20, "levels": "default"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (GIVEN | {"levels": "karras"}, "well done"),
+        (GIVEN | {"levels": "Karras"}, "well done"),
+        ({"levels": "karras"}, "lack sampler, steps"),
+        (GIVEN, "as they were"),
+        (GIVEN | {"steps": 40}, "is to stay at 20"),
+        (GIVEN | {"sampler": "euler"}, "change `levels` alone"),
+        (GIVEN | {"levels": "linear"}, "not 'linear'"),
+    ],
+)
+def test_better_levels(said, answer, words):
+    assert words in said("09.3", answer, settings=GIVEN) + said("09.3", answer, settings=GIVEN)
+
+
+def slope(denoise, x, sigma):
+    return (x - denoise(x, sigma)) / sigma
+
+
+def ahead(denoise, x, sigma, after):
+    return x + slope(denoise, x, sigma) * (after - sigma)
+
+
+def learners_heun(*, near=0.5, far=0.5, start=True, last=True, at=None):
+    """A learner's Heun; `at` measures the far slope in another way, (denoise, x, there, sigma, after) -> slope."""
+
+    def step(denoise, x, sigma, after):
+        there = ahead(denoise, x, sigma, after)
+        if last and after == 0:
+            return there
+        beyond = at(denoise, x, there, sigma, after) if at else slope(denoise, there, after)
+        way = (near * slope(denoise, x, sigma) + far * beyond) * (after - sigma)
+        return (x if start else there) + way
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (learners_heun(), "well done"),
+        (ahead, "That is Euler's step"),
+        (learners_heun(near=1, far=1), "missing its half"),
+        (learners_heun(near=0, far=1), "Only the far slope"),
+        (learners_heun(start=False), "starts at x"),
+        (learners_heun(at=lambda d, x, there, s, a: slope(d, x, a)), "not at x"),
+        (learners_heun(at=lambda d, x, there, s, a: slope(d, there, s)), "the level is `after`"),
+        (learners_heun(at=lambda d, x, there, s, a: (there - d(there, a)) / s), "divide by that"),
+        (learners_heun(near=0.3, far=0.3), "The result is not"),
+        (learners_heun(last=False), "is to be Euler's"),
+        (lambda d, x, s, a: x.sum(), "tensor of 3 numbers"),
+        (lambda *given: ..., "not answered yet"),
+        (lambda *given: None, "returns None"),
+        ("heun", "is no function"),
+    ],
+)
+def test_heun_step(said, step, words):
+    assert words in said("09.4", step) + said("09.4", step)
