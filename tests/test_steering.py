@@ -216,3 +216,55 @@ def test_figures(toy, picture):
     ax = plot_mixes(one, other, [0, 0.5, 1])
     arc = np.hypot(*ax.lines[0].get_data())
     assert arc.min() > 0.95 * min(arc[0], arc[-1])
+
+
+LEVELS = [14.6, 8.0, 4.4, 2.4, 1.3, 0.7, 0.3, 0.03, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words", "facts"),
+    [
+        ("08.1", 1, "well done", {"scale": 8}),
+        ("08.1", 8, "multiplies a difference of 0", {"scale": 8}),
+        ("08.1", 0, "own guess is left", {"scale": 8}),
+        ("08.1", 3, "text + scale · 0 = text", {"scale": 8}),
+        ("08.1", "1", "is no number", {"scale": 8}),
+        ("08.2", (15, 35), "well done", {"steps": 50, "strength": 0.3}),
+        ("08.2", [35, 15], "the other way round", {"steps": 50, "strength": 0.3}),
+        ("08.2", (15, 34), "so the first is 35", {"steps": 50, "strength": 0.3}),
+        ("08.2", (15, 15), "begin at step 35", {"steps": 50, "strength": 0.3}),
+        ("08.2", (16, 34), "= 15 steps are taken", {"steps": 50, "strength": 0.3}),
+        ("08.2", (15, 0), "50 − 15 = 35", {"steps": 50, "strength": 0.3}),
+        ("08.2", (15.0, 35), "no such pair", {"steps": 50, "strength": 0.3}),
+        ("08.3", (1, 9), "well done", {"sigmas": LEVELS, "most": 4}),
+        ("08.3", (9, 1), "No σ is above 9", {"sigmas": LEVELS, "most": 4}),
+        ("08.3", (5, 7), "No step would be guided", {"sigmas": LEVELS, "most": 4}),
+        ("08.3", (0.5, 9), "0.70 is still guided", {"sigmas": LEVELS, "most": 4}),
+        ("08.3", (1, 20), "5 steps are guided", {"sigmas": LEVELS, "most": 4}),
+        ("08.3", (5, 9), "Only one step", {"sigmas": LEVELS, "most": 4}),
+        ("08.3", (1,), "no pair", {"sigmas": LEVELS, "most": 4}),
+    ],
+)
+def test_judges(said, name, answer, words, facts):
+    assert words in said(name, answer, **facts) + said(name, answer, **facts)
+
+
+def weighted(noises, weights):
+    return (weights.view(-1, 1, 1, 1) * noises).sum(dim=0)
+
+
+@pytest.mark.parametrize(
+    ("mix", "words"),
+    [
+        (lambda n, w: weighted(n, w) / w.square().sum().sqrt(), "well done"),
+        (weighted, "the straight mix"),
+        (lambda n, w: weighted(n, w) / w.sum(), "it is a mean"),
+        (lambda n, w: weighted(n, w) / w.square().sum(), "root is missing"),
+        (lambda n, w: weighted(n, w) / weighted(n, w).std(), "this one draw"),
+        (lambda n, w: n[0], "is not the weighted sum"),
+        (lambda n, w: n, "should come out"),
+        (lambda n, w: ..., "not answered"),
+    ],
+)
+def test_judge_of_the_mix(said, mix, words):
+    assert words in said("08.4", mix) + said("08.4", mix)
