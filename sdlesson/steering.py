@@ -171,7 +171,7 @@ def plot_mask(picture: Image, free: torch.Tensor, *, ax=None):
 
 def figure_mask(picture: Image, pixels: torch.Tensor, factor: int = 8) -> Figure:
     """A mask (height, width) over its picture: as it was drawn, and as the latent squares that it becomes."""
-    fig = new_figure(figsize=(6.4, 3.2), photographs=True)
+    fig = new_figure(figsize=(5.0, 2.6), photographs=True)
     squares = latent_mask(pixels, factor)
     sizes = []
     for ax, (name, free) in zip(fig.subplots(1, 2), {"pixels": pixels, "latent squares": squares}.items(), strict=True):
@@ -199,10 +199,12 @@ def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
         left = len(sigmas) - 1 - step
         words = f"strength {strength:g}: {left} step{'s' * (left != 1)} left"
         ax.plot(step, sigmas[step], "o", color=BLUE, markersize=8)
-        ax.annotate(words, (step, sigmas[step]), xytext=(6, 7), textcoords="offset points", fontsize=9, color=INK)
+        ax.annotate(
+            words, (step, sigmas[step]), xytext=(5, 6), textcoords="offset points", fontsize=9, rotation=22, color=INK
+        )
         told.append(f"{words}, from sigma {sigmas[step]:.2f}")
     ax.set_xlim(None, 1.22 * (len(sigmas) - 1))
-    ax.set_ylim(None, 1.12 * max(sigmas))
+    ax.set_ylim(None, 1.3 * max(sigmas))
     fig.words = f"The falling curve of the noise levels, with the points where the loop is entered: {'; '.join(told)}."
     return fig
 
@@ -226,7 +228,7 @@ def plot_mixes(one: torch.Tensor, other: torch.Tensor, shares: Sequence[float], 
     ax.set_xlabel("along the first noise", fontsize=9)
     ax.set_ylabel("away from it", fontsize=9)
     ax.tick_params(labelsize=8)
-    ax.legend(frameon=False, fontsize=9, loc="lower left")
+    ax.legend(frameon=False, fontsize=9, loc=(0.12, 0.12))
     return open_axes(ax)
 
 
@@ -238,7 +240,7 @@ def figure_mixes(one: torch.Tensor, other: torch.Tensor, shares: Sequence[float]
     norms = {mix.__name__: [float(mix(one, other, t).norm()) for t in shares] for mix in (lerp, slerp)}
     curves = {name: (shares, values) for name, values in norms.items()}
     plot_curves(curves, "share of the second", "length of the arrow", ax=right)
-    right.set_ylim(0, None)
+    right.set_ylim(0, 1.08 * max(norms["slerp"]))
     fig.words = (
         f"Left: two arrows, {_angle(one, other):.0f} degrees apart, the straight way (lerp) and the arc (slerp) from "
         f"tip to tip. Right: the arrow's length; the shortest is {min(norms['lerp']):.0f} on the straight way and "
