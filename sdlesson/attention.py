@@ -332,9 +332,14 @@ def figure_table(
     fig = new_figure(figsize=(min(10, 1.7 + 0.62 * len(columns)), 0.9 + 0.34 * len(rows)))
     ax = plot_matrix(values, rows, columns, decimals=decimals, limits=limits, ax=fig.subplots())
     ax.set_title(title, fontsize=10)
-    told = []
-    for name, row in zip(rows, values.tolist(), strict=True):
-        most = max(range(len(row)), key=row.__getitem__)
-        told.append(f"{name}: most in {columns[most]} ({row[most]:.{decimals}f})")
-    fig.words = f"{title or 'A table'}. Columns: {', '.join(columns)}. {'; '.join(told)}.".replace("\n", " ")
+    fig.words = f"{title or 'A table'}. Columns: {', '.join(columns)}. ".replace("\n", " ")
+    fig.words += "; ".join(map(_row_in_words, rows, values.tolist(), [columns] * len(rows))) + "."
     return fig
+
+
+def _row_in_words(name: str, row: Sequence[float], columns: Sequence[str]) -> str:
+    """A row of a table: all its numbers, to one digit, or (where they are many) the column of the largest."""
+    if len(row) <= 6:
+        return f"{name}: {', '.join(f'{value:.1f}' for value in row)}"
+    most = max(range(len(row)), key=row.__getitem__)
+    return f"{name}: most in {columns[most]} ({row[most]:.1f})"

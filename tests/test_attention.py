@@ -296,7 +296,9 @@ def test_figures_are_made_of_their_data():
     heat[2, 2] = 0.5
     assert "hottest in the middle." in figure_heat({"x": heat}, picture).words
     table = figure_table(torch.tensor([[0.1, 0.9], [0.8, 0.3]]), ["one", "two"], ["a", "b"], "Shares")
-    assert table.words == "Shares. Columns: a, b. one: most in b (0.90); two: most in a (0.80)."
+    assert table.words == "Shares. Columns: a, b. one: 0.1, 0.9; two: 0.8, 0.3."
+    wide = figure_table(torch.arange(14.0).view(2, 7), ["one", "two"], list("abcdefg"))
+    assert wide.words == "A table. Columns: a, b, c, d, e, f, g. one: most in g (6.0); two: most in g (13.0)."
 
 
 def test_diffusers_still_names_them_attn2(tiny):
