@@ -218,7 +218,7 @@ def plot_errors(errors: Mapping[str, Mapping[int, float]], xlabel: str, *, fit_f
 
     With `fit_from` the legend tells each curve's measured order, from that count on.
     """
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+    from matplotlib.ticker import NullLocator
 
     ax = new_figure(figsize=(6, 3.4)).subplots() if ax is None else ax
     styles = zip((ORANGE, BLUE, GREEN, PINK, INK), "os^Dv", strict=True)
@@ -230,17 +230,14 @@ def plot_errors(errors: Mapping[str, Mapping[int, float]], xlabel: str, *, fit_f
     ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel="error\n(share of the true end's length)")
     ax.set_xticks(shown, [str(count) for count in shown])
     ax.xaxis.set_minor_locator(NullLocator())
-    lowest = min(min(curve.values()) for curve in errors.values())
-    if lowest > 0.005:
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.yaxis.set_minor_locator(NullLocator())
     ax.legend(frameon=False, fontsize=8)
     return open_axes(ax)
 
 
 def figure_errors(panels: Mapping[str, tuple[str, Mapping]], *, fit_from: int | None = None) -> Figure:
     """Panels of `plot_errors` side by side on one scale upwards: {title: (xlabel, {name: {count: error}})}."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
     fig = new_figure(figsize=(10 if len(panels) > 1 else 6, 3.6))
     axes, told = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0], []
     for ax, (title, (xlabel, errors)) in zip(axes, panels.items(), strict=True):
@@ -255,7 +252,11 @@ def figure_errors(panels: Mapping[str, tuple[str, Mapping]], *, fit_from: int | 
             for name, (few, many) in ends.items()
         ]
         told.append(f"{title} (errors against {xlabel}): {'; '.join(spans)}")
-    fig.words = f"Falling curves on logarithmic axes. {'. '.join(told)}.".replace("\n", " ")
+    if min(each for _, errors in panels.values() for curve in errors.values() for each in curve.values()) > 0.005:
+        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes[0].yaxis.set_minor_locator(NullLocator())
+    fig.words = f"Curves on logarithmic axes. {'. '.join(told)}.".replace("\n", " ")
     return fig
 
 

@@ -204,7 +204,7 @@ def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
         )
         told.append(f"{words}, from sigma {sigmas[step]:.2f}")
     ax.set_xlim(None, 1.22 * (len(sigmas) - 1))
-    ax.set_ylim(None, 1.3 * max(sigmas))
+    ax.set_ylim(None, 1.45 * max(sigmas))
     fig.words = f"The falling curve of the noise levels, with the points where the loop is entered: {'; '.join(told)}."
     return fig
 

@@ -276,7 +276,7 @@ def test_calls(said, answer, words):
         (0.008, "order 1"),
         (0.004, "a power, not a factor"),
         (0.016, "twice as many"),
-        (4.096, "Divide"),
+        (4.096, "make it smaller"),
         (64, "how many times smaller"),
         (0.5, "is 0.001, not 0.5"),
     ],

@@ -49,15 +49,27 @@ def _smaller(answer, *, error, order, times) -> Mistake | None:
     if abs(answer - right) <= 0.01 * right:
         return None
     known = {
-        error / times: "That is order 1. Order 2 gains the square of it.",
-        error / (times * order): "The order is a power, not a factor: 8 · 8, not 8 · 2.",
-        error / 2**order: "That is for twice as many steps. From 10 to 80 is eight times.",
-        error * times**order: "More steps, and a larger error? Divide.",
-        times**order: "That is how many times smaller the error is. How large is it, then?",
+        error / times: (
+            "That is how Euler's error would fall. What does an order of 2 do with the same factor?",
+            "That is order 1. Order 2 gains the square of it.",
+        ),
+        error / (times * order): (
+            "In the formula the order stands above: c / nᵖ. What does it do to the 8?",
+            "The order is a power, not a factor: 8 · 8, not 8 · 2.",
+        ),
+        error / 2**order: (
+            "How many times as many steps are 80 than 10?",
+            "That is for twice as many steps. From 10 to 80 is eight times.",
+        ),
+        error * times**order: ("Should the error grow with more steps?", "More steps make it smaller: divide."),
+        times**order: (
+            "The right factor. But the question is for the error itself.",
+            "That is how many times smaller the error is. How large is it, then? Divide.",
+        ),
     }
-    for value, wrong in known.items():
+    for value, words in known.items():
         if abs(answer - value) <= 0.01 * abs(value):
-            return Mistake(f"Look at the two figures of section 3: one factor in steps, one in error. {wrong}", wrong)
+            return Mistake(*words)
     return Mistake(
         "First the factor between the two numbers of steps. Then its square. Then divide.",
         f"{error:g} / {times}² is {right:g}, not {answer:g}.",
