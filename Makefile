@@ -3,6 +3,7 @@
 #   make paint    write out.png                          make lint     check the style of the code
 #   make lessons  run every notebook again, in place     make train    train the tiny model again (ARGS="--minutes 60")
 #   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
+#   make bench-NAME   run bench/NAME.py
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -36,6 +37,9 @@ train: $(READY)
 
 bench: $(READY)
 	$(BIN)/python bench/against_pipeline.py $(ARGS)
+
+bench-%: $(READY)
+	$(BIN)/python bench/$*.py $(ARGS)
 
 images: $(READY)
 	$(BIN)/python tools/draw_images.py

@@ -33,7 +33,10 @@ _HOME = {  # public name -> the room that it lives in
     "save_trace": "decoding",
     "read_trace": "decoding",
 }
-_ROOMS = frozenset(_HOME.values()) | {"exercises", "figures", "onepage", "training", "world"}
+_ROOMS = frozenset(_HOME.values()) | {
+    *("exercises", "figures", "onepage", "training", "world"),
+    *("attention", "steering", "samplers", "symptoms", "widgets"),
+}
 
 __all__ = [*_HOME, "__version__"]  # found by __getattr__
 

@@ -102,9 +102,10 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
     """
     size = inches * len(titles) + 1.1, (inches + 0.12) * len(rows) + 0.25
     fig = new_figure(figsize=size, photographs=not all(hasattr(values[0], "detach") for values in rows.values()))
-    grid = fig.subplots(len(rows), len(titles), squeeze=False)
+    ratios = [1.0] * len(titles) + [0.06]  # the last column is for the colour bars
+    grid = fig.subplots(len(rows), len(titles) + 1, squeeze=False, gridspec_kw={"width_ratios": ratios})
     told = []
-    for axes, (name, values) in zip(grid, rows.items(), strict=True):
+    for (*axes, bar), (name, values) in zip(grid, rows.items(), strict=True):
         maps = hasattr(values[0], "detach")
         limit = max(float(each.abs().max()) for each in values) if maps else None
         amounts = maps and all(float(each.min()) >= 0 for each in values)
@@ -115,13 +116,14 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
             plot_map(each, limit=limit, ax=ax)
             if amounts:
                 ax.images[0].set(cmap=SEQUENTIAL, clim=(0, limit))
+        bar.set_axis_off()
         if maps:
-            fig.colorbar(axes[-1].images[0], ax=list(axes), shrink=0.85, pad=0.01).ax.tick_params(labelsize=8)
+            fig.colorbar(axes[-1].images[0], ax=bar, fraction=1, shrink=0.85, aspect=15).ax.tick_params(labelsize=8)
         left = axes[0]
         left.text(-0.07, 0.5, name, transform=left.transAxes, ha="right", va="center", rotation=90, fontsize=9)
         kind = f"maps up to {limit:{'.1f' if limit >= 0.1 else '.2g'}}" if maps else "pictures"
         told.append(f"{name} ({kind})")
-    for ax, title in zip(grid[0], titles, strict=True):
+    for ax, title in zip(grid[0], titles, strict=False):
         ax.set_title(title, fontsize=10)
     fig.words = f"Columns: {', '.join(titles)}. Rows: {'; '.join(told)}.".replace("\n", " ")
     return fig

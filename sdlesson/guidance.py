@@ -6,7 +6,7 @@ import copy
 import inspect
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
@@ -58,6 +58,21 @@ class Settings:
     width: int
 
 
+@dataclass(frozen=True)
+class Steering:
+    """What takes a hand in a run on its way (lesson 08); the default leaves it alone, to the last bit.
+
+    `change(x, sigma)` gives other latents x = picture + sigma * noise, before the first step and after each one (the
+    last time at sigma 0). `interval` = (low, high): guidance counts where low < sigma <= high; elsewhere the prompt's
+    plain guess is taken, at half the work. `loss` makes one number of the predicted original (batch, 4, h/8, w/8),
+    which is then moved by sigma^2 / (sigma^2 + 1) times the loss's gradient, downhill.
+    """
+
+    change: Callable[[torch.Tensor, float], torch.Tensor] | None = None
+    interval: tuple[float, float] = (0.0, math.inf)
+    loss: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Trace:
     """A whole run: its settings (JSON values), ids and text embeddings of [negative, prompt], and every Step."""
@@ -104,6 +119,8 @@ def denoise(
     generator: torch.Generator | Sequence[torch.Generator] | None = None,
     latents: torch.Tensor | None = None,
     text_embeddings: torch.Tensor | None = None,
+    start: int = 0,
+    steering: Steering = Steering(),
     order: int = 4,
     progress: bool = False,
 ) -> Iterator[Step]:
@@ -112,20 +129,26 @@ def denoise(
     Works with any of diffusers' schedulers for Stable Diffusion as `sd.scheduler` (a copy is used). Default size and
     `guidance_scale` are the model's own. Noise: `latents` of spread 1 (batch, 4, h/8, w/8) if given, else drawn from
     `generator`, else from `seed`, on the CPU; a list of either gives each picture its own. `text_embeddings`, (2 *
-    batch, 77, dim), replace those of negative_prompt and prompt. `order` is that of K-LMS; `progress` shows a bar.
+    batch, 77, dim), replace those of negative_prompt and prompt. With `start` that many steps are left out, and
+    `latents` are those before the next one, as Step.noisy. `order` is that of K-LMS; `progress` shows a bar.
     Schedulers of second order call the UNet, and yield, more than num_inference_steps times. Raises BadInput at once,
     before the first step.
     """
     run = settle(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
     generator = seeded(seed) if generator is None else generator
-    noise = _noise(sd, run, latents, generator)
-    embeddings = _embeddings(sd, run, text_embeddings)
-    solver = _solver(sd, run.num_inference_steps, order, generator)
+    if not isinstance(start, Integral) or not 0 <= start <= run.num_inference_steps:
+        raise BadInput(f"A run of {run.num_inference_steps} steps can start at 0 to that number, not at {start!r}.")
+    if start and latents is None:
+        raise BadInput("A run that starts on its way needs the latents that it starts from.")
+    solver = _solver(sd, run.num_inference_steps, order, generator, start)
+    x = _noise(sd, run, latents, generator).to(sd.unet.device, torch.float32)
+    x = x if start else x * float(solver.scheduler.init_noise_sigma)
+    embeddings = _embeddings(sd, run, text_embeddings, steering)
     if progress:
         from tqdm import tqdm
 
         solver.times = tqdm(solver.times)
-    return _descend(sd, solver, noise, embeddings, run.guidance_scale)
+    return _descend(sd, solver, x, embeddings, run.guidance_scale, steering)
 
 
 def guide(noise_uncond, noise_text, guidance_scale: float):
@@ -180,10 +203,12 @@ def _noise(sd: StableDiffusion, run: Settings, latents: torch.Tensor | None, gen
     return latents
 
 
-def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None) -> torch.Tensor:
+def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None, steering: Steering) -> torch.Tensor:
     """Those rows of [negative, prompt] that the guidance scale needs: both halves, or at scale 1 and 0 only one."""
     batch, scale = len(run.prompts), run.guidance_scale
     rows = slice(batch, None) if scale == 1 else slice(batch) if scale == 0 else slice(None)
+    if steering.interval != (0.0, math.inf):
+        rows = slice(None)
     if given is None:
         return embed_texts(sd, (run.negative_prompts + run.prompts)[rows])
     if len(given) != 2 * batch:
@@ -191,22 +216,51 @@ def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None) 
     return given[rows]
 
 
-def _descend(sd: StableDiffusion, solver, noise: torch.Tensor, embeddings: torch.Tensor, scale: float):
+def _descend(sd: StableDiffusion, solver, x: torch.Tensor, embeddings: torch.Tensor, scale: float, steering: Steering):
     """Yield the Steps; `embeddings` holds both halves, or the one that `scale` needs."""
-    device, dtype = sd.unet.device, sd.unet.dtype
-    embeddings = embeddings.to(device, dtype)
-    x = noise.to(device, torch.float32) * float(solver.scheduler.init_noise_sigma)
-    halves = len(embeddings) // len(x)
+    dtype, (low, high) = sd.unet.dtype, steering.interval
+    embeddings = embeddings.to(sd.unet.device, dtype)
+    x = _changed(steering, solver, x, 0)
     for i, timestep in enumerate(solver.times):
-        sigma, scaled = solver.look(x, i)
+        sigma, scaled = solver.sigma(i), solver.look(x, i)
+        now = scale if low < sigma <= high else 1.0
+        texts = embeddings[-len(x) :] if now == 1 else embeddings[: len(x)] if now == 0 else embeddings
+        halves = len(texts) // len(x)
         twice = torch.cat([scaled] * halves).to(dtype)  # (batch, 4, h, w) -> (2 * batch, 4, h, w)
-        output = _unet(sd.unet, twice, solver.scheduler.timesteps[i], embeddings)
-        uncond, text = output.chunk(2) if halves == 2 else (output if scale == 0 else None, output if scale else None)
-        guided = guide(uncond, text, scale)
+        output = _unet(sd.unet, twice, solver.scheduler.timesteps[solver.start + i], texts)
+        uncond, text = output.chunk(2) if halves == 2 else (output if now == 0 else None, output if now else None)
         # Latents of spread 1 are brought to the scale x0 + sigma * noise first: one formula for all schedulers.
-        original = pred_original(scaled * (sigma**2 + 1) ** 0.5, guided, sigma, solver.prediction_type)
+        unscaled = scaled * (sigma**2 + 1) ** 0.5
+        guided = _pulled(steering, solver, unscaled, guide(uncond, text, now), sigma)
+        original = pred_original(unscaled, guided, sigma, solver.prediction_type)
         before, x = x, solver.step(guided, original, i, x)
+        x = _changed(steering, solver, x, i + 1)
         yield Step(i, timestep, sigma, x, uncond, text, guided, original, before)
+
+
+def _changed(steering: Steering, solver, x: torch.Tensor, i: int) -> torch.Tensor:
+    """What `steering.change` makes of the latents before step i (after the last step: at sigma 0)."""
+    if steering.change is None:
+        return x
+    sigma = solver.sigma(i) if i < len(solver.times) else 0.0
+    shrink = (sigma**2 + 1) ** 0.5 if solver.scheduler.init_noise_sigma == 1 else 1.0  # latents of spread 1
+    return steering.change(x * shrink, sigma) / shrink
+
+
+def _pulled(steering: Steering, solver, x: torch.Tensor, guided: torch.Tensor, sigma: float) -> torch.Tensor:
+    """The UNet's output changed so that its predicted original goes down the slope of `steering.loss`.
+
+    The way is sigma^2 / (sigma^2 + 1) times the gradient: classifier guidance (Dhariwal and Nichol 2021, algorithm 2)
+    for a guess of x0 that follows x as 1 / (sigma^2 + 1), as the best guess of latents of spread 1 does.
+    """
+    if steering.loss is None:
+        return guided
+    original = pred_original(x, guided, sigma, solver.prediction_type).detach().requires_grad_()
+    with torch.enable_grad():
+        (gradient,) = torch.autograd.grad(steering.loss(original), original)
+    root = (sigma**2 + 1) ** 0.5
+    weights = {"epsilon": sigma / root**2, "sample": -((sigma / root) ** 2), "v_prediction": sigma / root}
+    return guided + weights[solver.prediction_type] * gradient
 
 
 def _unet(unet, x: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
@@ -216,8 +270,11 @@ def _unet(unet, x: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tenso
     return output.to(torch.float32, copy=True)  # outside of inference mode: a tensor that autograd accepts again
 
 
-def _solver(sd: StableDiffusion, steps: int, order: int, generator):
-    """The way down for `sd.scheduler`, on a copy of it: exact K-LMS, or the scheduler's own `step`."""
+def _solver(sd: StableDiffusion, steps: int, order: int, generator, start: int = 0):
+    """The way down for `sd.scheduler`, on a copy of it: exact K-LMS, or the scheduler's own `step`.
+
+    The first `start` steps are left out.
+    """
     from diffusers import LMSDiscreteScheduler
 
     scheduler = copy.deepcopy(sd.scheduler)
@@ -225,23 +282,27 @@ def _solver(sd: StableDiffusion, steps: int, order: int, generator):
         raise BadInput(f"{type(scheduler).__name__} is no scheduler for Stable Diffusion: it has no alphas_cumprod.")
     scheduler.set_timesteps(steps, device=sd.unet.device)
     if type(scheduler) is LMSDiscreteScheduler:
-        return _ExactLMS(scheduler, order)
-    return _AnyScheduler(scheduler, generator)
+        return _ExactLMS(scheduler, order, start)
+    return _AnyScheduler(scheduler, generator, start)
 
 
 class _ExactLMS:
     """K-LMS whose coefficients are integrated exactly, once, before the first step."""
 
-    def __init__(self, scheduler, order: int):
-        self.scheduler = scheduler
+    def __init__(self, scheduler, order: int, start: int):
+        self.scheduler, self.start = scheduler, start
         self.prediction_type = scheduler.config.prediction_type
-        self.times, self.sigmas = scheduler.timesteps.tolist(), scheduler.sigmas.tolist()
+        self.times, self.sigmas = scheduler.timesteps[start:].tolist(), scheduler.sigmas[start:].tolist()
         self.weights = [lms_coefficients(self.sigmas, i, order) for i in range(len(self.times))]
         self.slopes = deque(maxlen=order)
 
+    def sigma(self, i: int) -> float:
+        """The noise level before step i."""
+        return self.sigmas[i]
+
     def look(self, x, i: int):
-        """The noise level of x, and x as the UNet wants to see it."""
-        return self.sigmas[i], scale_input(x, self.sigmas[i])
+        """x as the UNet wants to see it."""
+        return scale_input(x, self.sigmas[i])
 
     def step(self, output, original, i: int, x):
         """The latents at the next noise level."""
@@ -253,32 +314,34 @@ class _ExactLMS:
 class _AnyScheduler:
     """Any other scheduler of diffusers, through its own methods."""
 
-    def __init__(self, scheduler, generator):
-        self.scheduler = scheduler
+    def __init__(self, scheduler, generator, start: int):
+        self.scheduler, self.start = scheduler, start * scheduler.order  # one of second order has two times a step
         self.prediction_type = scheduler.config.prediction_type
-        self.times = scheduler.timesteps.tolist()
+        self.times = scheduler.timesteps[self.start :].tolist()
         accepted = inspect.signature(scheduler.step).parameters
         # as StableDiffusionPipeline does: no fresh noise (eta) where the scheduler leaves the choice
         self.extra = {name: value for name, value in (("generator", generator), ("eta", 0.0)) if name in accepted}
+        if start and hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(self.start)
 
-    def look(self, x, i: int):
-        """The noise level of x, and x as the UNet wants to see it."""
-        scaled = self.scheduler.scale_model_input(x, self.scheduler.timesteps[i])
-        return self._sigma(i), scaled
-
-    def step(self, output, original, i: int, x):
-        """The latents at the next noise level."""
-        return self.scheduler.step(output, self.scheduler.timesteps[i], x, return_dict=False, **self.extra)[0]
-
-    def _sigma(self, i: int) -> float:
-        """The scheduler's own noise level, else sqrt((1 - abar) / abar) at the timestep."""
+    def sigma(self, i: int) -> float:
+        """The scheduler's own noise level before step i, else sqrt((1 - abar) / abar) at the timestep."""
         levels = getattr(self.scheduler, "sigmas", None)
         if not getattr(self.scheduler, "state_in_first_order", True):  # between two levels, as KDPM2's second calls are
             levels = getattr(self.scheduler, "sigmas_interpol", levels)
-        if levels is not None and len(levels) >= len(self.times):
-            return float(levels[i])
-        abar = float(self.scheduler.alphas_cumprod[round(self.times[i])])
+        if levels is not None and len(levels) >= self.start + len(self.times):
+            return float(levels[self.start + i])
+        abar = float(self.scheduler.alphas_cumprod[round(float(self.scheduler.timesteps[self.start + i]))])
         return ((1 - abar) / abar) ** 0.5
+
+    def look(self, x, i: int):
+        """x as the UNet wants to see it."""
+        return self.scheduler.scale_model_input(x, self.scheduler.timesteps[self.start + i])
+
+    def step(self, output, original, i: int, x):
+        """The latents at the next noise level."""
+        timestep = self.scheduler.timesteps[self.start + i]
+        return self.scheduler.step(output, timestep, x, return_dict=False, **self.extra)[0]
 
 
 def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):

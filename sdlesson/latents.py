@@ -162,7 +162,8 @@ def plot_histogram(values: torch.Tensor, title: str = "", *, limit: float = 4.0,
     """Draw how often each number occurs, -limit to limit, beside the Gaussian curve of spread 1; returns the Axes."""
     ax = new_figure(figsize=(4, 2.6)).subplots() if ax is None else ax
     numbers = values.detach().float().cpu().flatten().numpy()
-    ax.hist(numbers, bins=np.linspace(-limit, limit, 61), density=True, color=BLUE, alpha=0.45, label="numbers")
+    bins = np.linspace(-limit, limit, 61)
+    ax.hist(numbers, bins=bins, density=True, histtype="stepfilled", color=BLUE, alpha=0.45, label="numbers")
     grid = np.linspace(-limit, limit, 301)
     ax.plot(grid, np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), color=INK, linewidth=1.4, label="Gaussian, spread 1")
     mean = round(float(numbers.mean()), 1) + 0.0  # never -0.0

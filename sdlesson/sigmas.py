@@ -355,7 +355,7 @@ def figure_coefficients(sigmas, order: int = 4) -> Figure:
 
 
 def figure_errors(errors: dict) -> Figure:
-    """Error against the number of steps on logarithmic axes, {name: {steps: error}}."""
+    """Distance from the end that many steps reach, {name: {number of steps: share of its length}}, logarithmic axes."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     fig = new_figure(figsize=(6.5, 3.2))
@@ -367,7 +367,7 @@ def figure_errors(errors: dict) -> Figure:
         xscale="log",
         yscale="log",
         xlabel="steps (calls of the UNet)",
-        ylabel="distance from the true end\n(share of its length)",
+        ylabel="distance from the end\nwith many steps (share)",
     )
     ax.set_xticks(counts, [str(count) for count in counts])
     ax.xaxis.set_minor_locator(NullLocator())

@@ -34,7 +34,7 @@ def test_rows_of_maps_and_pictures():
     fig = figure_rows(
         {"latents": latents, "apart": apart, "seen": [picture(), picture(9)]}, ["step 0\nσ 14.6", "step 1"]
     )
-    maps = fig.axes[:6]
+    maps = [ax for number, ax in enumerate(fig.axes[:9]) if number % 3 < 2]  # the third column holds the colour bars
     assert [ax.get_title() for ax in maps] == ["step 0\nσ 14.6", "step 1", "", "", "", ""]
     assert [ax.texts[0].get_text() for ax in maps[::2]] == ["latents", "apart", "seen"]
     assert [(ax.images[0].get_cmap().name, ax.images[0].get_clim()) for ax in maps[:4]] == [
@@ -43,7 +43,10 @@ def test_rows_of_maps_and_pictures():
         (SEQUENTIAL, (0, 0.5)),
         (SEQUENTIAL, (0, 0.5)),  # amounts begin at 0
     ]
-    assert len(fig.axes) == 6 + 2  # two colour bars: a row of pictures needs none
+    assert sum(ax.get_label() == "<colorbar>" for ax in fig.axes) == 2  # a row of pictures needs none
+    fig.draw_without_rendering()
+    lefts = [[ax.get_position().x0 for ax in maps[column::2]] for column in range(2)]
+    assert lefts == [pytest.approx([column[0]] * 3, abs=1e-6) for column in lefts]  # all stand under their titles
     assert fig.photographs
     assert fig.words == (
         "Columns: step 0 σ 14.6, step 1. Rows: latents (maps up to 3.0); apart (maps up to 0.5); seen (pictures)."

@@ -358,9 +358,9 @@ def test_judge_of_the_input_shapes(said, answer, words):
     [
         (-4, "well done"),
         (-4.0, "well done"),
-        (5, "The order matters"),
+        (5, "the wrong one away from it"),
         (-5, "starts at the other end"),
-        (4, "Which way does the walk go"),
+        (4, "the sign is missing"),
         (6, "it counts down"),
         (0.2, "Nothing is divided"),
         (17, "the answer is 1 − s"),
@@ -370,6 +370,12 @@ def test_judge_of_the_input_shapes(said, answer, words):
 )
 def test_judge_of_the_swapped_scale(said, answer, words):
     assert words in said("05.2", answer, swapped=5) + said("05.2", answer, swapped=5)
+
+
+def test_each_wrong_scale_has_a_hint_of_its_own(said):
+    hints = {said("05.2", answer, swapped=5) for answer in (5, -5, 4, 6, 0.2, 17)}
+    assert len(hints) == 6
+    assert not any("1 − s" in hint for hint in hints)  # the first word does not give the answer away
 
 
 def test_the_swapped_scale_is_true_of_the_formula():
@@ -396,6 +402,7 @@ BURNT = {"prompt": PROMPT, "seed": 42, "num_inference_steps": 20, "guidance_scal
         (BURNT | {"order": True}, "not True"),
         (BURNT | {"order": 6}, "even more than order 4"),
         (BURNT | {"order": 3}, "Go further down"),
+        (BURNT | {"order": 3}, "at the horse's head"),
         (1, "could not be used"),
     ],
 )
@@ -431,6 +438,21 @@ def spread(x, over=(1, 2, 3)):
 )
 def test_judge_of_the_rescaling(said, rescale, words):
     assert words in said("05.4", rescale) + said("05.4", rescale)
+
+
+def test_each_wrong_rescaling_has_a_hint_of_its_own(said):
+    wrong = [
+        lambda t, g, p: p * g * t.std() / g.std() + (1 - p) * g,
+        lambda t, g, p: p * g * spread(t, (2, 3)) / spread(g, (2, 3)) + (1 - p) * g,
+        lambda t, g, p: p * g * spread(g) / spread(t) + (1 - p) * g,
+        lambda t, g, p: (1 - p) * g * spread(t) / spread(g) + p * g,
+        lambda t, g, p: g * spread(t) / spread(g),
+        lambda t, g, p: p * t * spread(t) / spread(g) + (1 - p) * g,
+        lambda t, g, p: p * t + (1 - p) * g,
+        lambda t, g, p: g,
+        lambda t, g, p: g + 1,
+    ]
+    assert len({said("05.4", each) for each in wrong}) == len(wrong)
 
 
 def two_steps():

@@ -6,7 +6,19 @@ import itertools
 import numpy as np
 import pytest
 
-from sdlesson.world import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, draw, parse_caption, random_scene
+from sdlesson.world import (
+    COLOURS,
+    HELD_OUT,
+    MOUNTS,
+    PLACES,
+    RIDERS,
+    STYLES,
+    Scene,
+    draw,
+    locate,
+    parse_caption,
+    random_scene,
+)
 from sdlesson.world.judge import NOT_SAID, QUESTIONS, Judge, follows, labels, load_judge, look, save_judge
 
 
@@ -118,6 +130,33 @@ def test_every_seed_and_every_word_shows(style):
 def test_a_scene_without_a_place_gets_one_from_the_seed():
     corners = {tuple(pixels(Scene("cartoon", mount="horse"), seed)[2, 2]) for seed in range(40)}
     assert len(corners) >= 5
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("mount", MOUNTS)
+def test_the_painter_knows_where_it_drew(style, mount):
+    """Another colour of the mount or of the rider changes pixels in its mask, or at its soft edge, and nowhere else."""
+    plain = Scene(style, "knight", mount, "beach")
+    where = locate(plain, np.random.default_rng(3))
+    assert not (where["mount"] & where["rider"]).any()
+    for part in ("rider", "mount"):
+        red, green = (dataclasses.replace(plain, **{f"{part}_colour": word}) for word in ("red", "green"))
+        changed = np.abs(pixels(red, 3) - pixels(green, 3)).max(-1) > 24
+        around = np.pad(where[part], 2)
+        around = np.any([around[i : i + 128, j : j + 128] for i in range(5) for j in range(5)], axis=0)
+        assert changed.sum() > 40 and (changed & ~around).sum() <= 3  # thin lines of the rider let some through
+        assert 0.02 < where[part].mean() < 0.3
+
+
+def test_locating_leaves_the_generator_to_the_painter():
+    scene, rng = Scene("photograph", "robot", "horse"), np.random.default_rng(5)
+    first = locate(scene, rng, size=64)
+    assert (np.asarray(draw(scene, rng, 64)) == pixels(scene, 5, 64)).all()
+    again = locate(scene, np.random.default_rng(5), size=64)
+    assert first["rider"].shape == (64, 64) and all((first[part] == again[part]).all() for part in first)
+    assert set(locate(Scene("cartoon", mount="duck"), rng)) == {"mount"}
+    assert set(locate(Scene("cartoon", rider="queen"), rng)) == {"rider"}
+    assert locate(Scene("cartoon", place="moon"), rng) == {}
 
 
 def test_painter_leaves_the_global_generators_alone():

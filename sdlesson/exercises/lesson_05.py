@@ -62,17 +62,30 @@ def _swapped_scale(answer, *, swapped) -> Mistake | None:
     if abs(answer - (1 - swapped)) < 1e-6:
         return None
     known = {
-        swapped: "The order matters: at this scale the right order goes to the prompt, the wrong one away from it.",
-        -swapped: "Nearly. The walk points the other way, but it starts at the other end of the line, too.",
-        swapped - 1: "The size is right. Which way does the walk go: to the prompt, or away from it?",
-        1 + swapped: "The start is right. The walk from there goes towards uncond, so it counts down.",
-        1 / swapped: "Nothing is divided here: the scale multiplies a difference that has changed its sign.",
+        swapped: Mistake(
+            "Does the order not matter? Look at scale 1 in the wrong order: whose guess is it?",
+            "At this scale the right order goes to the prompt, the wrong one away from it.",
+        ),
+        -swapped: Mistake(
+            "The walk does point the other way. But where does it start? Try scale 0 in the wrong order.",
+            "The walk starts at the other end of the line, too: at the prompt's guess, which is 1 and not 0.",
+        ),
+        swapped - 1: Mistake(
+            "The size is right. Which way does the walk go: to the prompt, or away from it?",
+            "The walk goes away from the prompt, below 0: the sign is missing.",
+        ),
+        1 + swapped: Mistake(
+            "The start is right, at 1. From there, does the walk go to larger or to smaller scales?",
+            "The walk from 1 goes towards uncond, which is 0, so it counts down.",
+        ),
+        1 / swapped: Mistake(
+            "Is anything divided here? Write down the difference that the scale multiplies, in both orders.",
+            "Nothing is divided: the scale multiplies a difference that has changed its sign.",
+        ),
     }
-    for value, wrong in known.items():
+    for value, mistake in known.items():
         if abs(answer - value) < 1e-6:
-            return Mistake(
-                f"Try scale 0 and scale 1 in the wrong order first: which guess comes out of each? {wrong}", wrong
-            )
+            return mistake
     return Mistake(
         "Scale 0 in the wrong order is scale 1 in the right one. Scale 1 in the wrong order is scale 0. Go on.",
         f"text + s · (uncond − text) is uncond + (1 − s) · (text − uncond). With s = {swapped:g} the answer is 1 − s.",
@@ -120,15 +133,15 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
         )
     if order > 2:
         return Mistake(
-            "The right direction. Paint it and look: is it calm yet?",
-            f"Order {order} still swings in its last steps (in the tiny model the horse turns green). Go further down.",
+            "The right direction, and its spread looks calm. Paint it, and look at the picture: at the horse's head.",
+            f"Order {order} still swings in its last steps: in the tiny model its head is green. Go further down.",
         )
     return None
 
 
 @exercise(
     "05.4",
-    hint="factor = std of `text` / std of `guided`, for each picture by itself; then mix, phi of the rescaled.",
+    hint="Which number makes `guided` as widely spread as `text`? One for each picture (`std` has `dim`, `keepdim`).",
     learned="phi 0 changes nothing, phi 1 brings the spread back fully; Lin et al. use 0.7.",
 )
 def _rescale(answer, **_facts) -> Mistake | None:
@@ -146,13 +159,11 @@ def _rescale(answer, **_facts) -> Mistake | None:
 
     if torch.allclose(got, phi * guided * _factor(text, guided, (1, 2, 3)) + (1 - phi) * guided, atol=1e-4):
         return None
-    for wrong, value in _not_rescaled(text, guided, phi).items():
+    for mistake, value in _not_rescaled(text, guided, phi).items():
         if torch.allclose(got, value, atol=1e-4):
-            return Mistake(
-                "Try phi 0 and phi 1 in your head, then two pictures of different contrast in one batch.", wrong
-            )
+            return mistake
     return Mistake(
-        "Two lines: rescaled = guided × (std of text / std of guided); then phi × rescaled + (1 − phi) × guided.",
+        "Two lines: scale `guided` to the spread of `text`, picture by picture; then mix it with `guided` by phi.",
         "The result is not phi × guided × std(text) / std(guided) + (1 − phi) × guided, with one std for each picture.",
     )
 
@@ -162,24 +173,40 @@ def _factor(text, guided, over):
     return text.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True)
 
 
-def _not_rescaled(text, guided, phi: float) -> dict[str, torch.Tensor]:
+def _not_rescaled(text, guided, phi: float) -> dict[Mistake, torch.Tensor]:
     """What went wrong -> the result that it gives."""
 
     def mixed(rescaled, share=phi):
         return share * rescaled + (1 - share) * guided
 
-    factor = _factor(text, guided, (1, 2, 3))
+    factor, each = _factor(text, guided, (1, 2, 3)), "std(dim=(1, 2, 3), keepdim=True)"
     return {
-        "All pictures got one factor. A picture must not depend on its neighbours: std(dim=(1, 2, 3), keepdim=True).": (
-            mixed(guided * _factor(text, guided, (0, 1, 2, 3)))
-        ),
-        "Each channel got a factor of its own. Take one for the whole picture: std(dim=(1, 2, 3), keepdim=True).": (
-            mixed(guided * _factor(text, guided, (2, 3)))
-        ),
-        "The factor is upside down: a guess that is too wide becomes wider.": mixed(guided / factor),
-        "phi and 1 − phi have changed places.": mixed(guided * factor, 1 - phi),
-        "phi is not used: all of the spread is brought back.": guided * factor,
-        "Rescale `guided`, not `text`: its direction is what guidance is for.": mixed(text * factor),
-        "This mixes in the prompt's plain guess, which is less guidance. Change the spread instead.": mixed(text),
-        "Nothing is changed: the result is `guided` itself.": guided,
+        Mistake(
+            "Two pictures of different contrast in one batch: does each get a factor of its own?",
+            f"All pictures got one factor. A picture must not depend on its neighbours: {each}.",
+        ): mixed(guided * _factor(text, guided, (0, 1, 2, 3))),
+        Mistake(
+            "Four channels make one picture. How many factors does one picture get from you?",
+            f"Each channel got a factor of its own. Take one for the whole picture: {each}.",
+        ): mixed(guided * _factor(text, guided, (2, 3))),
+        Mistake(
+            "A guided guess of spread 3 shall get spread 1. Does your factor make it narrower?",
+            "The factor is upside down: a guess that is too wide becomes wider.",
+        ): mixed(guided / factor),
+        Mistake(
+            "Try phi 0 and phi 1 in your head: at which of them is nothing changed?",
+            "phi and 1 − phi have changed places.",
+        ): mixed(guided * factor, 1 - phi),
+        Mistake(
+            "The spread is right. And what is `phi` for?", "phi is not used: all of the spread is brought back."
+        ): guided * factor,
+        Mistake(
+            "The spread is right. But which guess is it that you bring to this spread?",
+            "Rescale `guided`, not `text`: its direction is what guidance is for.",
+        ): mixed(text * factor),
+        Mistake(
+            "You mix two guesses. Has one of them the direction of `guided` and the spread of `text`?",
+            "This mixes in the prompt's plain guess, which is less guidance. Change the spread instead.",
+        ): mixed(text),
+        Mistake("Does your function do anything yet?", "Nothing is changed: the result is `guided` itself."): guided,
     }

@@ -1,7 +1,7 @@
 """The picture world that the tiny model knows: a caption grammar and the painter that draws its scenes."""
 
 from .captions import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, parse_caption, random_scene
-from .painter import draw
+from .painter import draw, locate
 
 __all__ = [
     "COLOURS",
@@ -12,6 +12,7 @@ __all__ = [
     "STYLES",
     "Scene",
     "draw",
+    "locate",
     "parse_caption",
     "random_scene",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import skia
 from PIL import Image
@@ -41,6 +43,30 @@ def draw(scene: Scene, rng: np.random.Generator, size: int = 128) -> Image.Image
     return Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
 
 
+def locate(scene: Scene, rng: np.random.Generator, size: int = 128) -> dict[str, np.ndarray]:
+    """Where `draw(scene, rng, size)` draws the rider and the mount: masks of the pixels that can be seen of each.
+
+    "rider" and "mount", as far as the scene has them -> boolean array (size, size). A pixel belongs to what covers at
+    least half of it; shadows, which cover less, belong to nobody. The generator is left in the state that `draw` needs.
+    """
+    covered = {part: _silhouette(scene, copy.deepcopy(rng), size, part) for part in ("rider", "mount")}
+    covered["mount"] &= ~covered["rider"]  # who rides is painted last
+    return {part: mask for part, mask in covered.items() if getattr(scene, part)}
+
+
+def _silhouette(scene: Scene, rng: np.random.Generator, size: int, part: str) -> np.ndarray:
+    """The pixels that one part of the subject covers, drawn on nothing; takes the same numbers from `rng` as `draw`."""
+    surface = skia.Surface(size, size)
+    canvas = surface.getCanvas()
+    canvas.scale(size / 128, size / 128)
+    brush = Brush(canvas, scene.style, light=int(rng.choice((-1, 1))))
+    _background(brush, scene, rng)
+    canvas.clear(skia.ColorTRANSPARENT)
+    _subject(brush, scene, rng, only=part)
+    pixels = surface.makeImageSnapshot().toarray(colorType=skia.kRGBA_8888_ColorType)
+    return pixels[..., 3] >= 128
+
+
 def _background(brush: Brush, scene: Scene, rng: np.random.Generator):
     place = scene.place or str(rng.choice(list(PLACES)))
     horizon = rng.uniform(76, 88)
@@ -53,7 +79,8 @@ def _background(brush: Brush, scene: Scene, rng: np.random.Generator):
         brush.canvas.restore()
 
 
-def _subject(brush: Brush, scene: Scene, rng: np.random.Generator):
+def _subject(brush: Brush, scene: Scene, rng: np.random.Generator, only: str | None = None):
+    """Draw the mount and then its rider, or `only` one of them, in the place that it has beside the other."""
     canvas = brush.canvas
     side = int(rng.choice((-1, 1)))
     scale = rng.uniform(0.98, 1.14) * (1.0 if scene.mount and scene.rider else 1.08 if scene.mount else 1.25)
@@ -62,14 +89,15 @@ def _subject(brush: Brush, scene: Scene, rng: np.random.Generator):
     canvas.scale(side * scale, scale)
     brush.light *= side  # the canvas may be mirrored, the light is not
     if scene.mount:
-        _with_tint(
-            brush, scene.mount_colour, draw_mount, scene.mount, PAINTS.get(scene.mount_colour), rng.uniform(-1, 1)
-        )
+        stride, paint = rng.uniform(-1, 1), PAINTS.get(scene.mount_colour)
+        if only != "rider":
+            _with_tint(brush, scene.mount_colour, draw_mount, scene.mount, paint, stride)
     if scene.rider:
         pose = seated(SADDLES[scene.mount], rng.uniform(-1, 1)) if scene.mount else standing(rng)
         if not scene.mount:
             brush.shadow(0, 0, 18, 4)
-        _with_tint(brush, scene.rider_colour, draw_rider, scene.rider, PAINTS.get(scene.rider_colour), pose)
+        if only != "mount":
+            _with_tint(brush, scene.rider_colour, draw_rider, scene.rider, PAINTS.get(scene.rider_colour), pose)
     brush.light *= side
     canvas.restore()
 

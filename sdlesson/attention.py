@@ -1,0 +1,345 @@
+"""Cross-attention: which token each square of the picture listens to. Recorded beside diffusers, drawn, and changed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .figures import ORANGE, SEQUENTIAL, new_figure, plot_matrix
+from .models import BadInput
+from .tokens import context_length
+
+if TYPE_CHECKING:
+    from diffusers import UNet2DConditionModel
+    from diffusers.models.attention_processor import Attention
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+    from transformers import CLIPTokenizer
+
+#: Which part of a batch is kept: guided batches are [empty ..., prompt ...] (lesson 05).
+_HALVES = ("text", "empty", "all")
+
+
+def cross_attentions(unet: UNet2DConditionModel) -> dict[str, Attention]:
+    """The UNet's cross-attention layers by name: diffusers calls them attn2 (attn1 is self-attention)."""
+    return {name: layer for name, layer in unet.named_modules() if name.endswith("attn2")}
+
+
+def scores(
+    attn: Attention, hidden_states: torch.Tensor, encoder_hidden_states: torch.Tensor, mask: torch.Tensor | None = None
+) -> torch.Tensor:
+    """How well each square's query fits each token's key, before the softmax: (batch, heads, squares, tokens).
+
+    `hidden_states` (batch, squares, channels) ask, `encoder_hidden_states` (batch, tokens, dim) are asked. The scores
+    are Q K^T / sqrt(numbers in one head) (Vaswani et al. 2017, equation 1), and a `mask` is added where there is one.
+    """
+    query, key = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states)
+    query, key = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key))
+    fit = query @ key.mT * attn.scale
+    if mask is None:
+        return fit
+    batch, _, _, tokens = fit.shape
+    return fit + attn.prepare_attention_mask(mask, tokens, batch).unflatten(0, (batch, attn.heads))
+
+
+@dataclass(frozen=True)
+class Heat:
+    """What `record_attention` kept: `layers`, name -> one tensor for each UNet call, in the order of the layers.
+
+    The tensors are attention probabilities, float32 on the CPU, (images, heads, rows, columns, tokens): over the tokens
+    they sum to 1. Without `heads=True` they are the mean over the heads, and there is one.
+    """
+
+    layers: dict[str, list[torch.Tensor]] = field(default_factory=dict, repr=False)
+
+    @property
+    def calls(self) -> int:
+        """How many UNet calls were recorded."""
+        return max(map(len, self.layers.values()), default=0)
+
+    @property
+    def sides(self) -> dict[str, tuple[int, int]]:
+        """Each layer's rows and columns."""
+        return {name: tuple(kept[0].shape[2:4]) for name, kept in self.layers.items()}
+
+    def probabilities(self, calls: int | slice = slice(None), side: tuple[int, int] | None = None) -> torch.Tensor:
+        """The mean over calls and layers at the finest resolution: (images, heads, rows, columns, tokens).
+
+        `calls` picks UNet calls (a number or a slice), `side` (rows, columns) only the layers of that resolution.
+        Coarser maps are enlarged, bilinearly. Raises BadInput where nothing is left.
+        """
+        chosen = {name: kept[calls] for name, kept in self.layers.items() if side in (None, self.sides[name])}
+        if not chosen or not all(map(len, chosen.values())):
+            raise BadInput(
+                f"Nothing was recorded for calls {calls} and side {side}; sides: {set(self.sides.values())}."
+            )
+        means = [kept if isinstance(calls, int) else torch.stack(kept).mean(dim=0) for kept in chosen.values()]
+        finest = max(mean.shape[2:4] for mean in means)
+        return torch.stack([_enlarge(mean, finest) for mean in means]).mean(dim=0)
+
+    def of(self, positions: Sequence[int], *, image: int = 0, head: int | None = None, **where) -> torch.Tensor:
+        """The heat map of the tokens at `positions`, summed: (rows, columns); one head's, or the mean of all.
+
+        `where` is what `probabilities` takes: calls, side.
+        """
+        summed = self.probabilities(**where)[image, ..., list(positions)].sum(dim=-1)  # (heads, rows, columns)
+        return summed.mean(dim=0) if head is None else summed[head]
+
+
+def _enlarge(mean: torch.Tensor, side) -> torch.Tensor:
+    """Probabilities (images, heads, rows, columns, tokens) with another number of rows and columns."""
+    images, heads, *_, tokens = mean.shape
+    if tuple(mean.shape[2:4]) == tuple(side):
+        return mean
+    flat = mean.permute(0, 1, 4, 2, 3).flatten(0, 1)  # (images * heads, tokens, rows, columns)
+    large = torch.nn.functional.interpolate(flat, size=tuple(side), mode="bilinear")
+    return large.unflatten(0, (images, heads)).permute(0, 1, 3, 4, 2)
+
+
+@contextlib.contextmanager
+def record_attention(unet: UNet2DConditionModel, *, keep: str = "text", heads: bool = False) -> Iterator[Heat]:
+    """Within the `with` block, keep the probabilities of every cross-attention layer at every UNet call in a Heat.
+
+    diffusers' own processors go on computing the layers' outputs, so nothing that the UNet says changes, not in the
+    last bit; the probabilities are computed beside them. Afterwards, also after an error, the same processors stand in
+    their places. `keep="text"` keeps the second half of a guided batch [empty ..., prompt ...], "empty" the first,
+    "all" everything, as calls without guidance need it. `heads=True` keeps each head apart.
+    """
+    if keep not in _HALVES:
+        raise BadInput(f"keep is one of {', '.join(_HALVES)}, not {keep!r}.")
+    heat, seen = Heat(), []
+    hook = unet.register_forward_pre_hook(lambda _, given, named: seen.append(_sample(given, named)), with_kwargs=True)
+
+    def note(name, attn, hidden_states, texts, mask):
+        kept = _half(len(hidden_states), keep)
+        given = (hidden_states[kept], texts[kept], None if mask is None else mask[kept])
+        weights = scores(attn, *given).float().softmax(dim=-1)
+        weights = weights if heads else weights.mean(dim=1, keepdim=True)
+        side = _side(seen[-1], weights.shape[2])
+        with torch.inference_mode(False):  # an ordinary tensor, whoever made it
+            heat.layers.setdefault(name, []).append(weights.unflatten(2, side).cpu().clone())
+
+    try:
+        with _processors(unet, lambda name, own: _Beside(name, own, note)):
+            yield heat
+    finally:
+        hook.remove()
+
+
+@contextlib.contextmanager
+def weigh_attention(
+    unet: UNet2DConditionModel, weigh: Callable[[torch.Tensor], torch.Tensor]
+) -> Iterator[UNet2DConditionModel]:
+    """Within the `with` block, every cross-attention layer mixes its values by `weigh(scores)` and not by a softmax.
+
+    Scores and weights are (batch, heads, squares, tokens); `lambda scores: scores.softmax(dim=-1)` changes nothing but
+    the last digits. Layers ask one after another, in the order of `Heat.layers`.
+    """
+    with _processors(unet, lambda name, own: _Instead(weigh)):
+        yield unet
+
+
+@contextlib.contextmanager
+def _processors(unet, make: Callable):
+    """Replace each cross-attention layer's processor by `make(name, its own)`; put the same ones back at the end."""
+    own = {name: (attn, attn.processor) for name, attn in cross_attentions(unet).items()}
+    try:
+        for name, (attn, processor) in own.items():
+            attn.set_processor(make(name, processor))
+        yield
+    finally:
+        for attn, processor in own.values():
+            attn.set_processor(processor)
+
+
+class _Beside:
+    """A processor that lets another one compute the output, then shows `note` what went in."""
+
+    def __init__(self, name: str, processor, note: Callable):
+        self.name, self.processor, self.note = name, processor, note
+
+    def __call__(
+        self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None, *args, **kwargs
+    ):
+        given = (hidden_states, encoder_hidden_states, attention_mask)
+        output = self.processor(attn, *given, temb, *args, **kwargs)
+        with torch.no_grad():
+            self.note(self.name, attn, *given)
+        return output
+
+
+class _Instead:
+    """A processor that mixes the values by weights of its own."""
+
+    def __init__(self, weigh: Callable):
+        self.weigh = weigh
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None):
+        weights = self.weigh(scores(attn, hidden_states, encoder_hidden_states, attention_mask))
+        value = attn.to_v(encoder_hidden_states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+        mixed = (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)  # (batch, squares, channels)
+        return attn.to_out[1](attn.to_out[0](mixed)) / attn.rescale_output_factor
+
+
+def _sample(given, named) -> torch.Size:
+    """The latents' shape, from a UNet call's arguments."""
+    return (given[0] if given else named["sample"]).shape
+
+
+def _half(batch: int, keep: str) -> slice:
+    """The rows of a batch that are kept; raises BadInput where there are no two halves."""
+    if keep == "all":
+        return slice(None)
+    if batch % 2:
+        raise BadInput(f"A batch of {batch} has no two halves [empty, prompt]; record it with keep='all'.")
+    return slice(batch // 2, None) if keep == "text" else slice(batch // 2)
+
+
+def _side(shape, squares: int) -> tuple[int, int]:
+    """Rows and columns of a layer with so many squares: the latents' sides, halved (rounded up) again and again."""
+    rows, columns = shape[-2:]
+    while rows * columns > squares:
+        rows, columns = -(-rows // 2), -(-columns // 2)
+    return rows, columns
+
+
+def word_positions(tokenizer: CLIPTokenizer, prompt: str, word: str) -> list[int]:
+    """Where `word` (or several words in a row) stands among the 77 tokens of `prompt`: the positions of its pieces.
+
+    Position 0 is the start token. A word that occurs twice has the positions of both. Raises BadInput if the prompt
+    has no such word, or it is cut off.
+    """
+    encoding = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    lower, wanted = prompt.lower(), word.lower()
+    spans = [(at, at + len(wanted)) for at in range(len(lower)) if _is_word(lower, wanted, at)] if wanted else []
+    places = [
+        place
+        for place, (start, end) in enumerate(encoding["offset_mapping"], start=1)
+        if any(start < right and end > left for left, right in spans)
+    ]
+    if not places or places[-1] > context_length(tokenizer) - 2:
+        raise BadInput(f"The model does not see the word {word!r} in {prompt!r}.")
+    return places
+
+
+def _is_word(text: str, word: str, at: int) -> bool:
+    """Whether `word` stands in `text` at `at`, as a word of its own."""
+    before, after = text[at - 1 : at], text[at + len(word) : at + len(word) + 1]
+    return text.startswith(word, at) and not (before.isalnum() or after.isalnum())
+
+
+def fit_size(heat: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """A heat map (rows, columns) as large as a picture, (height, width), bilinearly."""
+    return torch.nn.functional.interpolate(heat[None, None].float(), size=tuple(size), mode="bilinear")[0, 0]
+
+
+def auc(heat: torch.Tensor, mask) -> float:
+    """How well `heat` tells the pixels inside `mask` from those outside, both (height, width): 0 ... 1, 0.5 by chance.
+
+    The area under the ROC curve: how often a pixel from inside is hotter than one from outside, if both are drawn at
+    random; equal ones count half. No threshold is needed. NaN where the mask is empty or full.
+    """
+    mask = torch.as_tensor(mask).flatten()
+    _, level, often = heat.flatten().unique(return_inverse=True, return_counts=True)
+    colder = (often.cumsum(0) - often + often / 2).double()[level]  # of all pixels; equal ones count half
+    inside, outside = int(mask.sum()), int((~mask).sum())
+    among_themselves = inside**2 / 2
+    return float((colder[mask].sum() - among_themselves) / (inside * outside)) if inside * outside else float("nan")
+
+
+def hottest(heat: torch.Tensor, pixels: int) -> torch.Tensor:
+    """The mask of the hottest `pixels` pixels of a heat map (height, width)."""
+    mask = torch.zeros(heat.numel(), dtype=torch.bool)
+    mask[heat.flatten().topk(pixels).indices] = True
+    return mask.view(heat.shape)
+
+
+def iou(one, other) -> float:
+    """Intersection over union of two masks: 1 where they are the same, 0 where they do not meet."""
+    one, other = torch.as_tensor(one), torch.as_tensor(other)
+    return float((one & other).sum() / (one | other).sum())
+
+
+def plot_heat(heat: torch.Tensor, picture: Image, title: str = "", *, limit: float | None = None, mask=None, ax=None):
+    """Lay a heat map (rows, columns) over a PIL picture in grey, one square each; returns the Axes.
+
+    Yellow is hot; colours end at `limit` (default: the largest value). The outline of `mask`, boolean and of the
+    picture's size, is drawn in orange.
+    """
+    ax = new_figure(figsize=(3, 3)).subplots() if ax is None else ax
+    sides = (-0.5, picture.width - 0.5, picture.height - 0.5, -0.5)
+    ax.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255, extent=sides, interpolation="lanczos")
+    limit = float(heat.max()) if limit is None else limit
+    ax.imshow(heat, cmap=SEQUENTIAL, vmin=0, vmax=limit, extent=sides, alpha=0.62, interpolation="nearest")
+    if mask is not None:
+        ax.contour(np.asarray(mask, dtype=float), levels=[0.5], colors=[ORANGE], linewidths=1.6)
+    ax.set_title(title, fontsize=10)
+    ax.set_axis_off()
+    return ax
+
+
+def figure_heat(
+    maps: Mapping[str, torch.Tensor], pictures: Image | Sequence[Image], *, masks=None, columns: int = 6, inches=1.65
+) -> Figure:
+    """Heat maps, title -> (rows, columns), each over the picture or over its own, in colours of its own range.
+
+    `masks`, one for each map, are outlined.
+    """
+    pictures = list(pictures) if isinstance(pictures, Sequence) else [pictures] * len(maps)
+    masks = [None] * len(maps) if masks is None else masks
+    columns, rows = min(columns, len(maps)), -(-len(maps) // columns)
+    high = inches * pictures[0].height / pictures[0].width + 0.45
+    fig = new_figure(figsize=(columns * inches + 0.8, rows * high), photographs=True)
+    axes = fig.subplots(rows, columns, squeeze=False)
+    told = []
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for ax, (title, heat), picture, mask in zip(axes.flat, maps.items(), pictures, masks, strict=False):
+        percent = _percent(float(heat.max()))
+        plot_heat(heat, picture, f"{title}\nup to {percent}", mask=mask, ax=ax)
+        told.append(f"{title}, up to {percent}, hottest {_where(heat)}")
+    bar = fig.colorbar(axes[0, 0].images[1], ax=axes, shrink=0.8, pad=0.01, aspect=15 * rows)
+    bar.set_ticks([0, bar.vmax], labels=["0", "the panel's\nlargest"])
+    bar.solids.set_alpha(1)
+    bar.ax.tick_params(labelsize=8)
+    outlined = " Outlined: where it was drawn." if any(mask is not None for mask in masks) else ""
+    fig.words = f"Heat maps over the picture: {'; '.join(told)}.{outlined}".replace("\n", " ")
+    return fig
+
+
+def _percent(share: float) -> str:
+    """A share in percent, with two digits: the third differs between processors."""
+    return f"{float(f'{100 * share:.2g}'):g} %"
+
+
+def _where(heat: torch.Tensor) -> str:
+    """In which ninth of a map its hottest square lies, in words."""
+    row, column = divmod(int(heat.argmax()), heat.shape[1])
+    high = ("above", "in the middle", "below")[3 * row // heat.shape[0]]
+    across = ("on the left", "in the centre", "on the right")[3 * column // heat.shape[1]]
+    return "in the middle" if (high, across) == ("in the middle", "in the centre") else f"{high} {across}"
+
+
+def figure_table(
+    values: torch.Tensor, rows: Sequence[str], columns: Sequence[str], title: str = "", *, decimals=2, limits=(0, None)
+) -> Figure:
+    """A table of amounts, (rows, columns), as coloured squares with their numbers."""
+    fig = new_figure(figsize=(min(10, 1.7 + 0.62 * len(columns)), 0.9 + 0.34 * len(rows)))
+    ax = plot_matrix(values, rows, columns, decimals=decimals, limits=limits, ax=fig.subplots())
+    ax.set_title(title, fontsize=10)
+    fig.words = f"{title or 'A table'}. Columns: {', '.join(columns)}. ".replace("\n", " ")
+    fig.words += "; ".join(map(_row_in_words, rows, values.tolist(), [columns] * len(rows))) + "."
+    return fig
+
+
+def _row_in_words(name: str, row: Sequence[float], columns: Sequence[str]) -> str:
+    """A row of a table: all its numbers, to one digit, or (where they are many) the column of the largest."""
+    if len(row) <= 6:
+        return f"{name}: {', '.join(f'{value:.1f}' for value in row)}"
+    most = max(range(len(row)), key=row.__getitem__)
+    return f"{name}: most in {columns[most]} ({row[most]:.1f})"

@@ -1,0 +1,285 @@
+"""Samplers: ways down the noise levels. Each is one generator over sigmas, for any `denoise(x, sigma)` -> x0.
+
+A sampler knows nothing of UNets, prompts or guidance: `Denoiser` does. The latents are x = x0 + sigma * noise, as in
+`sigmas`; each sampler yields the x at every level that it comes to, the last of them (sigma 0) being the picture's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .embeddings import text_embeddings
+from .figures import BLUE, GREEN, INK, ORANGE, PINK, new_figure, open_axes
+from .guidance import guide
+from .models import BadInput, StableDiffusion
+from .sigmas import (
+    alphas_cumprod,
+    betas,
+    derivative,
+    euler_step,
+    lms_coefficients,
+    lms_step,
+    pred_original,
+    scale_input,
+    training_sigmas,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Way = Iterator[torch.Tensor]
+
+
+def euler(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
+    """Straight on, as if the slope stayed what it is until the next level. Order 1, one call a step."""
+    for sigma, after in pairwise(sigmas):
+        slope = derivative(x, denoise(x, sigma), sigma)
+        x = euler_step(x, slope, sigma, after)
+        yield x
+
+
+def heun(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
+    """Try Euler's step, look at the slope there, take the mean of both. Order 2, two calls a step.
+
+    Karras et al. 2022, algorithm 1. At sigma 0 there is no slope to look at: the last step is Euler's, one call.
+    """
+    for sigma, after in pairwise(sigmas):
+        slope = derivative(x, denoise(x, sigma), sigma)
+        if after > 0:
+            there = euler_step(x, slope, sigma, after)
+            slope = (slope + derivative(there, denoise(there, after), after)) / 2
+        x = euler_step(x, slope, sigma, after)
+        yield x
+
+
+def lms(denoise: Callable, x, sigmas: Sequence[float], order: int = 4, *, land: bool = False) -> Way:
+    """K-LMS: a curve through the last `order` slopes, drawn on through the step. One call a step.
+
+    It begins with the slopes that it has: one, then two ... With `land` it ends as it begins: the last step uses one
+    slope, the last but one two, which leaves less noise after few steps.
+    """
+    slopes, steps = deque(maxlen=order), len(sigmas) - 1
+    for i in range(steps):
+        slopes.appendleft(derivative(x, denoise(x, sigmas[i]), sigmas[i]))
+        weights = lms_coefficients(sigmas, i, min(order, steps - i) if land else order)
+        x = lms_step(x, list(slopes)[: len(weights)], weights)
+        yield x
+
+
+def dpmpp_2m(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
+    """DPM-Solver++(2M): a line through the last two guesses of x0, over log sigma. Order 2, one call a step.
+
+    Lu et al. 2022, algorithm 2. Log sigma has no end at 0: the last step is of order 1, as the first one.
+    """
+    before = old = None  # the last level and its guess: forget them when a new run begins
+    for sigma, after in pairwise(sigmas):
+        guess = middle = denoise(x, sigma)
+        if old is not None and after > 0:
+            ahead = math.log(sigma / after) / math.log(before / sigma) / 2  # half a step ahead, in last steps
+            middle = guess + ahead * (guess - old)
+        x = middle + (x - middle) * (after / sigma)
+        before, old = sigma, guess
+        yield x
+
+
+def ddim(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
+    """DDIM without fresh noise (Song et al. 2021, equation 12, sigma_t = 0), in its own variables. One call a step.
+
+    Its latents z = sqrt(abar) * x0 + sqrt(1 - abar) * noise keep the strength 1. What is yielded is z / sqrt(abar), the
+    x of the other samplers: it is Euler's.
+    """
+    abars = [1 / (sigma**2 + 1) for sigma in sigmas]
+    z = abars[0] ** 0.5 * x
+    for sigma, (abar, after) in zip(sigmas, pairwise(abars), strict=False):
+        x0 = denoise(z / abar**0.5, sigma)
+        noise = (z - abar**0.5 * x0) / (1 - abar) ** 0.5
+        z = after**0.5 * x0 + (1 - after) ** 0.5 * noise
+        yield z / after**0.5
+
+
+def euler_ancestral(denoise: Callable, x, sigmas: Sequence[float], generator: torch.Generator | None = None) -> Way:
+    """Euler's step to a level below the next one, and fresh noise up to it. One call a step.
+
+    The two levels' squares add up: down^2 + fresh^2 = after^2. The noise is drawn on the CPU, from `generator`.
+    """
+    for sigma, after in pairwise(sigmas):
+        fresh = after * (1 - (after / sigma) ** 2) ** 0.5  # sqrt(after^2 * (sigma^2 - after^2) / sigma^2)
+        down = after**2 / sigma
+        slope = derivative(x, denoise(x, sigma), sigma)
+        noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
+        x = euler_step(x, slope, sigma, down) + fresh * noise
+        yield x
+
+
+def end(way: Way):
+    """The last x of a sampler's way."""
+    *_, x = way
+    return x
+
+
+@dataclass
+class Denoiser:
+    """The model's half of sampling, as one function (x, sigma) -> x0: scaling, timestep, UNet, guidance, prediction.
+
+    It paints one prompt, for any number of latents (batch, 4, h/8, w/8) at once. `calls` counts how often it was asked;
+    `guidance_scale` None is the model's own.
+    """
+
+    sd: StableDiffusion
+    prompt: str
+    negative_prompt: str = ""
+    guidance_scale: float | None = None
+    calls: int = field(default=0, init=False)
+
+    def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
+        """The picture's latents that the model expects behind x, float32."""
+        self.calls += 1
+        unet, texts = self.sd.unet, self._texts
+        twice = torch.cat([scale_input(x, sigma)] * len(texts)).to(unet.device, unet.dtype)
+        timestep = timestep_of(sigma, self._levels)
+        with torch.no_grad():
+            output = unet(twice, timestep, encoder_hidden_states=texts.repeat_interleave(len(x), 0)).sample.float()
+        guided = guide(*output.chunk(2), self.scale) if len(texts) == 2 else output
+        return pred_original(x, guided, sigma, self.sd.scheduler.config.prediction_type)
+
+    @property
+    def scale(self) -> float:
+        """The guidance scale in use."""
+        return self.sd.guidance_scale if self.guidance_scale is None else self.guidance_scale
+
+    @cached_property
+    def _texts(self) -> torch.Tensor:
+        """The text embeddings that the scale needs: (2, 77, dim), or at scale 0 and 1 one half, (1, 77, dim)."""
+        both = text_embeddings(self.sd, self.prompt, self.negative_prompt)
+        return {0: both[:1], 1: both[1:]}.get(self.scale, both)
+
+    @cached_property
+    def _levels(self) -> np.ndarray:
+        return training_sigmas(self.sd.scheduler.alphas_cumprod)
+
+
+def timestep_of(sigma: float, all_sigmas: np.ndarray | None = None) -> float:
+    """The timestep whose noise level is `sigma`: `sigmas.schedule` read the other way round; not a whole number.
+
+    `all_sigmas` are the training's levels (default: Stable Diffusion's). (diffusers interpolates log sigma here.)
+    """
+    levels = training_sigmas(alphas_cumprod(betas())) if all_sigmas is None else np.asarray(all_sigmas)
+    return float(np.interp(sigma, levels, np.arange(len(levels))))
+
+
+def karras_sigmas(
+    num_inference_steps: int = 20, sigma_max: float = 14.6146, sigma_min: float = 0.0292, rho: float = 7.0
+) -> np.ndarray:
+    """Levels whose 1/rho-th powers run evenly, and 0: float64, (num_inference_steps + 1,).
+
+    Karras et al. 2022, equation 5. The larger rho, the more of the levels are small ones. Raises BadInput where the
+    levels do not fall.
+    """
+    if num_inference_steps < 2 or not 0 < sigma_min < sigma_max:
+        raise BadInput(f"{num_inference_steps} levels do not fall from {sigma_max} to {sigma_min}.")
+    ramp = np.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), num_inference_steps)
+    return np.append(ramp**rho, 0.0)
+
+
+def one_hill(x, sigma: float, spread=1.0):
+    """The best guess of x0 where the data are spread around 0 by `spread` (a number, or one for each number of x)."""
+    return x * spread**2 / (spread**2 + sigma**2)
+
+
+def one_hill_way(x, sigma: float, after: float, spread=1.0):
+    """Where the true way from x at level `sigma` is at level `after`, in the world of `one_hill`: no steps needed.
+
+    dx/dsigma = x * sigma / (spread^2 + sigma^2) has the solution x ~ sqrt(spread^2 + sigma^2).
+    """
+    return x * ((spread**2 + after**2) / (spread**2 + sigma**2)) ** 0.5
+
+
+def error(x: torch.Tensor, truth: torch.Tensor) -> float:
+    """How far x lies from the truth, as a share of the truth's length."""
+    return float((x - truth).norm() / truth.norm())
+
+
+def fitted_order(counts: Sequence[float], errors: Sequence[float]) -> float:
+    """p in error ~ counts^-p: minus the slope of the straight line through the logarithms."""
+    return float(-np.polyfit(np.log(counts), np.log(errors), 1)[0])
+
+
+def plot_errors(errors: Mapping[str, Mapping[int, float]], xlabel: str, *, fit_from: int | None = None, ax=None):
+    """Draw errors against counts on logarithmic axes, {name: {count: error}}, up to five names; returns the Axes.
+
+    With `fit_from` the legend tells each curve's measured order, from that count on.
+    """
+    from matplotlib.ticker import NullLocator
+
+    ax = new_figure(figsize=(6, 3.4)).subplots() if ax is None else ax
+    styles = zip((ORANGE, BLUE, GREEN, PINK, INK), "os^Dv", strict=True)
+    for (name, curve), (colour, mark) in zip(errors.items(), styles, strict=False):
+        label = name if fit_from is None else f"{name}: order {_order(curve, fit_from):.1f}"
+        ax.plot(list(curve), list(curve.values()), f"{mark}-", color=colour, markersize=4, linewidth=1.4, label=label)
+    counts = sorted({count for curve in errors.values() for count in curve})
+    shown = [count for count in (5, 10, 20, 40, 80, 160, 320, 640, 1280) if counts[0] <= count <= counts[-1]]
+    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel="error\n(share of the true end's length)")
+    ax.set_xticks(shown, [str(count) for count in shown])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend(frameon=False, fontsize=8)
+    return open_axes(ax)
+
+
+def figure_errors(panels: Mapping[str, tuple[str, Mapping]], *, fit_from: int | None = None) -> Figure:
+    """Panels of `plot_errors` side by side on one scale upwards: {title: (xlabel, {name: {count: error}})}."""
+    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+
+    fig = new_figure(figsize=(10 if len(panels) > 1 else 6, 3.6))
+    axes, told = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0], []
+    for ax, (title, (xlabel, errors)) in zip(axes, panels.items(), strict=True):
+        plot_errors(errors, xlabel, fit_from=fit_from, ax=ax)
+        ax.set_title(title, fontsize=10)
+        if ax is not axes[0]:
+            ax.set_ylabel("")
+        ends = {name: (min(curve), max(curve)) for name, curve in errors.items()}
+        spans = [
+            f"{name}, {errors[name][few]:.1g} at {few} to {errors[name][many]:.1g} at {many}"
+            + ("" if fit_from is None else f", order {_order(errors[name], fit_from):.1f}")
+            for name, (few, many) in ends.items()
+        ]
+        told.append(f"{title} (errors against {xlabel}): {'; '.join(spans)}")
+    if min(each for _, errors in panels.values() for curve in errors.values() for each in curve.values()) > 0.005:
+        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes[0].yaxis.set_minor_locator(NullLocator())
+    fig.words = f"Curves on logarithmic axes. {'. '.join(told)}.".replace("\n", " ")
+    return fig
+
+
+def _order(curve: Mapping[int, float], fit_from: int) -> float:
+    """The measured order of one curve from the count `fit_from` on."""
+    far = {count: each for count, each in curve.items() if count >= fit_from}
+    return fitted_order(list(far), list(far.values()))
+
+
+def figure_levels(schedules: Mapping[str, Sequence[float]]) -> Figure:
+    """Where the noise levels of several schedules lie, a row of dots each, on a logarithmic axis; 0 has no place."""
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    fig = new_figure(figsize=(10, 0.8 + 0.55 * len(schedules)))
+    ax, told = open_axes(fig.subplots()), []
+    for row, ((name, sigmas), colour) in enumerate(zip(schedules.items(), (ORANGE, BLUE, GREEN), strict=False)):
+        levels = [float(sigma) for sigma in sigmas if sigma > 0]
+        ax.plot(levels, [-row] * len(levels), "o", color=colour, markersize=7)
+        told.append(f"{name}: {sum(level < 1 for level in levels)} of {len(levels)} below 1")
+    ax.set(xscale="log", xlabel="noise level σ", ylim=(0.5 - len(schedules), 0.5))
+    ax.set_yticks([-row for row in range(len(schedules))], list(schedules))
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.invert_xaxis()
+    fig.words = f"Rows of dots on a logarithmic axis of sigma, falling to the right. {'; '.join(told)}."
+    return fig

@@ -1,0 +1,254 @@
+"""A hand on the wheel: pictures to begin with, masks, mixed prompts and noises, and a loss that pulls the colour."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from numbers import Real
+from typing import TYPE_CHECKING
+
+import torch
+
+from .figures import BLUE, INK, ORANGE, new_figure, open_axes, plot_curves, plot_picture
+from .guidance import Steering, denoise, settle
+from .latents import encode, initial_noise, preview, seeded
+from .models import BadInput, StableDiffusion
+from .sigmas import plot_sigmas
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+
+def first_step(strength: float, num_inference_steps: int) -> int:
+    """How many steps of the way are left out at `strength`: all of them at 0, none at 1 (diffusers' own rounding).
+
+    Raises BadInput for a strength outside of 0 ... 1.
+    """
+    if not isinstance(strength, Real) or not 0 <= strength <= 1:
+        raise BadInput(f"The strength must be a number from 0 to 1, not {strength!r}.")
+    return num_inference_steps - int(num_inference_steps * strength)
+
+
+def img2img(
+    sd: StableDiffusion,
+    prompt: str | Sequence[str],
+    picture: Image | torch.Tensor,
+    *,
+    strength: float = 0.6,
+    num_inference_steps: int = 20,
+    seed: int | Sequence[int] = 42,
+    **options,
+) -> torch.Tensor:
+    """Paint over a picture (SDEdit, Meng et al. 2022): the final latents, (batch, 4, h/8, w/8).
+
+    `picture` is one for all prompts, or the latents of each. It is noised to the level where the last `strength` of the
+    steps begin; those are taken, with the `options` of `denoise`. At 0 the picture's latents come back, at 1 the
+    picture has no part in it.
+    """
+    clean, noise = _begin(sd, prompt, picture, num_inference_steps, seed)
+    start = first_step(strength, num_inference_steps)
+    x = noised(sd, clean, noise, start, num_inference_steps) if start else noise
+    options |= {"num_inference_steps": num_inference_steps, "start": start, "latents": x}
+    for step in denoise(sd, prompt, **_own_size(sd, clean), **options):
+        x = step.latents
+    return x
+
+
+def noised(sd: StableDiffusion, clean: torch.Tensor, noise: torch.Tensor, step: int, steps: int) -> torch.Tensor:
+    """Latents with the noise that they have before `step` of `steps`, by the scheduler's own add_noise."""
+    scheduler = copy.deepcopy(sd.scheduler)
+    scheduler.set_timesteps(steps)
+    if step == steps:  # behind the last step: no noise
+        return clean
+    times = scheduler.timesteps[step * scheduler.order].repeat(len(clean))
+    return scheduler.add_noise(clean, noise.to(clean), times)
+
+
+def inpaint(
+    sd: StableDiffusion,
+    prompt: str | Sequence[str],
+    picture: Image | torch.Tensor,
+    mask: torch.Tensor,
+    *,
+    num_inference_steps: int = 20,
+    seed: int | Sequence[int] = 42,
+    **options,
+) -> torch.Tensor:
+    """Paint a part of a picture anew (Lugmayr et al. 2022, section 4.1): the final latents, (batch, 4, h/8, w/8).
+
+    `mask` is True where the picture may change: pixels (height, width), or latent squares (h/8, w/8). Before each step
+    the rest becomes the picture's own latents with that level's noise, at the end without noise.
+    """
+    clean, noise = _begin(sd, prompt, picture, num_inference_steps, seed)
+    free = latent_mask(mask, sd.vae_factor) if mask.shape[-1] > clean.shape[-1] else mask.bool()
+    if free.shape[-2:] != clean.shape[-2:]:
+        raise BadInput(f"The mask must fit the picture's latents {tuple(clean.shape[-2:])}, not {tuple(free.shape)}.")
+    steering = keep_outside(free, clean, noise)
+    options |= {"num_inference_steps": num_inference_steps, "latents": noise, "steering": steering}
+    for step in denoise(sd, prompt, **_own_size(sd, clean), **options):
+        x = step.latents
+    return x
+
+
+def keep_outside(free: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor) -> Steering:
+    """Steering that keeps the latents `clean`, noised as the way wants it, where `free` (h/8, w/8) is False."""
+    free = free.to(clean.device)
+    return Steering(change=lambda x, sigma: torch.where(free, x, clean + sigma * noise.to(clean)))
+
+
+def latent_mask(mask: torch.Tensor, factor: int = 8) -> torch.Tensor:
+    """A mask of pixels (height, width) as one of latent squares: True where any pixel of the square is."""
+    rows, columns = (side // factor for side in mask.shape)
+    return mask.bool().view(rows, factor, columns, factor).any(dim=3).any(dim=1)
+
+
+def _begin(sd, prompt, picture, steps: int, seed) -> tuple[torch.Tensor, torch.Tensor]:
+    """The picture's latents, one for each prompt, and as much noise: (batch, 4, h/8, w/8) each."""
+    batch = len(settle(sd, prompt, num_inference_steps=steps).prompts)
+    latents = isinstance(picture, torch.Tensor)
+    clean = (picture if latents else encode(sd.vae, picture)).to(sd.device, torch.float32)
+    clean = clean.expand(batch, -1, -1, -1)
+    height, width = (side * sd.vae_factor for side in clean.shape[-2:])
+    channels, factor = sd.unet.config.in_channels, sd.vae_factor
+    noise = initial_noise(batch, height, width, generator=seeded(seed), channels=channels, factor=factor)
+    return clean, noise.to(sd.device)
+
+
+def _own_size(sd: StableDiffusion, clean: torch.Tensor) -> dict[str, int]:
+    """The height and width, in pixels, that belong to latents."""
+    return {name: side * sd.vae_factor for name, side in zip(("height", "width"), clean.shape[-2:], strict=True)}
+
+
+def lerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+    """The point on the straight line from `one` (share 0) to `other` (share 1)."""
+    return one + share * (other - one)
+
+
+def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
+    """The point on the arc from `one` (share 0) to `other` (share 1), each of the batch by itself (Shoemake 1985).
+
+    With the angle a between the two: (sin((1 - share) a) * one + sin(share a) * other) / sin a. Of two arrows of one
+    length all points have that length. Where the two point the same way, it is `lerp`.
+    """
+    first, second = one.flatten(1), other.flatten(1)
+    cosine = torch.cosine_similarity(first, second, dim=1).clamp(-1, 1)
+    angle = cosine.acos().view(-1, *[1] * (one.dim() - 1))  # (batch, 1, 1, 1)
+    arc = ((1 - share) * angle).sin() * one + (share * angle).sin() * other
+    return torch.where(angle > 1e-3, arc / angle.sin().clamp(min=1e-6), lerp(one, other, share))
+
+
+def pull_colour(matrix: torch.Tensor, colour: Sequence[float], strength: float | Sequence[float]) -> Callable:
+    """A loss for `Steering`: minus `strength` times how much of `colour` the preview of the latents shows.
+
+    `matrix` is `latents.fit_preview`'s; `colour` says how much red, green and blue count: (-0.5, -0.5, 1) is "bluer,
+    not brighter". A sum over the squares: each is pulled alike in pictures of any size. One strength, or one for each
+    picture.
+    """
+    weights, strengths = torch.tensor(colour).view(1, 3, 1, 1), torch.as_tensor(strength, dtype=torch.float32)
+
+    def loss(original: torch.Tensor) -> torch.Tensor:
+        shown = (preview(original, matrix.to(original)) * weights.to(original)).sum(dim=(1, 2, 3))  # (batch,)
+        return -(strengths.to(original) * shown).sum()
+
+    return loss
+
+
+def plot_mask(picture: Image, free: torch.Tensor, *, ax=None):
+    """Draw a picture whose latent squares (h/8, w/8) that may change, `free`, are framed and covered in orange."""
+    from matplotlib.colors import ListedColormap
+
+    ax = plot_picture(picture, ax=ax)
+    rows, columns = (torch.arange(side + 1) for side in free.shape)
+    edges = columns * picture.width / free.shape[1] - 0.5, rows * picture.height / free.shape[0] - 0.5
+    cover = torch.where(free.cpu(), 1.0, float("nan"))
+    ax.pcolormesh(*edges, cover, cmap=ListedColormap([ORANGE]), alpha=0.35, edgecolors="white", linewidth=0.4)
+    ax.set(xlim=(-0.5, picture.width - 0.5), ylim=(picture.height - 0.5, -0.5))
+    return ax
+
+
+def figure_mask(picture: Image, pixels: torch.Tensor, factor: int = 8) -> Figure:
+    """A mask (height, width) over its picture: as it was drawn, and as the latent squares that it becomes."""
+    fig = new_figure(figsize=(5.0, 2.6), photographs=True)
+    squares = latent_mask(pixels, factor)
+    sizes = []
+    for ax, (name, free) in zip(fig.subplots(1, 2), {"pixels": pixels, "latent squares": squares}.items(), strict=True):
+        if free is pixels:
+            plot_picture(picture, ax=ax)
+            ax.contour(pixels.float(), levels=[0.5], colors=[ORANGE], linewidths=2)
+        else:
+            plot_mask(picture, free, ax=ax)
+        sizes.append(f"{int(free.sum())} of {free.numel()} {name}")
+        ax.set_title(f"the mask in {name}", fontsize=10)
+    fig.words = f"A picture twice, with the part that may change: {sizes[0]}, outlined, and {sizes[1]}, in orange."
+    return fig
+
+
+def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
+    """Where the loop is entered at each strength, on the curve of the noise levels that `scheduler` has set."""
+    sigmas = [float(sigma) for sigma in scheduler.sigmas]
+    fig = new_figure(figsize=(7, 2.8))
+    ax = plot_sigmas(sigmas, ax=fig.subplots())
+    for note in list(ax.texts):
+        note.remove()
+    told = []
+    for strength in strengths:
+        step = first_step(strength, len(sigmas) - 1)
+        left = len(sigmas) - 1 - step
+        words = f"strength {strength:g}: {left} step{'s' * (left != 1)} left"
+        ax.plot(step, sigmas[step], "o", color=BLUE, markersize=8)
+        ax.annotate(
+            words, (step, sigmas[step]), xytext=(5, 6), textcoords="offset points", fontsize=9, rotation=22, color=INK
+        )
+        told.append(f"{words}, from sigma {sigmas[step]:.2f}")
+    ax.set_xlim(None, 1.22 * (len(sigmas) - 1))
+    ax.set_ylim(None, 1.45 * max(sigmas))
+    fig.words = f"The falling curve of the noise levels, with the points where the loop is entered: {'; '.join(told)}."
+    return fig
+
+
+def plot_mixes(one: torch.Tensor, other: torch.Tensor, shares: Sequence[float], *, ax=None):
+    """Draw the two ways from one arrow to another, true to scale, in the plane that the two span; returns the Axes."""
+    ax = new_figure(figsize=(4.2, 4.2)).subplots() if ax is None else ax
+    along = one.flatten().double() / one.double().norm()
+    aside = other.flatten().double() - (other.flatten().double() @ along) * along
+    aside = aside / aside.norm()
+    fine = [k / 40 for k in range(41)]
+    for mix, colour, mark in ((slerp, BLUE, "s"), (lerp, ORANGE, "o")):
+        xs, ys = ([float(mix(one, other, t).flatten().double() @ axis) for t in fine] for axis in (along, aside))
+        ax.plot(xs, ys, color=colour, linewidth=1.4)
+        xs, ys = ([float(mix(one, other, t).flatten().double() @ axis) for t in shares] for axis in (along, aside))
+        ax.plot(xs, ys, mark, color=colour, markersize=6, label=mix.__name__, linestyle="none")
+    for end in (one, other):
+        tip = tuple(float(end.flatten().double() @ axis) for axis in (along, aside))
+        ax.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0})
+    ax.set_aspect("equal")
+    ax.set_xlabel("along the first noise", fontsize=9)
+    ax.set_ylabel("away from it", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.legend(frameon=False, fontsize=9, loc=(0.12, 0.12))
+    return open_axes(ax)
+
+
+def figure_mixes(one: torch.Tensor, other: torch.Tensor, shares: Sequence[float]) -> Figure:
+    """The straight way and the arc between two latents (1, 4, h, w), and how long the arrow is on the way."""
+    fig = new_figure(figsize=(9, 3.6))
+    left, right = fig.subplots(1, 2, width_ratios=[1, 1.5])
+    plot_mixes(one, other, shares, ax=left)
+    norms = {mix.__name__: [float(mix(one, other, t).norm()) for t in shares] for mix in (lerp, slerp)}
+    curves = {name: (shares, values) for name, values in norms.items()}
+    plot_curves(curves, "share of the second", "length of the arrow", ax=right)
+    right.set_ylim(0, 1.08 * max(norms["slerp"]))
+    fig.words = (
+        f"Left: two arrows, {_angle(one, other):.0f} degrees apart, the straight way (lerp) and the arc (slerp) from "
+        f"tip to tip. Right: the arrow's length; the shortest is {min(norms['lerp']):.0f} on the straight way and "
+        f"{min(norms['slerp']):.0f} on the arc, {norms['lerp'][0]:.0f} at the start."
+    )
+    return fig
+
+
+def _angle(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The angle between two arrows, in degrees."""
+    return float(torch.cosine_similarity(one.flatten().double(), other.flatten().double(), dim=0).acos().rad2deg())

@@ -1,0 +1,301 @@
+"""The last page: a stethoscope for any painting program, the vital signs of a run, and patients with one fault each."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from .decoding import paint_latents, to_pil
+from .embeddings import embed_texts, text_embeddings
+from .figures import DIVERGING, INK, new_figure
+from .guidance import denoise
+from .latents import initial_noise, seeded
+from .models import BadInput, StableDiffusion
+from .sigmas import alphas_cumprod, betas, training_sigmas
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from PIL.Image import Image
+
+
+class Call(NamedTuple):
+    """What one UNet call was told and what it answered; tensors float32 on the CPU, the batch as it went in."""
+
+    timestep: float
+    seen: torch.Tensor  # (batch, 4, h/8, w/8), after scale_model_input
+    texts: torch.Tensor  # (batch, 77, dim)
+    guess: torch.Tensor  # (batch, 4, h/8, w/8)
+
+
+@dataclass(eq=False)
+class Chart:
+    """What `listen` heard: every UNet call, and what went into the decoder and came out of it, in order."""
+
+    empty: torch.Tensor = field(repr=False)  # the empty prompt's embeddings, (77, dim)
+    calls: list[Call] = field(default_factory=list, repr=False)
+    latents: list[torch.Tensor] = field(default_factory=list, repr=False)  # scaled: of spread 1 in a healthy run
+    pixels: list[torch.Tensor] = field(default_factory=list, repr=False)  # (n, 3, height, width), about -1 ... 1
+
+    def pictures(self) -> list[Image]:
+        """The decoded pictures; those that are not finite are black."""
+        return to_pil(torch.cat(self.pixels).nan_to_num(-1.0, -1.0, -1.0))
+
+    def of(self, k: int) -> Chart:
+        """The chart of picture k alone, out of a guided batch [empty ..., prompt ...]."""
+        one = Chart(self.empty)
+        for call in self.calls:
+            rows = [k, len(call.seen) // 2 + k]
+            one.calls.append(Call(call.timestep, call.seen[rows], call.texts[rows], call.guess[rows]))
+        one.latents, one.pixels = ([torch.cat(values)[k : k + 1]] for values in (self.latents, self.pixels))
+        return one
+
+
+@contextlib.contextmanager
+def listen(sd: StableDiffusion) -> Iterator[Chart]:
+    """Note what goes in and out of the UNet and the decoder of `sd`, whichever program calls them, into a Chart.
+
+    Nothing is changed: these are forward hooks, which are taken off at the end.
+    """
+    chart = Chart(embed_texts(sd, [""])[0].float().cpu())
+    arguments = inspect.signature(sd.unet.forward)
+
+    def unet(module, args, kwargs, output):
+        given = arguments.bind(*args, **kwargs).arguments
+        tensors = (given["sample"], given["encoder_hidden_states"], output[0])
+        seen, texts, guess = (each.detach().float().cpu().clone() for each in tensors)
+        chart.calls.append(Call(float(given["timestep"]), seen, texts, guess))
+
+    def latents(module, args):
+        chart.latents.append(args[0].detach().float().cpu() * sd.vae.config.scaling_factor)
+
+    def pixels(module, args, output):
+        chart.pixels.append(output.detach().float().cpu().clone())
+
+    first = sd.vae.post_quant_conv or sd.vae.decoder  # where the latents enter; a VAE may lack post_quant_conv
+    hooks = [
+        sd.unet.register_forward_hook(unet, with_kwargs=True),
+        first.register_forward_pre_hook(latents),
+        sd.vae.decoder.register_forward_hook(pixels),
+    ]
+    try:
+        yield chart
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def input_spread(chart: Chart) -> list[float]:
+    """The standard deviation of what the UNet saw at each call. It was trained on about 1."""
+    return [float(call.seen.std()) for call in chart.calls]
+
+
+def signs(chart: Chart) -> dict[str, float]:
+    """The vital signs of a guided run, in the order in which the data flows; nan where there is nothing to measure.
+
+    Spreads are standard deviations, "prompt's say" is |text - uncond| / |uncond|, a mean over the calls. The picture's
+    are in levels of 255; "cut off" is the share of values more than 5 levels beyond black or white, "roughness" the
+    mean step between neighbours / contrast, "seeds apart" the mean difference of the first and the last picture.
+    """
+    first, last = chart.calls[0], chart.calls[-1]
+    half = len(first.texts) // 2
+    latents, pixels = torch.cat(chart.latents), 127.5 * (torch.cat(chart.pixels) + 1)
+    shown = pixels.clamp(0, 255)
+    neighbours = (shown.diff(dim=-1).abs().mean() + shown.diff(dim=-2).abs().mean()) / 2
+    everything = [call.guess for call in chart.calls] + [latents, pixels]
+    values = {
+        "text 1 − empty": (first.texts[:half] - chart.empty).abs().max() if half else math.nan,
+        "UNet calls": len(chart.calls),
+        "timestep, first": first.timestep,
+        "timestep, last": last.timestep,
+        "input, first": first.seen.std(),
+        "input, last": last.seen.std(),
+        "prompt's say": np.mean([_say(call) for call in chart.calls]),
+        "latents, end": latents.std(),
+        "not finite, %": 100 - 100 * np.mean([float(each.isfinite().float().mean()) for each in everything]),
+        "cut off, %": 100 * ((pixels - 127.5).abs() > 132.5).float().mean(),
+        "brightness": shown.mean(),
+        "contrast": shown.std(),
+        "roughness": neighbours / shown.std(),
+        "seeds apart": (shown[0] - shown[-1]).abs().mean() if len(shown) > 1 else math.nan,
+    }
+    return {name: float(value) for name, value in values.items()}
+
+
+def _say(call: Call) -> float:
+    """How far apart the two guesses are, as a share of the first; nan where the batch is not the same latents twice."""
+    half = len(call.seen) // 2
+    if len(call.seen) % 2 or not torch.equal(call.seen[:half].nan_to_num(), call.seen[half:].nan_to_num()):
+        return math.nan
+    return float((call.guess[half:] - call.guess[:half]).norm() / call.guess[:half].norm())
+
+
+def short(value: float) -> str:
+    """A sign in two digits, a dash where there is nothing to measure."""
+    return "–" if math.isnan(value) else f"{value:.0f}" if abs(value) >= 99.5 else f"{0 if value < 5e-4 else value:.2g}"
+
+
+def report(patients: Mapping[str, Chart], only: Sequence[str]) -> str:
+    """A table in plain text: one line for each patient, one column for each of the signs `only`."""
+    wide = max(map(len, patients))
+    lines = [" " * wide + "".join(f"  {name:>14}" for name in only)]
+    for patient, chart in patients.items():
+        found = signs(chart)
+        lines.append(f"{patient:{wide}}" + "".join(f"  {short(found[name]):>14}" for name in only))
+    return "\n".join(lines)
+
+
+def off(name: str, sign: float, healthy: float) -> float:
+    """How often sign `name` has doubled (above 0) or halved (below 0) as against the healthy one; nan where it is nan.
+
+    Less than 0.01, or half a percent, counts as that much: nothing is divided by 0, and a trifle is not a change.
+    """
+    if math.isnan(sign) or math.isnan(healthy):
+        return math.nan
+    floor = 0.5 if name.endswith("%") else 0.01
+    return math.log2(max(abs(sign), floor) / max(abs(healthy), floor))
+
+
+def figure_chart(patients: Mapping[str, Chart]) -> Figure:
+    """The signs of all patients, one row each, the first one healthy: orange is above hers, violet below.
+
+    The colour ends where a sign is 8 times, or an eighth of, the healthy one.
+    """
+    found = {name: signs(chart) for name, chart in patients.items()}
+    healthy, *_ = found.values()
+    names = list(healthy)
+    changes = np.array([[off(name, each[name], healthy[name]) for name in names] for each in found.values()])
+    from matplotlib import colormaps
+
+    fig = new_figure(figsize=(10, 0.27 * len(found) + 1.2))
+    ax = fig.subplots()
+    image = ax.imshow(changes, cmap=colormaps[DIVERGING].resampled(25), vmin=-3, vmax=3, aspect="auto")
+    for row, each in enumerate(found.values()):
+        for column, name in enumerate(names):
+            ink = "white" if abs(changes[row, column]) > 2 else INK
+            ax.text(column, row, short(each[name]), ha="center", va="center", fontsize=8, color=ink)
+    ax.set_yticks(range(len(found)), list(found), fontsize=8.5)
+    ax.set_xticks(range(len(names)), names, rotation=35, ha="left", rotation_mode="anchor", fontsize=8.5)
+    ax.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    ax.spines[:].set_visible(False)
+    bar = fig.colorbar(image, ax=ax, pad=0.01, aspect=30)
+    bar.set_ticks(range(-3, 4), labels=["⅛", "¼", "½", "1", "2", "4", "8"])
+    bar.set_label("times the healthy one", fontsize=8.5)
+    told = []
+    for patient, row in zip(list(found)[1:], changes[1:], strict=True):
+        far = [f"{name} {'up' if c > 0 else 'down'}" for name, c in zip(names, row, strict=True) if abs(c) > 1]
+        told.append(f"{patient}: {', '.join(far) or 'none'}")
+    fig.words = (
+        f"A table of {len(names)} signs of {len(found)} patients; the first, {next(iter(found))}, is healthy. More "
+        f"than twice as large as hers, or less than half, are: {'; '.join(told)}."
+    )
+    return fig
+
+
+@contextlib.contextmanager
+def bend(unet, change: Callable | None):
+    """Let the UNet see `change(latents, timestep, round)` -> (latents, timestep) instead of what it is given."""
+    rounds = count()
+
+    def before(module, args, kwargs):
+        latents, timestep, *rest = args
+        return (*change(latents, timestep, next(rounds)), *rest), kwargs
+
+    hook = unet.register_forward_pre_hook(before, with_kwargs=True) if change else None
+    try:
+        yield
+    finally:
+        if hook:
+            hook.remove()
+
+
+#: What may be wrong with a patient.
+CAUSES = (
+    "halves swapped",
+    "prompt twice",
+    "weak start",
+    "input not scaled",
+    "wrong timestep",
+    "too much guidance",
+    "too few steps",
+    "stopped early",
+    "not divided",
+)
+
+
+def fall_ill(
+    sd: StableDiffusion,
+    prompt: str,
+    cause: str | None = None,
+    *,
+    seeds: Sequence[int] = (42, 43),
+    num_inference_steps: int = 8,
+) -> Chart:
+    """Paint `prompt` once for each seed with one of CAUSES put in (None: healthy), and listen.
+
+    Raises BadInput for another cause.
+    """
+    if cause is not None and cause not in CAUSES:
+        raise BadInput(f"No such cause: {cause!r}; there are {', '.join(CAUSES)}.")
+    prompts, (height, width) = [prompt] * len(seeds), sd.size
+    options: dict = {"num_inference_steps": num_inference_steps}
+    change, early, factor = None, 0, 1.0
+    noise = initial_noise(
+        len(seeds), height, width, generator=seeded(seeds), channels=sd.unet.config.in_channels, factor=sd.vae_factor
+    )
+    if cause == "halves swapped":
+        options["text_embeddings"] = text_embeddings(sd, prompts).roll(len(prompts), dims=0)
+    elif cause == "prompt twice":
+        options["negative_prompt"] = prompts
+    elif cause == "weak start":
+        noise = noise / float(sd.scheduler.init_noise_sigma)
+    elif cause == "input not scaled":
+        change = _unscaled(sd)
+    elif cause == "wrong timestep":
+        change = lambda latents, timestep, i: (latents, torch.full_like(timestep, i))  # noqa: E731
+    elif cause == "too much guidance":
+        options["guidance_scale"] = 3 * sd.guidance_scale
+    elif cause == "too few steps":
+        options["num_inference_steps"] = 2
+    elif cause == "stopped early":
+        early = 3
+    elif cause == "not divided":
+        factor = sd.vae.config.scaling_factor
+    with listen(sd) as chart, bend(sd.unet, change):
+        *_, last = islice(denoise(sd, prompts, latents=noise, **options), options["num_inference_steps"] - early)
+        paint_latents(sd, last.latents * factor)
+    return chart
+
+
+def _unscaled(sd: StableDiffusion) -> Callable:
+    """For `bend`: what scale_model_input divided by, sqrt(sigma^2 + 1), is multiplied back."""
+    config = sd.scheduler.config
+    names = ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps")
+    levels = training_sigmas(alphas_cumprod(betas(*(config[name] for name in names))))
+
+    def change(latents, timestep, i):
+        sigma = np.interp(float(timestep), np.arange(len(levels)), levels)
+        return latents * (sigma**2 + 1) ** 0.5, timestep
+
+    return change
+
+
+def hidden_cause(number: int) -> str:
+    """What is wrong with mystery `number`, 1, 2 ...: each of CAUSES once in as many mysteries, in a seeded order."""
+    if not isinstance(number, int) or number < 1:
+        raise BadInput(f"Mysteries are numbered 1, 2, 3 ...; there is no {number!r}.")
+    around, place = divmod(number - 1, len(CAUSES))
+    return random.Random(3 + around).sample(CAUSES, len(CAUSES))[place]
+
+
+def mystery(sd: StableDiffusion, number: int, prompt: str, **options) -> Chart:
+    """The chart of a run with a fault that only `hidden_cause(number)` knows; `options` are those of `fall_ill`."""
+    return fall_ill(sd, prompt, hidden_cause(number), **options)
