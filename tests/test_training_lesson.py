@@ -1,0 +1,139 @@
+"""Lesson 10's functions: the loss over the noise levels, a small training, a new word; its judges."""
+
+import pytest
+import torch
+
+from sdlesson.models import BadInput
+from sdlesson.training.lesson import (
+    figure_over_sigma,
+    figure_progress,
+    learn_word,
+    loss_at,
+    make_examples,
+    small_unet,
+    train,
+    wilson,
+    with_new_word,
+)
+from sdlesson.training.unet import NoisePrediction
+from sdlesson.world import Scene
+
+SCENES = [Scene("cartoon", mount="duck", place="beach"), Scene("cartoon", mount="horse", place="moon")]
+
+
+@pytest.fixture
+def examples(toy):
+    return make_examples(toy, SCENES * 2, seed=1)
+
+
+def test_examples_keep_each_caption_once(toy, examples):
+    assert examples.latents.shape == (4, 4, 6, 6) and examples.texts.shape == (3, 77, 24)
+    assert examples.names.tolist() == [1, 2, 1, 2]
+    clean, noise, timesteps, texts = examples.batch(10, torch.Generator().manual_seed(0))
+    assert clean.shape == noise.shape == (10, 4, 6, 6) and texts.shape == (10, 77, 24)
+    assert [t // 100 for t in timesteps.tolist()] == list(range(10))
+
+
+def test_one_caption_in_ten_is_empty(examples):
+    texts = examples.batch(2000, torch.Generator().manual_seed(0))[3]
+    share = (texts == examples.texts[0]).all(dim=(1, 2)).float().mean()
+    assert 0.07 < share < 0.13
+
+
+def test_loss_at_is_the_packages_loss_without_weights(toy, examples):
+    texts, noise = examples.texts[examples.names], torch.randn(examples.latents.shape)
+    plain = loss_at(toy, examples.latents, noise, texts, [900])  # at this level the weight is 1
+    with torch.no_grad():
+        package = NoisePrediction(toy.unet)(examples.latents, noise, torch.full((4,), 900), texts)
+    torch.testing.assert_close(plain[0], package, rtol=1e-4, atol=1e-5)
+
+
+def test_training_is_seeded_and_learns(toy, examples):
+    state = torch.random.get_rng_state()
+    runs = [[m.loss for m in train(small_unet(toy, (16, 16, 16)), examples, steps=12, batch=4)] for _ in range(2)]
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert runs[0] == runs[1] and sum(runs[0][-3:]) < sum(runs[0][:3])
+
+
+def test_the_average_trails_the_weights(toy, examples):
+    unet = small_unet(toy, (16, 16, 16))
+    *_, last = train(unet, examples, steps=3, batch=2)
+    assert last.step == 3 and not last.averaged.training
+    pairs = list(zip(unet.parameters(), last.averaged.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_word_is_one_row(toy, examples):
+    taught = with_new_word(toy, "zuzu", like=["horse", "moon"])
+    assert len(taught.tokenizer("a zuzu").input_ids) == 4 and len(toy.tokenizer) == len(taught.tokenizer) - 1
+    before = {name: each.clone() for name, each in taught.text_encoder.state_dict().items()}
+    losses = learn_word(taught, examples.latents[:2], ["a zuzu", "zuzu"], steps=2, copies=1)
+    assert len(losses) == 2
+    changed = [name for name, each in taught.text_encoder.state_dict().items() if not torch.equal(each, before[name])]
+    assert len(changed) == 1 and changed[0].endswith("token_embedding.weight")
+    table = taught.text_encoder.state_dict()[changed[0]]
+    assert (table != before[changed[0]]).any(dim=1).nonzero().flatten().tolist() == [len(table) - 1]
+    with pytest.raises(BadInput, match="knows 'zuzu' already"):
+        with_new_word(taught, "zuzu", like=["horse"])
+
+
+def test_wilson():
+    assert wilson(12, 12) == pytest.approx((0.7575, 1.0), abs=1e-3)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
+
+
+def test_figures():
+    fig = figure_over_sigma({"t": {"a": ([0.1, 1, 10], [3, 2, 1])}}, "loss")
+    assert fig.axes[0].get_xscale() == "log" and "noise level σ" in fig.words
+    fig = figure_progress({"fine": [1.0] * 10 + [0.2] * 10, "poor": [1.0] * 20})
+    assert "fine, which ends below half" in fig.words and "poor, which stays above" in fig.words
+    assert len(fig.axes[0].lines) == 2
+
+
+CASES = [
+    ("10.1", 1, "well done"),
+    ("10.1", 0, "perfect guess"),
+    ("10.1", 0.8, "mean of |noise|"),
+    ("10.1", 7, "the variance of the noise"),
+    ("10.1", "one", "is no number"),
+    ("10.2", 1.0, "well done"),
+    ("10.2", 0.1, "The loss is its square"),
+    ("10.2", 0.01, "play no part"),
+    ("10.2", 0.0001, "wrong side"),
+    ("10.2", 0.001, "not easier"),
+    ("10.2", 1.01, "weight of v"),
+    ("10.2", 55, "σ² times"),
+    ("10.2", True, "is no number"),
+    ("10.3", lambda x, n, k: k.sqrt() * n - (1 - k).sqrt() * x, "well done"),
+    ("10.3", lambda x, n, k: k.sqrt() * x + (1 - k).sqrt() * n, "noisy latents, the network"),
+    ("10.3", lambda x, n, k: (1 - k).sqrt() * x - k.sqrt() * n, "sign is turned"),
+    ("10.3", lambda x, n, k: (1 - k).sqrt() * n - k.sqrt() * x, "changed places"),
+    ("10.3", lambda x, n, k: k.sqrt() * n + (1 - k).sqrt() * x, "It is a difference"),
+    ("10.3", lambda x, n, k: k * n - (1 - k) * x, "Take the roots"),
+    ("10.3", lambda x, n, k: n, "The result is not"),
+    ("10.3", lambda x, n, k: n.sum(), "no tensor of shape"),
+    ("10.4", lambda a, w, d: d * a + (1 - d) * w, "well done"),
+    ("10.4", lambda a, w, d: (1 - d) * a + d * w, "changed places"),
+    ("10.4", lambda a, w, d: d * a + w, "add up to 1"),
+    ("10.4", lambda a, w, d: (a + w) / 2, "Where is decay"),
+    ("10.4", lambda a, w, d: a, "new weights are not used"),
+    ("10.4", lambda a, w, d: w, "old average is not used"),
+    ("10.4", lambda a, w, d: a - w, "The result is not"),
+    ("10.4", lambda a, w, d: 3, "no tensor of 5"),
+    ("10.5", 24, "well done"),
+    ("10.5", 77 * 24, "77 positions"),
+    ("10.5", 1, "a vector of 24"),
+    ("10.5", 25, "the width 24"),
+    ("10.5", None, "is no number"),
+]
+
+
+@pytest.mark.parametrize(("name", "answer", "words"), CASES)
+def test_judges(said, toy, name, answer, words):
+    facts = {"10.2": {"sigma": 10, "error": 0.01}, "10.5": {"sd": toy}}.get(name, {})
+    assert words in said(name, answer, **facts) + said(name, answer, **facts)
+
+
+def test_the_whole_table_is_not_trained(said, toy):
+    count = toy.text_encoder.get_input_embeddings().weight.numel()
+    assert "whole table" in said("10.5", count, sd=toy) + said("10.5", count, sd=toy)
