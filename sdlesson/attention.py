@@ -284,37 +284,40 @@ def plot_heat(heat: torch.Tensor, picture: Image, title: str = "", *, limit: flo
 
 
 def figure_heat(
-    maps: Mapping[str, torch.Tensor], pictures: Image | Sequence[Image], *, masks=None, columns: int = 6, inches=1.65
+    maps: Mapping[str, torch.Tensor],
+    pictures: Image | Sequence[Image],
+    *,
+    masks=None,
+    columns: int = 6,
+    inches: float = 1.65,
+    kind: str = "Heat maps",
 ) -> Figure:
-    """Heat maps, title -> (rows, columns), each over the picture or over its own, in colours of its own range.
+    """Maps of amounts, title -> (rows, columns), each over the picture or over its own, in colours of its own range.
 
-    `masks`, one for each map, are outlined.
+    `masks`, one for each map, are outlined. `kind` names the maps in the figure's words.
     """
     pictures = list(pictures) if isinstance(pictures, Sequence) else [pictures] * len(maps)
     masks = [None] * len(maps) if masks is None else masks
     columns, rows = min(columns, len(maps)), -(-len(maps) // columns)
-    high = inches * pictures[0].height / pictures[0].width + 0.45
+    high = inches * pictures[0].height / pictures[0].width + 0.5
     fig = new_figure(figsize=(columns * inches + 0.8, rows * high), photographs=True)
+    fig.get_layout_engine().set(h_pad=0.09)  # the titles have two lines
     axes = fig.subplots(rows, columns, squeeze=False)
     told = []
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (title, heat), picture, mask in zip(axes.flat, maps.items(), pictures, masks, strict=False):
-        percent = _percent(float(heat.max()))
-        plot_heat(heat, picture, f"{title}\nup to {percent}", mask=mask, ax=ax)
-        told.append(f"{title}, up to {percent}, hottest {_where(heat)}")
+        most = f"{float(f'{float(heat.max()):.2g}'):g}"  # two digits: the third differs between processors
+        plot_heat(heat, picture, f"{title}\nup to {most}", mask=mask, ax=ax)
+        told.append(f"{title}, up to {most}, {_where(heat)}")
     bar = fig.colorbar(axes[0, 0].images[1], ax=axes, shrink=0.8, pad=0.01, aspect=15 * rows)
     bar.set_ticks([0, bar.vmax], labels=["0", "the panel's\nlargest"])
     bar.solids.set_alpha(1)
     bar.ax.tick_params(labelsize=8)
     outlined = " Outlined: where it was drawn." if any(mask is not None for mask in masks) else ""
-    fig.words = f"Heat maps over the picture: {'; '.join(told)}.{outlined}".replace("\n", " ")
+    fig.words = f"{kind} over the picture, with the largest value and its place: {'; '.join(told)}.{outlined}"
+    fig.words = fig.words.replace("\n", " ")
     return fig
-
-
-def _percent(share: float) -> str:
-    """A share in percent, with two digits: the third differs between processors."""
-    return f"{float(f'{100 * share:.2g}'):g} %"
 
 
 def _where(heat: torch.Tensor) -> str:

@@ -286,15 +286,16 @@ def test_figures_are_made_of_their_data():
     assert ax.images[1].get_clim() == (0, 0.125) and tuple(ax.images[1].get_extent()) == (-0.5, 47.5, 31.5, -0.5)
     fig = figure_heat({"horse": heat, "two\nlines": heat.T.T + 0.01}, picture, columns=1)
     assert fig.words == (
-        "Heat maps over the picture: horse, up to 12 %, hottest below on the right; "
-        "two lines, up to 14 %, hottest below on the right."
+        "Heat maps over the picture, with the largest value and its place: horse, up to 0.12, below on the right; "
+        "two lines, up to 0.14, below on the right."
     )
     fig = figure_heat({"horse": heat}, [picture], masks=[mask])
     assert fig.words.endswith("Outlined: where it was drawn.") and fig.axes[0].collections
     assert fig.axes[-1].get_yticklabels()[-1].get_text()
     heat[:] = 0
     heat[2, 2] = 0.5
-    assert "hottest in the middle." in figure_heat({"x": heat}, picture).words
+    fig = figure_heat({"x": heat}, picture, kind="Distances")
+    assert fig.words.startswith("Distances over") and fig.words.endswith("x, up to 0.5, in the middle.")
     table = figure_table(torch.tensor([[0.1, 0.9], [0.8, 0.3]]), ["one", "two"], ["a", "b"], "Shares")
     assert table.words == "Shares. Columns: a, b. one: 0.1, 0.9; two: 0.8, 0.3."
     wide = figure_table(torch.arange(14.0).view(2, 7), ["one", "two"], list("abcdefg"))
@@ -369,6 +370,10 @@ def louder_square(fit):
         (louder, "well done"),
         (lambda fit: louder(fit, slice(None)), "Both halves"),
         (lambda fit: louder(fit, slice(2)), "half of the empty prompt"),
+        (lambda fit: louder(fit, slice(1, None)), "Where does the second half begin?"),
+        (lambda fit: louder(fit, slice(1, None)), "// 2"),
+        (lambda fit: louder(fit, slice(-1, None)), "right for one prompt only"),
+        (lambda fit: louder(fit, 1), "right for one prompt only"),
         (lambda fit: louder(fit, before=True), "first the softmax"),
         (louder_square, "A square is louder"),
         (lambda fit: louder(fit, factor=1), "Nothing is changed"),
@@ -402,7 +407,9 @@ def only_after(fit, positions):
     [
         (only, "well done"),
         (only_after, "came after the softmax"),
-        (lambda fit, positions: only(fit, positions, 0), "not silence"),
+        (only_after, "what do they add up to?"),
+        (lambda fit, positions: only(fit, positions, 0), "A score of 0 is no silence: e⁰ = 1."),
+        (lambda fit, positions: only(fit, positions, 0), "Fill with −∞"),
         (lambda fit, positions: only(fit, positions, turned=True), "wrong tokens are silent"),
         (lambda fit, positions: fit.softmax(dim=-1), "No token is silent"),
         (lambda fit, positions: only(fit, [0]), "inside a softmax"),
@@ -422,7 +429,9 @@ def test_judge_of_the_silent_tokens(said, answer, words):
         (lambda heat, mask: heat[mask].sum() / heat.sum(), "share of the heat"),
         (lambda heat, mask: mask.float().mean(), "heat is missing"),
         (lambda heat, mask: heat.mean() / heat[mask].mean(), "upside down"),
+        (lambda heat, mask: heat.mean() / heat[mask].mean(), "Let all heat lie inside"),
         (lambda heat, mask: heat[mask].mean() / heat[~mask].mean(), "inside and outside"),
+        (lambda heat, mask: heat[mask].mean() / heat[~mask].mean(), "Let all heat lie inside"),
         (lambda heat, mask: heat[mask].sum() / mask.float().mean(), "not yet a share"),
         (lambda heat, mask: heat[mask].mean(), "mean heat inside"),
         (lambda heat, mask: heat.sum(), "The result is not"),

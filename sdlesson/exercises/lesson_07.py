@@ -93,6 +93,14 @@ def _louder(answer, *, position, factor) -> Mistake | None:
         return wrong_shape
     if torch.allclose(got, right, atol=1e-5):
         return None
+    for rows in (slice(1, None), slice(-1, None), slice(1, 2)):
+        single = plain.clone()
+        single[rows, ..., position] *= factor
+        if torch.allclose(got, single, atol=1e-5):
+            return Mistake(
+                "Your cut is right for one prompt only: the batch may hold several. Where does the second half begin?",
+                "Your cut is right for one prompt only. The second half begins at len(scores) // 2.",
+            )
     for wrong, value in _not_louder(fit, plain, right, position, factor).items():
         if torch.allclose(got, value, atol=1e-5):
             return Mistake("Compare each half of the batch with a plain softmax: what is different, and where?", wrong)
@@ -139,21 +147,39 @@ def _only(answer, **_facts) -> Mistake | None:
         return wrong_shape
     if torch.allclose(got, right, atol=1e-5):
         return None
-    known = {
-        "The weights do not add up to 1: the mask came after the softmax.": fit.softmax(-1).masked_fill(rest, 0),
-        "A score of 0 is not silence: e⁰ = 1. Use −∞.": fit.masked_fill(rest, 0).softmax(-1),
-        "The wrong tokens are silent: these are the ones that should speak.": (
-            fit.masked_fill(~rest, float("-inf")).softmax(-1)
-        ),
-        "No token is silent: this is the plain softmax.": fit.softmax(-1),
-    }
-    for wrong, value in known.items():
+    for value, mistake in _not_only(fit, rest):
         if torch.allclose(got, value, atol=1e-5):
-            return Mistake("Look at one square's weights: which are 0, and what is their sum?", wrong)
+            return mistake
     return Mistake(
         "silent = torch.ones(77, dtype=bool); silent[positions] = False; then fill, then softmax over the tokens.",
         "Outside of the positions the weights must be 0, inside a softmax of the scores there.",
     )
+
+
+def _not_only(fit, rest) -> list[tuple[torch.Tensor, Mistake]]:
+    """What the function may give instead, where `rest` should be silent -> what to say to it."""
+    which = "Look at one square's weights: which of them are 0?"
+    return [
+        (
+            fit.softmax(-1).masked_fill(rest, 0),
+            Mistake(
+                "Look at one square's weights: what do they add up to?",
+                "The weights do not add up to 1: the mask came after the softmax.",
+            ),
+        ),
+        (
+            fit.masked_fill(rest, 0).softmax(-1),
+            Mistake(
+                "A score of 0 is no silence: e⁰ = 1.",
+                "A token with the score 0 still gets a weight. Fill with −∞: e to the −∞ is 0.",
+            ),
+        ),
+        (
+            fit.masked_fill(~rest, float("-inf")).softmax(-1),
+            Mistake(which, "The wrong tokens are silent: these are the ones that should speak."),
+        ),
+        (fit.softmax(-1), Mistake(which, "No token is silent: this is the plain softmax.")),
+    ]
 
 
 @exercise(
@@ -169,6 +195,8 @@ def _lift(answer, **_facts) -> Mistake | None:
     got = float(call(answer, heat.clone(), mask.clone()))
     if abs(got - inside / area) < 1e-4:
         return None
+    even = "Try a heat of 0.2 everywhere: the answer should be 1."
+    full = "Let all heat lie inside: the answer is 1 / (the mask's share of the pixels)."
     known = {
         "This is the share of the heat. A large mask would always look good: divide by its area.": inside,
         "This is the mask's share of the pixels; the heat is missing.": area,
@@ -181,7 +209,7 @@ def _lift(answer, **_facts) -> Mistake | None:
     }
     for wrong, value in known.items():
         if abs(got - value) < 1e-4:
-            return Mistake("Try a heat that is the same everywhere: the answer should be 1.", wrong)
+            return Mistake(full if "upside down" in wrong or "two means" in wrong else even, wrong)
     return Mistake(
         "(heat[mask].sum() / heat.sum()) / mask.float().mean()",
         "The result is not (share of the heat inside) / (share of the pixels inside).",
