@@ -188,6 +188,7 @@ def isnan_only(latents, sigma):
         (sound_alarm, "well done"),
         (without_finite, "comparison with nan is never true"),
         (isnan_only, "isfinite() finds both"),
+        (isnan_only, "What is 70000 in float16"),
         (lambda x, s: "healthy" if 0.5 < x.std() < 2 else "too strong", "not 1"),
         (lambda x, s: "healthy" if x.std() < 2 * s else "too strong", "not σ"),
         (lambda x, s: "healthy", "a spread of 1, where 14.6 should be"),

@@ -16,7 +16,7 @@ _WOULD = {
     "weak start": "the UNet's first input would have a spread far below 1",
     "input not scaled": "the UNet's first input would be about as strong as the first σ, not 1",
     "wrong timestep": "the first timestep would not be that of the healthy run",
-    "too much guidance": "the first input would be right, and the spread would grow from call to call",
+    "too much guidance": "the first input would be right, and the last one far too strong",
     "too few steps": "there would be fewer calls, and the last timestep would still be 0",
     "stopped early": "there would be fewer calls, and the last timestep would be far from 0",
     "not divided": "all the UNet's numbers would be right, and only what enters the decoder would be too weak",
@@ -113,8 +113,10 @@ def _alarm(answer, **_facts) -> Mistake | None:
                 f"{got!r} is none of the four.",
             )
         if got != right:
-            hint = "A comparison with nan is never true. What does your function say then?"
-            if right != "not finite":
-                hint = "How large should the spread be at this σ? Try σ = 0 and the first σ in your head."
+            hint = "How large should the spread be at this σ? Try σ = 0 and the first σ in your head."
+            if latents is broken:
+                hint = "One number is nan, so the spread is nan. A comparison with nan is never true. And then?"
+            elif latents is endless:
+                hint = "nan is not the only thing that is not finite. What is 70000 in float16?"
             return Mistake(hint, f"{wrong} Your function says “{got}”.")
     return None
