@@ -38,6 +38,15 @@ if TYPE_CHECKING:
 
 Way = Iterator[torch.Tensor]
 
+#: One colour and one mark for each sampler, the same in every figure; other names take them by their place.
+STYLES = {
+    "Euler": (ORANGE, "o"),
+    "Heun": (BLUE, "s"),
+    "LMS 2": (GREEN, "^"),
+    "LMS 4": (PINK, "D"),
+    "DPM++ 2M": (INK, "v"),
+}
+
 
 def euler(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
     """Straight on, as if the slope stayed what it is until the next level. Order 1, one call a step."""
@@ -213,35 +222,41 @@ def fitted_order(counts: Sequence[float], errors: Sequence[float]) -> float:
     return float(-np.polyfit(np.log(counts), np.log(errors), 1)[0])
 
 
-def plot_errors(errors: Mapping[str, Mapping[int, float]], xlabel: str, *, fit_from: int | None = None, ax=None):
+def plot_errors(
+    errors: Mapping[str, Mapping[int, float]], xlabel: str, *, of="true end", fit_from: int | None = None, ax=None
+):
     """Draw errors against counts on logarithmic axes, {name: {count: error}}, up to five names; returns the Axes.
 
-    With `fit_from` the legend tells each curve's measured order, from that count on.
+    A sampler keeps its colour under other levels ("LMS 4, Karras"); what has "default" in its name is dashed. `of` says
+    whose length the errors are a share of. With `fit_from` the legend tells each curve's order, from that count on.
     """
     from matplotlib.ticker import NullLocator
 
     ax = new_figure(figsize=(6, 3.4)).subplots() if ax is None else ax
-    styles = zip((ORANGE, BLUE, GREEN, PINK, INK), "os^Dv", strict=True)
-    for (name, curve), (colour, mark) in zip(errors.items(), styles, strict=False):
+    for (name, curve), style in zip(errors.items(), STYLES.values(), strict=False):
+        colour, mark = STYLES.get(name.partition(",")[0], style)
         label = name if fit_from is None else f"{name}: order {_order(curve, fit_from):.1f}"
-        ax.plot(list(curve), list(curve.values()), f"{mark}-", color=colour, markersize=4, linewidth=1.4, label=label)
+        line = f"{mark}--" if "default" in name else f"{mark}-"
+        ax.plot(list(curve), list(curve.values()), line, color=colour, markersize=4, linewidth=1.4, label=label)
     counts = sorted({count for curve in errors.values() for count in curve})
     shown = [count for count in (5, 10, 20, 40, 80, 160, 320, 640, 1280) if counts[0] <= count <= counts[-1]]
-    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel="error\n(share of the true end's length)")
+    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=f"error\n(share of the {of}'s length)")
     ax.set_xticks(shown, [str(count) for count in shown])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(frameon=False, fontsize=8)
     return open_axes(ax)
 
 
-def figure_errors(panels: Mapping[str, tuple[str, Mapping]], *, fit_from: int | None = None) -> Figure:
+def figure_errors(
+    panels: Mapping[str, tuple[str, Mapping]], *, of: str = "true end", fit_from: int | None = None
+) -> Figure:
     """Panels of `plot_errors` side by side on one scale upwards: {title: (xlabel, {name: {count: error}})}."""
     from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
     fig = new_figure(figsize=(10 if len(panels) > 1 else 6, 3.6))
     axes, told = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0], []
     for ax, (title, (xlabel, errors)) in zip(axes, panels.items(), strict=True):
-        plot_errors(errors, xlabel, fit_from=fit_from, ax=ax)
+        plot_errors(errors, xlabel, of=of, fit_from=fit_from, ax=ax)
         ax.set_title(title, fontsize=10)
         if ax is not axes[0]:
             ax.set_ylabel("")
@@ -276,7 +291,7 @@ def figure_levels(schedules: Mapping[str, Sequence[float]]) -> Figure:
         levels = [float(sigma) for sigma in sigmas if sigma > 0]
         ax.plot(levels, [-row] * len(levels), "o", color=colour, markersize=7)
         told.append(f"{name}: {sum(level < 1 for level in levels)} of {len(levels)} below 1")
-    ax.set(xscale="log", xlabel="noise level σ", ylim=(0.5 - len(schedules), 0.5))
+    ax.set(xscale="log", xlabel="noise level σ (σ = 0 has no place on this axis)", ylim=(0.5 - len(schedules), 0.5))
     ax.set_yticks([-row for row in range(len(schedules))], list(schedules))
     ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     ax.xaxis.set_minor_formatter(NullFormatter())

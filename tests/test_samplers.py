@@ -240,6 +240,17 @@ def test_figure_errors_draws_every_curve_and_tells_its_order():
     assert "order" not in high.words
 
 
+def test_a_sampler_keeps_its_colour_and_default_levels_are_dashed():
+    curve = {5: 0.4, 10: 0.1}
+    for names in (["Euler", "Heun", "LMS 2", "LMS 4", "DPM++ 2M"], ["DPM++ 2M, default", "LMS 4, Karras", "Euler"]):
+        fig = drawn(room.figure_errors({"": ("steps", dict.fromkeys(names, curve))}, of="reference"))
+        lines = fig.axes[0].lines
+        colours = [room.STYLES[name.partition(",")[0]][0] for name in names]
+        assert [line.get_color() for line in lines] == colours and len(set(colours)) == len(names)
+        assert [line.get_linestyle() for line in lines] == ["--" if "default" in name else "-" for name in names]
+        assert "share of the reference's length" in fig.axes[0].get_ylabel()
+
+
 def test_figure_levels_leaves_out_zero():
     fig = drawn(room.figure_levels({"default": schedule(10), "Karras": room.karras_sigmas(10)}))
     assert [len(line.get_xdata()) for line in fig.axes[0].lines] == [10, 10]
