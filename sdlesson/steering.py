@@ -140,31 +140,31 @@ def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
     return torch.where(angle > 1e-3, arc / angle.sin().clamp(min=1e-6), lerp(one, other, share))
 
 
-def pull_colour(matrix: torch.Tensor, colour: Sequence[float], strength: float | Sequence[float]) -> Callable:
-    """A loss for `Steering`: minus `strength` times how much of `colour` the preview of the latents shows.
+def pull_colour(matrix: torch.Tensor, colour: Sequence[float], pull: float | Sequence[float]) -> Callable:
+    """A loss for `Steering`: minus `pull` times how much of `colour` the preview of the latents shows.
 
     `matrix` is `latents.fit_preview`'s; `colour` says how much red, green and blue count: (-0.5, -0.5, 1) is "bluer,
-    not brighter". A sum over the squares: each is pulled alike in pictures of any size. One strength, or one for each
+    not brighter". A sum over the squares: each is pulled alike in pictures of any size. One pull, or one for each
     picture.
     """
-    weights, strengths = torch.tensor(colour).view(1, 3, 1, 1), torch.as_tensor(strength, dtype=torch.float32)
+    weights, pulls = torch.tensor(colour).view(1, 3, 1, 1), torch.as_tensor(pull, dtype=torch.float32)
 
     def loss(original: torch.Tensor) -> torch.Tensor:
         shown = (preview(original, matrix.to(original)) * weights.to(original)).sum(dim=(1, 2, 3))  # (batch,)
-        return -(strengths.to(original) * shown).sum()
+        return -(pulls.to(original) * shown).sum()
 
     return loss
 
 
 def plot_mask(picture: Image, free: torch.Tensor, *, ax=None):
-    """Draw a picture whose latent squares (h/8, w/8) that may change, `free`, are framed and covered in orange."""
+    """Draw a picture whose latent squares (h/8, w/8) that may change, `free`, are framed and covered in blue."""
     from matplotlib.colors import ListedColormap
 
     ax = plot_picture(picture, ax=ax)
     rows, columns = (torch.arange(side + 1) for side in free.shape)
     edges = columns * picture.width / free.shape[1] - 0.5, rows * picture.height / free.shape[0] - 0.5
     cover = torch.where(free.cpu(), 1.0, float("nan"))
-    ax.pcolormesh(*edges, cover, cmap=ListedColormap([ORANGE]), alpha=0.35, edgecolors="white", linewidth=0.4)
+    ax.pcolormesh(*edges, cover, cmap=ListedColormap([BLUE]), alpha=0.45, edgecolors="white", linewidth=0.4)
     ax.set(xlim=(-0.5, picture.width - 0.5), ylim=(picture.height - 0.5, -0.5))
     return ax
 
@@ -177,12 +177,12 @@ def figure_mask(picture: Image, pixels: torch.Tensor, factor: int = 8) -> Figure
     for ax, (name, free) in zip(fig.subplots(1, 2), {"pixels": pixels, "latent squares": squares}.items(), strict=True):
         if free is pixels:
             plot_picture(picture, ax=ax)
-            ax.contour(pixels.float(), levels=[0.5], colors=[ORANGE], linewidths=2)
+            ax.contour(pixels.float(), levels=[0.5], colors=[BLUE], linewidths=2.4)
         else:
             plot_mask(picture, free, ax=ax)
         sizes.append(f"{int(free.sum())} of {free.numel()} {name}")
         ax.set_title(f"the mask in {name}", fontsize=10)
-    fig.words = f"A picture twice, with the part that may change: {sizes[0]}, outlined, and {sizes[1]}, in orange."
+    fig.words = f"A picture twice, with the part that may change: {sizes[0]}, outlined, and {sizes[1]}, in blue."
     return fig
 
 

@@ -203,7 +203,7 @@ def test_figures(toy, picture):
     mask = torch.zeros(toy.size, dtype=torch.bool)
     mask[10:30, 8:24] = True
     fig = figure_mask(picture, mask)
-    assert "320 of 2304 pixels" in fig.words and "6 of 36 latent squares" in fig.words
+    assert "320 of 2304 pixels" in fig.words and fig.words.endswith("6 of 36 latent squares, in blue.")
     ax = plot_mask(picture, latent_mask(mask))
     assert int(np.isfinite(np.ma.filled(ax.collections[0].get_array().astype(float), np.nan)).sum()) == 6
     scheduler = diffusers.LMSDiscreteScheduler(**SCHEDULE)
@@ -263,6 +263,8 @@ def weighted(noises, weights):
         (lambda n, w: weighted(n, w) / weighted(n, w).std(), "this one draw"),
         (lambda n, w: n[0], "is not the weighted sum"),
         (lambda n, w: n, "should come out"),
+        (lambda n, w: weighted(n, w)[None], "without keeping it"),
+        (lambda n, w: (w.view(-1, 1, 1, 1) * n).sum(dim=0, keepdim=True), "keepdim=True"),
         (lambda n, w: ..., "not answered"),
     ],
 )

@@ -103,6 +103,11 @@ def _mix(answer, **_facts) -> Mistake | None:
     noises = torch.randn((3, 4, 64, 64), generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([0.5, 0.3, 0.4])
     got = call(answer, noises.clone(), weights.clone())
+    if isinstance(got, torch.Tensor) and got.shape == (1, *noises.shape[1:]):
+        return Mistake(
+            "Out comes one noise, (4, h, w): sum over the first side without keeping it.",
+            "The result has a first side of 1, as keepdim=True leaves it; leave that out.",
+        )
     if not isinstance(got, torch.Tensor) or got.shape != noises.shape[1:]:
         return Mistake(
             "Out comes one noise, (4, h, w). Does `weights` have a side for each side of `noises`: view(-1, 1, 1, 1)?",
