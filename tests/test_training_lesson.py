@@ -5,6 +5,7 @@ import torch
 
 from sdlesson.models import BadInput
 from sdlesson.training.lesson import (
+    figure_batch,
     figure_over_sigma,
     figure_progress,
     learn_word,
@@ -84,10 +85,17 @@ def test_wilson():
 
 def test_figures():
     fig = figure_over_sigma({"t": {"a": ([0.1, 1, 10], [3, 2, 1])}}, "loss")
-    assert fig.axes[0].get_xscale() == "log" and "noise level σ" in fig.words
+    assert fig.axes[0].get_xscale() == "log" and "noise level σ (more noise to the right)" in fig.words
     fig = figure_progress({"fine": [1.0] * 10 + [0.2] * 10, "poor": [1.0] * 20})
     assert "fine, which ends below half" in fig.words and "poor, which stays above" in fig.words
-    assert len(fig.axes[0].lines) == 2
+    assert len(fig.axes[0].lines) == 2 and fig.axes[0].get_ylim()[0] == 0
+
+
+def test_rows_of_one_kind_have_one_scale():
+    rows = {"a": [torch.ones(2, 2)] * 2, "b (c)": [-3 * torch.ones(2, 2)] * 2, "other": [5 * torch.ones(2, 2)] * 2}
+    fig = figure_batch(rows, ["x", "y"], ["a", "b (c)"])
+    assert "a (maps up to 3.0); b (c) (maps up to 3.0); other (maps up to 5.0)" in fig.words
+    assert [ax.images[0].get_clim()[1] for ax in fig.axes[:9] if ax.images] == [3, 3, 3, 3, 5, 5]
 
 
 CASES = [
@@ -97,7 +105,9 @@ CASES = [
     ("10.1", 7, "the variance of the noise"),
     ("10.1", "one", "is no number"),
     ("10.2", 1.0, "well done"),
+    ("10.2", 0.1, "so is σ"),
     ("10.2", 0.1, "The loss is its square"),
+    ("10.2", 0.01, "at four noise levels"),
     ("10.2", 0.01, "play no part"),
     ("10.2", 0.0001, "wrong side"),
     ("10.2", 0.001, "not easier"),
@@ -106,6 +116,7 @@ CASES = [
     ("10.2", True, "is no number"),
     ("10.3", lambda x, n, k: k.sqrt() * n - (1 - k).sqrt() * x, "well done"),
     ("10.3", lambda x, n, k: k.sqrt() * x + (1 - k).sqrt() * n, "noisy latents, the network"),
+    ("10.3", lambda x, n, k: k.sqrt() * x - (1 - k).sqrt() * n, "Latents and noise have changed places"),
     ("10.3", lambda x, n, k: (1 - k).sqrt() * x - k.sqrt() * n, "sign is turned"),
     ("10.3", lambda x, n, k: (1 - k).sqrt() * n - k.sqrt() * x, "changed places"),
     ("10.3", lambda x, n, k: k.sqrt() * n + (1 - k).sqrt() * x, "It is a difference"),

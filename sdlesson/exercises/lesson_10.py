@@ -52,6 +52,7 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
         return wrong
     if abs(answer - sigma**2 * error) < 0.004 * sigma**2 * error:
         return None
+    hints = {sigma * error: "The error is squared: so is σ."}
     known = {
         sigma * error: "The error is multiplied by σ. The loss is its square.",
         error: "Then σ would play no part. Look at x0 = noisy latents − σ · noise.",
@@ -61,7 +62,7 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
     }
     for value, wrong in known.items():
         if abs(answer - value) < 0.004 * value:
-            return Mistake("Section 2 prints this weight at three noise levels.", wrong)
+            return Mistake(hints.get(value, "Section 2 prints this weight at four noise levels."), wrong)
     return Mistake(
         "Write the error of x0 as a multiple of the error of the noise, then square it.",
         "The mean squared error of x0 is σ² times that of the noise.",
@@ -70,7 +71,8 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
 
 @exercise(
     "10.3",
-    hint="v = √kept · noise − √(1 − kept) · latents. It mixes the same two as the noisy latents do, crosswise.",
+    hint="It mixes the same two as the noisy latents do, crosswise, with one minus sign. "
+    "kept = 1 gives the noise, kept = 0 minus the latents.",
     learned="With little noise v is the noise, with much noise it is minus the picture: never a copy of the input.",
 )
 def _velocity(answer, **_facts) -> Mistake | None:
@@ -87,6 +89,7 @@ def _velocity(answer, **_facts) -> Mistake | None:
         "These are the noisy latents, the network's input. v changes the roots' places, and one sign.": (
             a * latents + b * noise
         ),
+        "Latents and noise have changed places: with kept = 1 your v is the latents.": a * latents - b * noise,
         "The sign is turned: v points from the picture to the noise.": b * latents - a * noise,
         "The two roots have changed places: √kept goes with the noise here.": b * noise - a * latents,
         "It is a difference: with the plus, v says nothing that the input does not nearly say.": a * noise
@@ -97,7 +100,7 @@ def _velocity(answer, **_facts) -> Mistake | None:
         if torch.allclose(got, value, atol=1e-5):
             return Mistake("Try it for kept = 1 (no noise: v is the noise) and kept = 0 (v is −latents).", wrong)
     return Mistake(
-        "One line: kept.sqrt() * noise − (1 − kept).sqrt() * latents.",
+        "Look at the noisy latents in section 1: two roots, two tensors, one line. Try kept = 1 and kept = 0.",
         "The result is not √kept·noise − √(1−kept)·latents.",
     )
 

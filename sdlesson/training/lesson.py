@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ import torch
 from torch.func import functional_call
 
 from ..embeddings import embed_texts
-from ..figures import figure_curves
+from ..figures import figure_curves, figure_rows
 from ..latents import encode
 from ..models import BadInput, StableDiffusion
 from ..tokens import tokenize
@@ -191,11 +192,30 @@ def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
+def figure_batch(
+    rows: Mapping[str, Sequence], titles: Sequence[str], alike: Sequence[str], *, inches: float = 0.95
+) -> WordedFigure:
+    """Rows as in `figures.figure_rows`; the rows of maps named in `alike` are drawn in one colour scale."""
+    fig = figure_rows(rows, titles, inches=inches)
+    limit = max(float(each.abs().max()) for name in alike for each in rows[name])
+    for name in alike:
+        first = list(rows).index(name) * (len(titles) + 1)  # one more column, for the colour bars
+        for ax in fig.axes[first : first + len(titles)]:
+            ax.images[0].set_clim(-limit, limit)
+        fig.words = re.sub(rf"{re.escape(name)} \(maps up to [^)]*\)", f"{name} (maps up to {limit:.1f})", fig.words)
+    return fig
+
+
 def figure_over_sigma(panels: Mapping[str, Mapping[str, tuple]], ylabel: str, *, ylim=None) -> WordedFigure:
     """Panels of curves, title -> (name -> (sigmas, values)), over the noise level, which has a logarithmic axis."""
-    fig = figure_curves(panels, "noise level σ", ylabel, ylim=ylim)
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    fig = figure_curves(panels, "noise level σ (more noise to the right)", ylabel, ylim=ylim)
     for ax in fig.axes:
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_minor_formatter(NullFormatter())
     return fig
 
 
@@ -210,6 +230,8 @@ def figure_progress(runs: Mapping[str, Sequence[float]], *, window: int = 10, yl
         means = [sum(part) / len(part) for part in parts]
         curves[name] = ([min(len(losses), window * (k + 1)) for k in range(len(parts))], means)
         told.append(f"{name}, {'which ends below' if means[-1] < means[0] / 2 else 'which stays above'} half of it")
-    fig = figure_curves({"": curves}, "step", "loss", ylim=ylim)
+    fig = figure_curves({"": curves}, "step", f"loss (mean of {window} steps)", ylim=ylim)
+    if ylim is None:
+        fig.axes[0].set_ylim(bottom=0)
     fig.words = f"The loss over the training steps. It begins at its mean over {window} steps: {'; '.join(told)}."
     return fig
