@@ -1,4 +1,4 @@
-"""What every explorer is made of: knobs above a page of HTML, and a run that a button starts and another one stops."""
+"""What every explorer is made of: knobs above a page of HTML, plots that answer at once, runs that can be stopped."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ import torch
 from matplotlib import colormaps
 from PIL import Image
 
-from .figures import DIVERGING
+from .figures import BLUE, DIVERGING, GREEN, ORANGE, PINK, new_figure, open_axes
 from .guidance import Step
 from .models import BadInput
-from .worded import WordedFigure
 
 WIDE = {"description_width": "initial"}  # labels are never cut
+WRAPPED = ipywidgets.Layout(flex_flow="row wrap", align_items="center")  # a row that wraps on a narrow page
+COLOURS = (ORANGE, BLUE, GREEN, PINK)
 
 
 class Explorer(ipywidgets.VBox):
@@ -32,8 +33,7 @@ class Explorer(ipywidgets.VBox):
     def __init__(self, words: str, knobs: Mapping[str, ipywidgets.Widget], show: Callable[..., str], below=()):
         self.words, self.knobs, self._show = words, dict(knobs), show
         self.page, self.said = ipywidgets.HTML(), ipywidgets.HTML()
-        row = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
-        super().__init__([ipywidgets.Box(list(knobs.values()), layout=row), *below, self.said, self.page])
+        super().__init__([ipywidgets.Box(list(knobs.values()), layout=WRAPPED), *below, self.said, self.page])
         for knob in knobs.values():
             knob.observe(lambda change: self.refresh(), "value")
         self.refresh()
@@ -66,7 +66,7 @@ class Painting:
         self.go = ipywidgets.Button(description=label, button_style="primary")
         self.halt = ipywidgets.Button(description="Stop", disabled=True)
         self.bar = ipywidgets.IntProgress(description="steps done", max=1, style=WIDE)
-        self.row = ipywidgets.HBox([self.go, self.halt, self.bar])
+        self.row = ipywidgets.Box([self.go, self.halt, self.bar], layout=WRAPPED)
         self._stopped, self._thread = threading.Event(), None
         self.go.on_click(lambda button: self.start())
         self.halt.on_click(lambda button: self.stop())
@@ -126,11 +126,6 @@ def picture_source(picture: Image.Image) -> str:
     return _source("image/png", file.getvalue())
 
 
-def figure_source(fig: WordedFigure) -> str:
-    """A figure as the source of an <img>, 100 pixels an inch."""
-    return _source(*fig.render(scale=100 / 72))
-
-
 def _source(kind: str, file: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(file).decode()}"
 
@@ -147,6 +142,47 @@ def tile(
     head = f'<figcaption style="font-size:90%;max-width:{side}px">{escape(title)}</figcaption>'
     image = f'<img src="{source}" alt="{escape(words)}" style="{style}">'
     return f'<figure style="margin:0">{head}<div style="position:relative">{image}{over}</div></figure>'
+
+
+class Plot:
+    """Axes that Matplotlib draws once; the browser lays curves upon them, so that a slider needs no new drawing.
+
+    `size` is in inches; `settings` are those of Axes.set: xlabel, ylabel, xlim, ylim, yscale, xticks ...
+    """
+
+    def __init__(self, size: tuple[float, float] = (3.6, 2.5), **settings):
+        self._fig = new_figure(figsize=size)
+        self._ax = open_axes(self._fig.subplots())
+        self._ax.set(**settings)
+        self._ax.tick_params(labelsize=8)
+        self._source = _source(*self._fig.render())  # this lays the axes out, too: now each point has its place
+        self.width, self.height = (round(72 * inches) for inches in size)  # CSS pixels
+
+    def places(self, xs: Sequence[float], ys: Sequence[float]) -> list[tuple[float, float]]:
+        """Where points lie in the drawing, in pixels: (from the left, from the top)."""
+        shares = self._fig.transFigure.inverted().transform(self._ax.transData.transform([*zip(xs, ys, strict=True)]))
+        return [(self.width * x, self.height * (1 - y)) for x, y in shares.tolist()]
+
+    def tile(self, curves: Mapping[str, tuple], title: str, words: str, *, mark: tuple[float, float] | None = None):
+        """The axes with curves, name -> (xs, ys), upon them and a large dot at `mark`; several are named below."""
+        drawn, names = "", []
+        for (name, (xs, ys)), colour in zip(curves.items(), COLOURS, strict=False):
+            places = self.places(xs, ys)
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+            drawn += f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>'
+            drawn += "".join(_dot(*place, 2.2, colour) for place in places)
+            names.append(f'<span style="white-space:nowrap"><b style="color:{colour}">●</b> {escape(name)}</span>')
+        if mark:
+            drawn += _dot(*self.places([mark[0]], [mark[1]])[0], 6, BLUE)
+        style = "position:absolute;inset:0;width:100%;height:100%"
+        over = f'<svg viewBox="0 0 {self.width} {self.height}" aria-hidden="true" style="{style}">{drawn}</svg>'
+        below = f'<div style="font-size:85%;max-width:{self.width}px">{" ".join(names)}</div>' if len(names) > 1 else ""
+        return f"<div>{tile(self._source, title, words, side=self.width, over=over)}{below}</div>"
+
+
+def _dot(x: float, y: float, radius: float, colour: str) -> str:
+    """A round dot, as SVG."""
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{colour}"/>'
 
 
 def in_a_row(tiles: Sequence[str]) -> str:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 
 import ipywidgets
 import torch
 
-from .decoding import paint_latents
+from .attention import Heat, word_positions
+from .decoding import decode, paint_latents, to_pil
 from .embeddings import embed_texts
-from .explorer import WIDE, Explorer, Painting, figure_source, in_a_row, map_picture, picture_source, tile
-from .figures import BLUE, GREEN, ORANGE, PINK, new_figure, open_axes
-from .guidance import Trace, denoise
-from .models import StableDiffusion
+from .explorer import COLOURS, WIDE, WRAPPED, Explorer, Painting, Plot, in_a_row, map_picture, picture_source, tile
+from .figures import SEQUENTIAL
+from .guidance import Step, Trace, denoise
+from .models import BadInput, StableDiffusion
+from .samplers import karras_sigmas
 from .sigmas import alphas_cumprod, betas, lms_coefficients, schedule, training_sigmas
 from .tokens import TruncationWarning, context_length, cut_words, pieces, tokenize
-
-_COLOURS = (BLUE, ORANGE, GREEN, PINK)
 
 
 def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
@@ -31,7 +34,8 @@ def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
     expected = [
         picture_source(each) for each in paint_latents(sd, torch.cat([step.pred_original[:1] for step in steps]))
     ]
-    curve = _SigmaCurve([step.sigma for step in steps])
+    sigmas = [step.sigma for step in steps]
+    curve = Plot((2.9, 2.2), xlabel="step", ylabel="σ", xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1.08 * max(sigmas)))
 
     def show(step: int, channel: int) -> str:
         now = steps[step]
@@ -49,8 +53,10 @@ def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
         tiles.append(
             tile(expected[step], "predicted original, decoded", f"What the UNet expects at step {step}, decoded")
         )
-        heading = f"step {step} of {len(steps)}: timestep {now.timestep:.2f}, σ {now.sigma:.2f}"
-        return f"<p><b>{heading}</b></p>" + in_a_row([*tiles, curve.tile(step)])
+        words = f"The curve of sigma over the steps; step {step} is marked, at {now.sigma:.2f}"
+        mark = curve.tile({"σ": (range(len(steps)), sigmas)}, f"σ = {now.sigma:.2f}", words, mark=(step, now.sigma))
+        heading = f"step {step}, of 0 to {len(steps) - 1}: timestep {now.timestep:.2f}, σ {now.sigma:.2f}"
+        return f"<p><b>{heading}</b></p>" + in_a_row([*tiles, mark])
 
     slider = ipywidgets.IntSlider(0, 0, len(steps) - 1, description="step", style=WIDE, continuous_update=True)
     play = ipywidgets.Play(value=0, min=0, max=len(steps) - 1, interval=400, description="play the steps")
@@ -59,30 +65,6 @@ def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
     channel = ipywidgets.Dropdown(options=channels, value=0, description="channel", style=WIDE)
     words = f"Step explorer: {len(steps)} recorded steps of “{trace.settings['prompts'][0]}”."
     return Explorer(words, {"step": slider, "channel": channel}, show, below=[play])
-
-
-class _SigmaCurve:
-    """The curve of the sigmas, drawn once; the browser lays a mark upon it."""
-
-    def __init__(self, sigmas: Sequence[float]):
-        self.sigmas = list(sigmas)
-        fig = new_figure(figsize=(2.6, 2.0))
-        ax = open_axes(fig.subplots())
-        ax.plot(self.sigmas, color=ORANGE)
-        ax.set(xlabel="step", ylabel="σ")
-        self.source = figure_source(fig)
-        fig.draw_without_rendering()  # lays the axes out: now each sigma has its place
-        shares = fig.transFigure.inverted().transform(ax.transData.transform(list(enumerate(self.sigmas))))
-        self.places = [(100 * x, 100 - 100 * y) for x, y in shares]  # % from the left, % from the top
-
-    def tile(self, step: int) -> str:
-        """The curve with the step's sigma marked."""
-        left, top = self.places[step]
-        dot = f"position:absolute;left:calc({left:.2f}% - 6px);top:calc({top:.2f}% - 6px);width:12px;height:12px"
-        mark = f'<span style="{dot};border-radius:50%;background:{BLUE}"></span>'
-        sigma = self.sigmas[step]
-        words = f"Curve of sigma over the steps; step {step} is marked, at {sigma:.2f}"
-        return tile(self.source, f"σ = {sigma:.2f}", words, side=230, over=mark)
 
 
 def explore_tokens(sd: StableDiffusion, prompt: str, other: str = "") -> Explorer:
@@ -120,7 +102,7 @@ def _pieces_row(tokenizer, ids: torch.Tensor, text: str) -> str:
     names = pieces(tokenizer, ids[: end + 1])
     chip = "display:inline-block;margin:2px;padding:2px 7px;border:2px solid {};border-radius:6px;text-align:center"
     chips = "".join(
-        f'<li style="{chip.format(_COLOURS[number % 4])}">{escape(name)}<br><small>{int(ids[number])}</small></li>'
+        f'<li style="{chip.format(COLOURS[number % 4])}">{escape(name)}<br><small>{int(ids[number])}</small></li>'
         for number, name in enumerate(names)
     )
     lost = cut_words(tokenizer, text)
@@ -142,43 +124,170 @@ def _cosine(sd: StableDiffusion, one: str, other: str) -> float:
 
 
 def explore_sigmas() -> Explorer:
-    """Sigma explorer: steps, training schedule, spacing and order, and at once the noise levels and K-LMS's weights.
+    """Sigma explorer: steps, schedule and order, and at once the noise levels and the weights of K-LMS.
 
-    The left plot shows the levels on a logarithmic scale (the last one, 0, has no place on it), the right one the
-    weights of the past slopes in each step, as multiples of that step.
+    The first plot shows the levels on a logarithmic scale (the last one, 0, has no place on it), the second one the
+    weights of the past slopes in each step, as multiples of that step. Both go from the first step to the last.
     """
     trained = {name: training_sigmas(alphas_cumprod(betas(beta_schedule=name))) for name in ("scaled_linear", "linear")}
+    schedules = {name: partial(schedule, all_sigmas=levels) for name, levels in trained.items()}
+    schedules["Karras's levels (lesson 09)"] = karras_sigmas
+    way = {"xlabel": "way through the steps", "xlim": (-0.03, 1.03), "xticks": [0, 1], "xticklabels": ["first", "last"]}
+    levels = Plot(**way, ylabel="noise level σ", ylim=(0.008, 250), yscale="log")
+    shares = Plot(**way, ylabel="weight ÷ step", ylim=(-8.5, 7.5))
 
-    def show(steps: int, trained_with: str, order: int) -> str:
-        sigmas = schedule(steps, trained[trained_with])
-        fig = new_figure(figsize=(9.5, 3))
-        left, right = (open_axes(ax) for ax in fig.subplots(1, 2))
-        left.plot(range(steps), sigmas[:-1], "o-", color=ORANGE, markersize=3)
-        left.set(yscale="log", xlabel="step", ylabel="noise level σ", ylim=(0.01, 200))
+    def show(steps: int, levels_of: str, order: int) -> str:
+        sigmas = schedules[levels_of](steps).tolist()
+        at = [i / (steps - 1) for i in range(steps)]
         weights = [lms_coefficients(sigmas, i, order) / (sigmas[i + 1] - sigmas[i]) for i in range(steps)]
-        for k, colour in zip(range(order), _COLOURS, strict=False):
-            at = [i for i in range(steps) if len(weights[i]) > k]
-            name = f"slope {k} step{'s' * (k != 1)} ago" if k else "slope now"
-            right.plot(at, [weights[i][k] for i in at], "o-", color=colour, markersize=3, label=name)
-        right.set(xlabel="step", ylabel="weight ÷ step")
-        right.legend(frameon=False, fontsize=8)
-        words = (
-            f"Two plots for {steps} steps. Left: sigma falls from {sigmas[0]:.2f} to {sigmas[-2]:.3f}, then to 0. "
-            f"Right: the weights of up to {order} slopes in each step; their sum is always 1."
-        )
+        curves = {}
+        for back in range(min(order, steps)):
+            name = f"slope {back} step{'s' * (back > 1)} ago" if back else "slope now"
+            curves[name] = at[back:], [float(weights[i][back]) for i in range(back, steps)]
+        fall = f"Noise levels of {steps} steps: from {sigmas[0]:.2f} to {sigmas[-2]:.3f}, then to 0"
         last = ", ".join(f"{share:+.2f}" for share in weights[-1])
+        told = f"Weights of up to {len(curves)} slopes in each of {steps} steps; in the last one {last}"
+        pair = [
+            levels.tile({"σ": (at, sigmas[:-1])}, f"noise levels, {levels_of}", fall),
+            shares.tile(curves, f"weights, order {order}", told),
+        ]
         said = f"The last step goes from σ {sigmas[-2]:.4f} to 0. Its weights, newest slope first: {last}."
-        return (
-            tile(figure_source(fig), f"{steps} steps, {trained_with}, order {order}", words, side=820)
-            + f"<p>{said}</p>"
-        )
+        return in_a_row(pair) + f"<p>{said}</p>"
 
     knobs = {
         "steps": ipywidgets.IntSlider(20, 2, 60, description="steps", style=WIDE),
-        "trained_with": ipywidgets.Dropdown(options=list(trained), description="schedule", style=WIDE),
+        "levels_of": ipywidgets.Dropdown(options=list(schedules), description="schedule", style=WIDE),
         "order": ipywidgets.IntSlider(4, 1, 4, description="order of K-LMS", style=WIDE),
     }
     return Explorer("Sigma explorer: noise levels and the weights of K-LMS.", knobs, show)
+
+
+def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
+    """Guidance explorer: recorded runs by guidance scale and seed; any other pair is painted on demand.
+
+    `traces` are runs of one prompt and one number of steps, one or several pictures each. Shown are the picture, the
+    largest latent, and how much of the picture was cut off at black and white. A run that is painted joins the rest.
+    Raises BadInput where the traces have no seeds, or have different prompts.
+    """
+    if len({tuple(set(trace.settings["prompts"])) for trace in traces}) != 1:
+        raise BadInput("The guidance explorer takes at least one recorded run, all of one prompt.")
+    if any(trace.settings["seeds"] is None for trace in traces):
+        raise BadInput("The guidance explorer takes runs that were recorded from a seed, not from given latents.")
+    settings, painted = traces[0].settings, _Painted(sd, traces[0].settings["prompts"][0])
+    for trace in traces:
+        painted.keep(trace.steps[-1].latents, trace.settings["guidance_scale"], trace.settings["seeds"])
+
+    def run():
+        steps, negative = settings["num_inference_steps"], settings["negative_prompts"][0]
+        options = {"num_inference_steps": steps, "negative_prompt": negative, "seed": own_seed.value}
+        return denoise(sd, painted.prompt, guidance_scale=own_scale.value, **options), steps
+
+    def done(steps: Sequence[Step]) -> None:
+        painted.keep(steps[-1].latents, own_scale.value, [own_seed.value])
+        scale_slider.options, seed_slider.options = painted.scales, painted.seeds
+        scale_slider.value, seed_slider.value = own_scale.value, own_seed.value
+        explorer.refresh()
+
+    scale_slider = ipywidgets.SelectionSlider(options=painted.scales, description="guidance", style=WIDE)
+    seed_slider = ipywidgets.SelectionSlider(options=painted.seeds, description="seed", style=WIDE)
+    own_scale = ipywidgets.BoundedFloatText(5, min=-5, max=50, step=0.5, description="another guidance", style=WIDE)
+    own_seed = ipywidgets.BoundedIntText(1, min=0, max=2**32 - 1, description="another seed", style=WIDE)
+    painting = Painting("Paint", run, done, lambda sentence: explorer.say(sentence))
+    own = ipywidgets.Box([own_scale, own_seed, painting.row], layout=WRAPPED)
+    words = f"Guidance explorer: {len(painted.runs)} recorded runs of “{painted.prompt}”."
+    explorer = Explorer(words, {"guidance": scale_slider, "seed": seed_slider}, painted.page, below=[own])
+    explorer.painting, explorer.boxes = painting, (own_scale, own_seed)
+    return explorer
+
+
+class _Painted:
+    """The pictures of one prompt, by guidance scale and seed."""
+
+    def __init__(self, sd: StableDiffusion, prompt: str):
+        self.sd, self.prompt = sd, prompt
+        self.runs: dict[tuple[float, int], tuple[str, float, float]] = {}  # -> picture, largest latent, % cut off
+
+    def keep(self, latents: torch.Tensor, scale: float, seeds: Sequence[int]) -> None:
+        """Decode one picture for each seed, and keep them."""
+        pixels = decode(self.sd.vae, latents)
+        for seed, x, each, picture in zip(seeds, latents, pixels, to_pil(pixels), strict=True):
+            cut = 100 * float((each.abs() > 1).float().mean())
+            self.runs[scale, seed] = picture_source(picture), float(x.abs().max()), cut
+
+    @property
+    def scales(self) -> list[tuple[str, float]]:
+        """All guidance scales, named."""
+        return [(f"{scale:g}", scale) for scale in sorted({scale for scale, _ in self.runs})]
+
+    @property
+    def seeds(self) -> list[tuple[str, int]]:
+        """All seeds, named."""
+        return [(str(seed), seed) for seed in sorted({seed for _, seed in self.runs})]
+
+    def page(self, guidance: float, seed: int) -> str:
+        """The picture of one pair as HTML, or a sentence where it is not painted yet."""
+        if (guidance, seed) not in self.runs:
+            known = ", ".join(f"{scale:g}" for scale, other in sorted(self.runs) if other == seed)
+            return f"<p>Seed {seed} is painted at guidance {known}. For {guidance:g}, type it below; press Paint.</p>"
+        source, most, cut = self.runs[guidance, seed]
+        title = f"guidance {guidance:g}, seed {seed}"
+        row = in_a_row([tile(source, title, f"{self.prompt}, {title}", side=256)])
+        return row + f"<p>Largest latent {most:.1f}; {cut:.1f} % of the picture's numbers were cut off.</p>"
+
+
+def explore_attention(sd: StableDiffusion, trace: Trace, heat: Heat) -> Explorer:
+    """Attention explorer: choose words, a step and a resolution, and see the heat on the picture of that step.
+
+    `heat` was recorded during the run of `trace` (`with record_attention(sd.unet) as heat: trace = record(...)`). The
+    heat of several words is added up; the colours end at its largest value. The picture is the predicted original.
+    Raises BadInput where `heat` has another number of UNet calls than the run has steps.
+    """
+    if heat.calls != len(trace.steps):
+        raise BadInput(f"The run has {len(trace.steps)} steps, but the heat was recorded at {heat.calls} UNet calls.")
+    prompt = trace.settings["prompts"][0]
+    places = _named_places(sd.tokenizer, prompt)
+    expected = paint_latents(sd, torch.cat([step.pred_original[:1] for step in trace.steps]))
+    grey = [picture_source(each.convert("L")) for each in expected]
+
+    def show(words: tuple[str, ...], step: int, side: tuple[int, int] | None) -> str:
+        if not words:
+            raise BadInput("Choose at least one word.")
+        map_ = heat.of([place for word in words for place in places[word]], calls=step, side=side)
+        most = float(map_.max())
+        upon = picture_source(map_picture(map_, most, SEQUENTIAL))
+        style = "position:absolute;inset:0;width:100%;height:100%;opacity:0.62;image-rendering:pixelated"
+        names, size = ", ".join(words), f"{map_.shape[0]} × {map_.shape[1]} squares"
+        row, column = divmod(int(map_.argmax()), map_.shape[1])
+        told = f"Heat of {names} at step {step}, {size}: up to {most:.2f}, in row {row}, column {column}"
+        over = f'<img src="{upon}" alt="" style="{style}">'
+        tiles = [
+            tile(grey[step], f"{names}: up to {most:.2f}", told, side=256, over=over),
+            tile(expected[step], f"expected at step {step}", f"What the UNet expects at step {step}", side=256),
+        ]
+        return in_a_row(tiles) + f"<p>{escape(told)}. Yellow is hot.</p>"
+
+    sides = [
+        ("all", None),
+        *((f"{rows} × {columns}", (rows, columns)) for rows, columns in sorted(set(heat.sides.values()))),
+    ]
+    first = tuple(list(places)[1:2])
+    knobs = {
+        "words": ipywidgets.SelectMultiple(options=list(places), value=first, rows=8, description="words", style=WIDE),
+        "step": ipywidgets.IntSlider(len(trace.steps) // 2, 0, len(trace.steps) - 1, description="step", style=WIDE),
+        "side": ipywidgets.Dropdown(options=sides, description="layers with squares", style=WIDE),
+    }
+    return Explorer(f"Attention explorer: which squares listen to which word of “{prompt}”.", knobs, show)
+
+
+def _named_places(tokenizer, prompt: str) -> dict[str, list[int]]:
+    """The positions of each of the prompt's words that the model sees, of the marks at its ends, and of the padding."""
+    ids = tokenize(tokenizer, prompt)[0].tolist()
+    end = ids.index(tokenizer.eos_token_id)
+    words = {}
+    for word in dict.fromkeys(re.findall(r"\w+", prompt.lower())):
+        with contextlib.suppress(BadInput):  # cut off
+            words[word] = word_positions(tokenizer, prompt, word)
+    return {"(start)": [0], **words, "(end)": [end], "(padding)": list(range(end + 1, len(ids)))}
 
 
 def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: int = 42) -> Explorer:

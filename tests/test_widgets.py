@@ -2,15 +2,25 @@
 
 import re
 import threading
+from dataclasses import replace
+from html import escape
 
 import pytest
 import torch
 
-from sdlesson.explorer import Explorer, Painting, map_picture, tile
+from sdlesson.attention import record_attention, word_positions
+from sdlesson.explorer import Explorer, Painting, Plot, map_picture, tile
 from sdlesson.figures import SEQUENTIAL
-from sdlesson.guidance import record
+from sdlesson.guidance import denoise, record
 from sdlesson.models import BadInput
-from sdlesson.widgets import explore_sigmas, explore_steps, explore_tokens, explore_two_prompts
+from sdlesson.widgets import (
+    explore_attention,
+    explore_guidance,
+    explore_sigmas,
+    explore_steps,
+    explore_tokens,
+    explore_two_prompts,
+)
 
 BAD = '<script>alert("x")</script> & "riding" a horse'
 
@@ -74,8 +84,18 @@ def test_the_sigma_mark_falls_with_sigma(toy, trace):
     tops = []
     for step in range(4):
         explorer.knobs["step"].value = step
-        tops.append(float(re.search(r"top:calc\(([0-9.]+)%", explorer.page.value)[1]))
-    assert tops == sorted(tops) and 0 < tops[0] < tops[-1] < 100
+        tops.append(float(re.search(r'cy="([0-9.]+)" r="6"', explorer.page.value)[1]))
+    assert tops == sorted(tops) and 0 < tops[0] < tops[-1] < 72 * 2.2
+
+
+def test_curves_lie_where_matplotlib_has_drawn_the_axes():
+    plot = Plot((3, 2), xlim=(0, 10), ylim=(0.01, 100), yscale="log")
+    (left, low), (right, high), (middle, half) = plot.places([0, 10, 5], [0.01, 100, 1])
+    assert 0 < left < right <= 216 and 0 <= high < low < 144
+    assert middle == pytest.approx((left + right) / 2) and half == pytest.approx((low + high) / 2)
+    html = plot.tile({BAD: ([0, 5], [1, 1]), "other": ([5], [2])}, "title", "words", mark=(5, 1))
+    assert "<script>" not in html and f'cx="{middle:.1f}" cy="{half:.1f}" r="6"' in html
+    assert f'points="{left:.1f},{half:.1f} {middle:.1f},{half:.1f}"' in html and "other" in html
 
 
 def test_the_token_explorer_escapes_counts_and_names_what_is_cut(toy):
@@ -101,11 +121,106 @@ def test_the_token_explorer_compares(toy):
 
 def test_the_sigma_explorer_follows_its_knobs():
     explorer = explore_sigmas()
-    assert "from 14.61 to 0.029" in alts(explorer)[0] and "up to 4 slopes" in alts(explorer)[0]
+    levels, weights = alts(explorer)
+    assert "20 steps: from 14.61 to 0.029" in levels and "up to 4 slopes in each of 20 steps" in weights
+    assert "slope 3 steps ago" in explorer.page.value and "slope 1 step ago" in explorer.page.value
     explorer.knobs["order"].value = 1
-    assert "newest slope first: +1.00." in explorer.page.value
+    assert "newest slope first: +1.00." in explorer.page.value and "step ago" not in explorer.page.value
+    explorer.knobs["steps"].value = 2
+    assert alts(explorer)[0].startswith("Noise levels of 2 steps")
     explorer.knobs["steps"].value = 5
-    assert alts(explorer)[0].startswith("Two plots for 5 steps")
+    for name in explorer.knobs["levels_of"].options:
+        explorer.knobs["levels_of"].value = name
+        assert explorer.said.value == "" and f"noise levels, {escape(name)}" in explorer.page.value
+
+
+def test_all_weights_lie_inside_the_frame():
+    explorer = explore_sigmas()
+    explorer.knobs["steps"].value = 60  # the largest weights of all
+    heights = [float(y) for y in re.findall(r'cy="([-0-9.]+)"', explorer.page.value)]
+    assert len(heights) == 60 + 60 + 59 + 58 + 57 and min(heights) > 0 and max(heights) < 180
+
+
+@pytest.fixture(scope="module")
+def runs(toy):
+    options = {"num_inference_steps": 3, "negative_prompt": "a duck"}
+    return [record(toy, ["a horse"] * 2, seed=[1, 2], guidance_scale=scale, **options) for scale in (0, 3)]
+
+
+def test_the_guidance_explorer_shows_recorded_runs(toy, runs):
+    explorer = explore_guidance(toy, runs)
+    assert "4 recorded runs of “a horse”" in repr(explorer)
+    sources = set()
+    for scale, trace in zip((0, 3), runs, strict=True):
+        for number, seed in enumerate((1, 2)):
+            explorer.knobs["guidance"].value, explorer.knobs["seed"].value = scale, seed
+            assert alts(explorer) == [f"a horse, guidance {scale}, seed {seed}"]
+            assert f"Largest latent {trace.steps[-1].latents[number].abs().max():.1f};" in explorer.page.value
+            sources.add(re.search(r'src="([^"]+)"', explorer.page.value)[1])
+    assert len(sources) == 4
+
+
+def test_the_guidance_explorer_paints_another_pair(toy, runs):
+    explorer = explore_guidance(toy, runs)
+    scale, seed = explorer.boxes
+    scale.value, seed.value = 5, 7
+    explorer.painting.start()
+    explorer.painting.wait(60)
+    assert explorer.said.value == "" and explorer.knobs["guidance"].value == 5 and explorer.knobs["seed"].value == 7
+    options = {"num_inference_steps": 3, "negative_prompt": "a duck"}
+    *_, end = denoise(toy, "a horse", guidance_scale=5, seed=7, **options)
+    assert f"Largest latent {end.latents.abs().max():.1f};" in explorer.page.value
+    explorer.knobs["seed"].value = 1
+    assert "Seed 1 is painted at guidance 0, 3. For 5, type it below" in explorer.page.value
+
+
+def test_the_guidance_explorer_needs_to_know_seeds_and_one_prompt(toy, runs):
+    unknown = record(toy, "a horse", num_inference_steps=2, latents=runs[0].steps[0].latents[:1])
+    with pytest.raises(BadInput, match="seed"):
+        explore_guidance(toy, [unknown])
+    with pytest.raises(BadInput, match="one prompt"):
+        explore_guidance(toy, [*runs, record(toy, "a duck", num_inference_steps=3)])
+    with pytest.raises(BadInput, match="at least one"):
+        explore_guidance(toy, [])
+
+
+@pytest.fixture(scope="module")
+def attended(toy):
+    with record_attention(toy.unet) as heat:
+        trace = record(toy, "a red horse", num_inference_steps=3)
+    return trace, heat
+
+
+def test_the_attention_explorer_shows_the_heat_of_the_chosen_words(toy, attended):
+    trace, heat = attended
+    explorer = explore_attention(toy, trace, heat)
+    words, step, side = (explorer.knobs[name] for name in ("words", "step", "side"))
+    assert words.options == ("(start)", "a", "red", "horse", "(end)", "(padding)")
+    words.value, step.value = ("red", "horse"), 2
+    places = word_positions(toy.tokenizer, "a red horse", "red") + word_positions(toy.tokenizer, "a red horse", "horse")
+    assert "Heat of red, horse at step 2" in alts(explorer)[0]
+    assert f"up to {heat.of(places, calls=2).max():.2f}" in alts(explorer)[0]
+    side.value = side.options[1][1]
+    rows, columns = side.value
+    assert f"{rows} × {columns} squares" in alts(explorer)[0]
+    words.value = ()
+    assert "Choose at least one word." in explorer.said.value
+    words.value = ("(padding)",)
+    assert "Heat of (padding)" in alts(explorer)[0] and explorer.said.value == ""
+
+
+def test_the_attention_explorer_leaves_out_words_that_are_cut(toy):
+    prompt = "horse " * 80 + "moon"
+    with record_attention(toy.unet) as heat:
+        trace = record(toy, prompt, num_inference_steps=2)
+    explorer = explore_attention(toy, trace, heat)
+    assert "moon" not in explorer.knobs["words"].options
+
+
+def test_the_attention_explorer_refuses_the_heat_of_another_run(toy, attended):
+    trace, heat = attended
+    with pytest.raises(BadInput, match="3 steps"):
+        explore_attention(toy, trace, replace(heat, layers={name: kept[:2] for name, kept in heat.layers.items()}))
 
 
 def test_two_prompts_are_painted_with_one_noise(toy):
