@@ -345,6 +345,7 @@ LATENTS = (4, 16, 12)
         (((3, *LATENTS), (6, *LATENTS)), "other way round"),
         (((3, *LATENTS), (3, *LATENTS)), "2 × 3 = 6, not 3"),
         (((6, *LATENTS), (6, *LATENTS)), "a batch of 3, not 6"),
+        (((2, *LATENTS), (1, *LATENTS)), "the batches of one prompt"),
         (7, "could not be used"),
         (..., "not answered yet"),
     ],

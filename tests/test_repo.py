@@ -185,6 +185,13 @@ def test_notebooks_retype_no_function_of_the_package(notebook):
     assert retyped == []
 
 
+@pytest.mark.parametrize("lesson", [path for path in LESSONS if path.name[:2].isdigit()], ids=lambda path: path.name)
+def test_every_lesson_has_something_to_break(lesson):
+    cells = nbformat.read(lesson, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    assert re.search(r"^#+ .*\bBreak it\b", text, flags=re.M)
+
+
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.name)
 def test_every_exercise_has_a_solution_that_is_right(lesson):
     def tasks(path):

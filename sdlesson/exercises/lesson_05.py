@@ -37,6 +37,11 @@ def _input_shapes(answer, *, sd) -> Mistake | None:
             )
     if (guided[0], plain[0]) == (3, 6):
         return Mistake("Which of the two needs two guesses for each picture?", "You have the two the other way round.")
+    if (guided[0], plain[0]) == (2, 1):
+        return Mistake(
+            "Twice with guidance, once without: that is right for one picture. How many pictures are asked for?",
+            "2 and 1 are the batches of one prompt. Here each of three prompts has latents of its own.",
+        )
     if guided[0] != 6:
         return Mistake(
             "Each picture is looked at twice: without words, and with its prompt.",
