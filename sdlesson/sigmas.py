@@ -207,7 +207,8 @@ def figure_schedules(schedules: dict) -> Figure:
     for (name, sigmas), colour, style in zip(schedules.items(), (ORANGE, BLUE, GREEN), ("-", "--", ":"), strict=False):
         ax.plot(sigmas, style, color=colour, linewidth=2, label=f"{name} (ends at {sigmas[-1]:.1f})")
     ax.axhline(1, color=INK, linewidth=0.8)
-    ax.text(0, 1.12, "noise as strong as the picture", fontsize=8, color=INK)
+    last = max(len(sigmas) for sigmas in schedules.values()) - 1
+    ax.text(last, 0.9, "noise as strong as the picture", fontsize=8, color=INK, ha="right", va="top")
     ax.set(yscale="log", xlabel="noising step (timestep)", ylabel="noise level σ")
     _plain_numbers(ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
@@ -265,7 +266,8 @@ def figure_input_scaling(sigmas, before, after) -> Figure:
 def figure_ways(ways: dict) -> Figure:
     """Paths of many numbers from noise to data, one panel for each of {title: (sigmas, way)}; way: (levels, numbers).
 
-    Each height is x / sqrt(sigma^2 + 1), so that both ends fit on one page; blue ends above 0, orange below.
+    Each height is x / sqrt(sigma^2 + 1), so that both ends fit on one page; blue ends above 0, orange below. The level
+    0 has no place on the logarithmic axis: it stands, marked by a dotted line, at half the last level before it.
     """
     fig = new_figure(figsize=(10 if len(ways) > 1 else 7, 3.1))
     axes = fig.subplots(1, len(ways), sharey=True, squeeze=False)[0]
@@ -274,9 +276,12 @@ def figure_ways(ways: dict) -> Figure:
         levels, way = np.asarray(sigmas, dtype=float), np.asarray(way)
         heights = way / np.sqrt(levels**2 + 1)[:, None]
         up = way[-1] > 0
-        shown = np.where(levels > 0, levels, levels[levels > 0].min() / 2)  # 0 has no place on a logarithmic axis
+        end = levels[levels > 0].min() / 2  # where the level 0 is drawn
+        shown = np.where(levels > 0, levels, end)
         for side, colour in ((up, BLUE), (~up, ORANGE)):
             open_axes(ax).plot(shown, heights[:, side], color=colour, linewidth=0.8, alpha=0.8)
+        ax.axvline(end, color=INK, linestyle=":", linewidth=1)
+        ax.text(end, 1, "σ = 0 ", fontsize=8, color=INK, ha="right", va="top", transform=ax.get_xaxis_transform())
         ax.set(xscale="log", xlabel="noise level σ", title=title)
         ax.title.set_fontsize(10)
         ax.invert_xaxis()
@@ -290,12 +295,13 @@ def figure_ways(ways: dict) -> Figure:
 def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
     """Step i of K-LMS. Left: Lagrange's polynomials over the past sigmas; right: the curve through `slopes`.
 
-    `slopes` are those of one number at the past sigmas, newest first. The step is shaded: its area is what counts.
+    `slopes` are those of one number at the past sigmas, newest first. The step is shaded: its area is what counts. The
+    oldest of four has an area so thin that it is drawn once more, enlarged.
     """
     past = np.asarray(sigmas[max(0, i + 1 - order) : i + 1], dtype=float)[::-1]
     grid = np.linspace(sigmas[i + 1], past[-1], 200)
     step = grid <= past[0]
-    fig = new_figure(figsize=(10, 3.4))
+    fig = new_figure(figsize=(10, 3.9))
     left, right = (open_axes(ax) for ax in fig.subplots(1, 2))
     curve = np.zeros_like(grid)
     for k, colour in zip(range(len(past)), (ORANGE, BLUE, GREEN, PINK), strict=False):
@@ -303,15 +309,17 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
         basis = np.prod([(grid - other) / (past[k] - other) for other in others], axis=0) * np.ones_like(grid)
         curve += slopes[k] * basis
         left.plot(grid, basis, color=colour, linewidth=2, label=f"{k} step{'s' * (k != 1)} ago" if k else "now")
-        left.fill_between(grid[step], basis[step], color=colour, alpha=0.25, linewidth=0)
+        left.fill_between(grid[step], basis[step], color=colour, alpha=0.35, linewidth=0)
         left.plot(past[k], 1, "o", color=colour)
         right.plot(past[k], slopes[k], "o", color=colour, zorder=3)
+    if len(past) == 4:
+        _enlarge(left, grid[step], basis[step], PINK)
     left.legend(frameon=False, fontsize=8, loc="upper left")
     left.set(
         xlabel="noise level σ",
         title="one polynomial for each past slope",
         ylabel="weight of that slope",
-        ylim=(-2.8, 3.2),
+        ylim=(-4.4, 3.2),
     )
     right.plot(grid, curve, color=INK, linewidth=2, label="curve through the slopes (K-LMS)")
     right.fill_between(grid[step], curve[step], color=PALE, linewidth=0)
@@ -331,6 +339,17 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
         "and a flat line at the last slope, which is Euler's."
     )
     return fig
+
+
+def _enlarge(ax, sigmas, heights, colour):
+    """Draw the area between `heights` and 0 in a small frame at the lower left of `ax`, at its full height."""
+    frame = ax.inset_axes((0.1, 0.05, 0.5, 0.2))
+    frame.plot(sigmas, heights, color=colour, linewidth=2)
+    frame.fill_between(sigmas, heights, color=colour, alpha=0.5, linewidth=0)
+    frame.axhline(0, color=INK, linewidth=0.8)
+    frame.set(xlim=(sigmas.max(), sigmas.min()), ylim=(1.2 * heights.min(), 0.3 * abs(heights).max()), xticks=[])
+    frame.set_title("the area of “3 steps ago”, enlarged", fontsize=8, pad=3)
+    frame.tick_params(labelsize=7)
 
 
 def figure_coefficients(sigmas, order: int = 4) -> Figure:

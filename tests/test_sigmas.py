@@ -295,11 +295,13 @@ def test_figure_input_scaling_draws_both_curves():
 def test_figure_ways_tells_where_they_end(panels):
     way = [np.array([5.0, -4.0, 1.0]), np.array([2.0, -2.0, 0.5]), np.array([1.0, -1.0, 0.2])]
     fig = drawn(room.figure_ways({f"way\n{k}": ([4.0, 1.0, 0.0], way) for k in range(panels)}))
-    assert len(fig.axes) == panels and all(len(ax.lines) == 3 for ax in fig.axes)
+    assert len(fig.axes) == panels and all(len(ax.lines) == 3 + 1 for ax in fig.axes)
     np.testing.assert_allclose(fig.axes[0].lines[0].get_ydata(), [5 / 17**0.5, 2 / 2**0.5, 1])
     assert fig.axes[0].lines[0].get_color() == fig.axes[0].lines[1].get_color() != fig.axes[0].lines[2].get_color()
     assert fig.axes[0].xaxis_inverted() and 0 not in fig.axes[0].lines[0].get_xdata()
     assert "way 0, 2 of 3 end above 0, 1 between -0.6 and 0.6" in fig.words
+    assert list(fig.axes[0].lines[0].get_xdata()) == [4, 1, 0.5]  # 0 stands at half the level before it ...
+    assert list(fig.axes[0].lines[-1].get_xdata()) == [0.5, 0.5] and "σ = 0" in fig.axes[0].texts[0].get_text()
 
 
 @pytest.mark.parametrize(("i", "order", "known"), [(6, 4, 4), (1, 4, 2), (0, 4, 1), (6, 1, 1)])
@@ -310,6 +312,12 @@ def test_figure_basis_draws_a_polynomial_for_each_past_sigma(i, order, known):
     left, right = fig.axes
     assert f"{known} polynomials" in fig.words and f"Step {i}," in fig.words
     assert len(left.get_legend().get_texts()) == known
+    assert len(left.child_axes) == (known == 4)  # the oldest of four once more, enlarged
+    if known == 4:
+        np.testing.assert_array_equal(
+            left.child_axes[0].lines[0].get_ydata(),
+            left.lines[6].get_ydata()[: len(left.child_axes[0].lines[0].get_ydata())],
+        )
     curve = next(line for line in right.lines if line.get_label().startswith("curve"))
     area = np.trapezoid(
         curve.get_ydata()[curve.get_xdata() <= levels[i]], curve.get_xdata()[curve.get_xdata() <= levels[i]]
@@ -375,16 +383,21 @@ def test_second_timestep(said, answer, words):
     assert words in said("04.2", answer) + said("04.2", answer)
 
 
+def test_a_step_to_the_wrong_side_gets_its_own_hint(said):
+    hint = said("04.3", lambda x, d, s, n: x - (x - d) / s * (n - s))
+    assert "to more noise, or to less?" in hint and "Two lines" not in hint
+    assert "by sigma_next − sigma = -1.8" in said("04.3", lambda x, d, s, n: x + (x - d) / s * (s - n))
+
+
 @pytest.mark.parametrize(
     ("euler", "words"),
     [
         (room.euler_step, "for the slope; it is a picture"),
-        (lambda x, d, s, n: x - (x - d) / s * (n - s), "wrong sign"),
         (lambda x, d, s, n: x.sum(), "The result is not"),
         (lambda x, d, s, n: x + wrong, "Your answer raises"),  # noqa: F821
         (lambda x, d, s, n: x + (x - d) / s * (n - s), "well done"),
         (lambda x, d, s, n: d + n * (x - d) / s, "well done"),
-        (lambda x, d, s, n: x + (x - d) / s * (s - n), "wrong sign"),
+        (lambda x, d, s, n: x + (x - d) / s * (s - n), "Yours moves x to more noise"),
         (lambda x, d, s, n: x + (x - d) * (n - s), "not divided"),
         (lambda x, d, s, n: x + (x - d) / n * (n - s), "divide by the next"),
         (lambda x, d, s, n: d, "all the way"),
@@ -404,11 +417,16 @@ def right_weights(before, now, after):
     return tuple(room.lms_coefficients([before, now, after], 1, 2))
 
 
+def test_two_right_weights_in_the_wrong_order_get_their_own_hint(said):
+    hint = said("04.4", lambda b, n, a: right_weights(b, n, a)[::-1])
+    assert "Both numbers are right" in hint and "Try before" not in hint
+
+
 @pytest.mark.parametrize(
     ("weights", "words"),
     [
         (right_weights, "well done"),
-        (lambda b, n, a: right_weights(b, n, a)[::-1], "newest slope's weight first"),
+        (lambda b, n, a: right_weights(b, n, a)[::-1], "newest slope's weight comes first"),
         (lambda b, n, a: (1.5 * (a - n), -0.5 * (a - n)), "only where both steps"),
         (lambda b, n, a: [-each for each in right_weights(b, n, a)], "from after to now"),
         (lambda b, n, a: (a - n, 0), "That is Euler"),

@@ -91,8 +91,13 @@ def _euler(answer, **_facts) -> Mistake | None:
     slope = (x - denoised) / sigma
     if got.shape == x.shape and torch.allclose(got, x + slope * (after - sigma), atol=1e-5):
         return None
+    if got.shape == x.shape and torch.allclose(got, x + slope * (sigma - after), atol=1e-5):
+        return Mistake(
+            "Slope and size of the step are right. But which way does x go: to more noise, or to less?",
+            f"The sign: σ moves from {sigma:g} to {after:g}, by sigma_next − sigma = {after - sigma:g}. "
+            "Yours moves x to more noise.",
+        )
     known = {
-        "the step has the wrong sign: x moves to more noise": x + slope * (sigma - after),
         "the slope is (x − denoised) / sigma: you have not divided": x + (x - denoised) * (after - sigma),
         "you take `denoised` for the slope; it is a picture": x + denoised * (after - sigma),
         "you divide by the next σ; the slope belongs to the σ at which it was measured": (
@@ -132,8 +137,12 @@ def _two_weights(answer, **_facts) -> Mistake | None:
     right = (after - now) ** 2 / (2 * (before - now))
     if np.allclose([new, old], [step - right, right]):
         return None
+    if np.allclose([new, old], [right, step - right]):
+        return Mistake(
+            "Both numbers are right. Which one belongs to which slope?",
+            "The other way round: the newest slope's weight comes first, then the old one's.",
+        )
     known = {
-        (right, step - right): "The order is: the newest slope's weight first, then the old one's.",
         (1.5 * step, -0.5 * step): "3/2 and −1/2 hold only where both steps are equally long. Here they are not.",
         (
             -(step - right),
