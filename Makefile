@@ -3,7 +3,7 @@
 #   make paint    write out.png                          make lint     check the style of the code
 #   make lessons  run every notebook again, in place     make train    train the tiny model again (ARGS="--minutes 60")
 #   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
-#   make bench-NAME   run bench/NAME.py
+#   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -13,7 +13,7 @@ READY  := $(VENV)/.ready
 HALF   := $(VENV)/.half-made
 PROMPT ?= a photograph of an astronaut riding a horse
 
-.PHONY: lab test paint lint lessons train bench images clean moved
+.PHONY: lab test paint lint lessons train bench images kit clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -43,6 +43,9 @@ bench-%: $(READY)
 
 images: $(READY)
 	$(BIN)/python tools/draw_images.py
+
+kit: $(READY)
+	$(BIN)/python tools/make_kit.py $(ARGS)
 
 clean:
 	rm -rf $(VENV)

@@ -1,0 +1,137 @@
+"""Make the offline kit: one folder from which a room without network installs the lessons: `make kit`.
+
+    python tools/make_kit.py [-o FOLDER] [arguments for pip download ...]      FOLDER: build/kit, if none is named
+
+The wheels are for the Python and the kind of computer that make the kit: make it on a computer like those in the room.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from run_lessons import lessons
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATES = Path(__file__).resolve().parent / "kit"
+Pip = Callable[[list[str]], int]  # takes pip's arguments, returns its exit code
+
+
+class KitError(Exception):
+    """One sentence that says why there is no kit."""
+
+
+def make(folder: Path, for_pip: list[str], pip: Pip) -> None:
+    """Make the kit beside `folder`, and give it that name when it is whole."""
+    refuse_to_replace(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as half_made:
+        kit = Path(half_made) / folder.name
+        collect_wheels(kit / "wheels", for_pip, pip)
+        copy_lessons(kit)
+        fill_templates(kit, *target(kit / "wheels"))
+        (kit / "SHA256SUMS").write_text(sums(kit), encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        kit.rename(folder)
+
+
+def refuse_to_replace(folder: Path) -> None:
+    """An older kit may be replaced; other files, and a kit in which somebody works, may not."""
+    if folder.exists() and not (folder / "SHA256SUMS").is_file():
+        raise KitError(f"{folder} exists and is no kit; name another folder with -o")
+    if (folder / ".venv").exists():
+        raise KitError(f"{folder} is in use, it holds .venv; delete the folder, or name another one with -o")
+
+
+def collect_wheels(wheels: Path, for_pip: list[str], pip: Pip) -> None:
+    """Build sdlesson's wheel, and download the wheels of all that it depends on, in the tested versions."""
+    if pip(["wheel", "--no-deps", "-w", str(wheels), str(ROOT)]):
+        raise KitError("pip could not build sdlesson's wheel; why stands above")
+    ours = the_wheel(wheels, "sdlesson")
+    lacking = sorted(package_files() - set(zipfile.ZipFile(ours).namelist()))
+    if lacking:
+        raise KitError(f"sdlesson's wheel lacks {', '.join(lacking)}")
+    pinned = ["--only-binary", ":all:", "-c", str(ROOT / "constraints.txt")]
+    if pip(["download", *pinned, "-d", str(wheels), *for_pip, str(ours)]):
+        raise KitError("pip could not download the dependencies; why stands above")
+
+
+def the_wheel(wheels: Path, name: str) -> Path:
+    found = list(wheels.glob(f"{name}-*.whl"))
+    if len(found) != 1:
+        raise KitError(f"pip left {len(found)} wheels of {name}, where one should be")
+    return found[0]
+
+
+def package_files() -> set[str]:
+    """What sdlesson's wheel has to hold: its code and the trained model."""
+    files = {path for path in (ROOT / "sdlesson").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    return {path.relative_to(ROOT).as_posix() for path in files}
+
+
+def target(wheels: Path) -> tuple[str, str]:
+    """The Python ("3.11") and the platform for which the wheels are; torch's wheel has both in its name."""
+    name = the_wheel(wheels, "torch").stem
+    python, _, platform = name.split("-")[-3:]
+    version = re.fullmatch(r"cp3(\d+)", python)
+    if not version:
+        raise KitError(f"cannot tell from {name} for which Python it is")
+    return f"3.{version[1]}", platform
+
+
+def copy_lessons(kit: Path) -> None:
+    """The lessons with pictures and solutions, laid out as in the repository; nothing that a learner left there."""
+    texts = [ROOT / name for name in ("constraints.txt", "LICENSE", "TEACHING.md", "notebooks/README.md")]
+    pictures = [path for path in (ROOT / "notebooks" / "images").iterdir() if path.is_file()]
+    for path in [*lessons(), *pictures, *filter(Path.exists, texts)]:
+        place = kit / path.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, place)
+
+
+def fill_templates(kit: Path, python: str, platform: str) -> None:
+    """The kit's README and its scripts."""
+    for template in sorted(path for path in TEMPLATES.iterdir() if path.is_file()):
+        text = template.read_text(encoding="utf-8").replace("@PYTHON@", python).replace("@PLATFORM@", platform)
+        line_end = "\r\n" if template.suffix == ".bat" else "\n"
+        (kit / template.name).write_text(text, encoding="utf-8", newline=line_end)
+    (kit / "install.sh").chmod(0o755)
+
+
+def sums(kit: Path) -> str:
+    """The wheels' checksums, as `sha256sum` writes them; the notebooks will change in a learner's hands."""
+    wheels = sorted((kit / "wheels").iterdir())
+    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  wheels/{path.name}\n" for path in wheels)
+
+
+def run_pip(arguments: list[str]) -> int:
+    return subprocess.run([sys.executable, "-m", "pip", *arguments]).returncode
+
+
+def main(arguments: list[str], pip: Pip = run_pip) -> None:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw, allow_abbrev=False)
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "build" / "kit", metavar="FOLDER")
+    options, for_pip = parser.parse_known_args(arguments)
+    folder = options.output.expanduser().resolve()
+    try:
+        make(folder, for_pip, pip)
+    except (KitError, OSError) as problem:
+        sys.exit(f"no kit was made: {problem}")
+    except KeyboardInterrupt:
+        sys.exit("\nno kit was made: stopped")
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    print(f"{folder}: {sum(path.stat().st_size for path in files) / 1e6:.0f} MB in {len(files)} files")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
