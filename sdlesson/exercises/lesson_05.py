@@ -112,7 +112,9 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
             f"Your settings lack {', '.join(missing)}.",
         )
     if not changed:
-        return Mistake("Nothing is different yet. Compare the pictures of section 7.", "All settings are as they were.")
+        return Mistake(
+            "Nothing is different yet. Compare the four pictures of section 6.", "All settings are as they were."
+        )
     if "guidance_scale" in changed:
         return Mistake(
             "Less guidance would help, but it changes the question. The scale stays here.",
