@@ -3,6 +3,7 @@
     python tools/make_kit.py [-o FOLDER] [arguments for pip download ...]      FOLDER: build/kit, if none is named
 
 The wheels are for the Python and the kind of computer that make the kit: make it on a computer like those in the room.
+(`--platform` alone does not help: pip still chooses the dependencies by the system on which it runs.)
 """
 
 from __future__ import annotations
