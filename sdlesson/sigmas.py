@@ -315,22 +315,18 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
     if len(past) == 4:
         _enlarge(left, grid[step], basis[step], PINK)
     left.legend(frameon=False, fontsize=8, loc="upper left")
-    left.set(
-        xlabel="noise level σ",
-        title="one polynomial for each past slope",
-        ylabel="weight of that slope",
-        ylim=(-4.4, 3.2),
-    )
+    left.set(title="one polynomial for each past slope", ylabel="weight of that slope", ylim=(-4.4, 3.2))
     right.plot(grid, curve, color=INK, linewidth=2, label="curve through the slopes (K-LMS)")
     right.fill_between(grid[step], curve[step], color=PALE, linewidth=0)
     right.plot(
         [sigmas[i + 1], past[0]], [slopes[0]] * 2, "--", color=ORANGE, linewidth=2, label="the last slope (Euler)"
     )
     right.legend(frameon=False, fontsize=8)
-    right.set(xlabel="noise level σ", ylabel="slope dx/dσ", title="the slopes of one number")
+    right.set(ylabel="slope dx/dσ", title="the slopes of one number")
     for ax in (left, right):
         ax.axvspan(sigmas[i + 1], past[0], color=PALE, alpha=0.35, linewidth=0)
         ax.axhline(0, color=INK, linewidth=0.8)
+        ax.set_xlabel("noise level σ")
         ax.title.set_fontsize(10)
         ax.invert_xaxis()
     fig.words = (
