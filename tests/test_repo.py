@@ -193,6 +193,14 @@ def test_every_lesson_has_something_to_break(lesson):
 
 
 @pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.name)
+def test_sections_are_numbered_without_a_gap(lesson):
+    cells = nbformat.read(lesson, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    numbers = [int(number) for number in re.findall(r"^## (\d+) · ", text, flags=re.M)]
+    assert len(numbers) >= 3 and numbers == list(range(1, len(numbers) + 1))
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.name)
 def test_every_exercise_has_a_solution_that_is_right(lesson):
     def tasks(path):
         cells = code_cells(nbformat.read(path, as_version=4))
