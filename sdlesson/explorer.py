@@ -18,6 +18,7 @@ from .guidance import Step
 from .models import BadInput
 
 WIDE = {"description_width": "initial"}  # labels are never cut
+NARROW = ipywidgets.Layout(width="auto")
 WRAPPED = ipywidgets.Layout(flex_flow="row wrap", align_items="center")  # a row that wraps on a narrow page
 COLOURS = (ORANGE, BLUE, GREEN, PINK)
 
@@ -25,15 +26,19 @@ COLOURS = (ORANGE, BLUE, GREEN, PINK)
 class Explorer(ipywidgets.VBox):
     """Knobs above a page of HTML: whenever a knob is turned, `show(**values)` makes the page anew.
 
-    `knobs` maps the names of show's arguments to widgets; `below` are more widgets, between knobs and page. A BadInput
-    that `show` raises is said in its place, for screen readers too, and the last good page stays. `words` tell what the
-    explorer is; a page without a kernel shows them.
+    `knobs` maps the names of show's arguments to widgets; `above` and `below` are more widgets, before the knobs and
+    after them. A BadInput that `show` raises is said in its place, for screen readers too, and the last good page
+    stays. `words` tell what the explorer is; a page without a kernel shows them.
     """
 
-    def __init__(self, words: str, knobs: Mapping[str, ipywidgets.Widget], show: Callable[..., str], below=()):
+    def __init__(
+        self, words: str, knobs: Mapping[str, ipywidgets.Widget], show: Callable[..., str], *, above=(), below=()
+    ):
         self.words, self.knobs, self._show = words, dict(knobs), show
         self.page, self.said = ipywidgets.HTML(), ipywidgets.HTML()
-        super().__init__([ipywidgets.Box(list(knobs.values()), layout=WRAPPED), *below, self.said, self.page])
+        row = ipywidgets.Box(list(knobs.values()), layout=WRAPPED)
+        super().__init__([*above, row, *below, self.said, self.page])
+        self.add_class("sdlesson-explorer")
         for knob in knobs.values():
             knob.observe(lambda change: self.refresh(), "value")
         self.refresh()
@@ -131,7 +136,7 @@ def _source(kind: str, file: bytes) -> str:
 
 
 def tile(
-    picture: Image.Image | str, title: str, words: str, *, side: int = 176, over: str = "", squares: bool = False
+    picture: Image.Image | str, title: str, words: str, *, side: int = 150, over: str = "", squares: bool = False
 ) -> str:
     """One picture (or its source), `side` wide, with a title above it and `words` as its alt text.
 
@@ -187,4 +192,4 @@ def _dot(x: float, y: float, radius: float, colour: str) -> str:
 
 def in_a_row(tiles: Sequence[str]) -> str:
     """Tiles side by side; on a narrow page they wrap."""
-    return f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-end">{"".join(tiles)}</div>'
+    return f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:flex-start">{"".join(tiles)}</div>'

@@ -6,7 +6,7 @@ import contextlib
 import re
 import warnings
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from html import escape
 
 import ipywidgets
@@ -15,12 +15,25 @@ import torch
 from .attention import Heat, word_positions
 from .decoding import decode, paint_latents, to_pil
 from .embeddings import embed_texts
-from .explorer import COLOURS, WIDE, WRAPPED, Explorer, Painting, Plot, in_a_row, map_picture, picture_source, tile
+from .explorer import (
+    COLOURS,
+    NARROW,
+    WIDE,
+    WRAPPED,
+    Explorer,
+    Painting,
+    Plot,
+    in_a_row,
+    map_picture,
+    picture_source,
+    tile,
+)
 from .figures import SEQUENTIAL
 from .guidance import Step, Trace, denoise
 from .models import BadInput, StableDiffusion
 from .samplers import karras_sigmas
 from .sigmas import alphas_cumprod, betas, lms_coefficients, schedule, training_sigmas
+from .slider import Slider
 from .tokens import TruncationWarning, context_length, cut_words, pieces, tokenize
 
 
@@ -31,9 +44,7 @@ def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
     original decoded, and the step's sigma on its curve.
     """
     steps = trace.steps
-    expected = [
-        picture_source(each) for each in paint_latents(sd, torch.cat([step.pred_original[:1] for step in steps]))
-    ]
+    expected = _expected(sd, trace)
     sigmas = [step.sigma for step in steps]
     curve = Plot((2.9, 2.2), xlabel="step", ylabel="σ", xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1.08 * max(sigmas)))
 
@@ -50,21 +61,27 @@ def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
             limit = float(values.abs().max())
             words = f"{name}, channel {channel}: {values.shape[0]} by {values.shape[1]} numbers up to {limit:.2f}"
             tiles.append(tile(map_picture(values, limit), f"{name}, ±{limit:.2f}", words, squares=True))
-        tiles.append(
-            tile(expected[step], "predicted original, decoded", f"What the UNet expects at step {step}, decoded")
-        )
+        tiles.append(tile(expected(step), "predicted, decoded", f"What the UNet expects at step {step}, decoded"))
         words = f"The curve of sigma over the steps; step {step} is marked, at {now.sigma:.2f}"
         mark = curve.tile({"σ": (range(len(steps)), sigmas)}, f"σ = {now.sigma:.2f}", words, mark=(step, now.sigma))
         heading = f"step {step}, of 0 to {len(steps) - 1}: timestep {now.timestep:.2f}, σ {now.sigma:.2f}"
         return f"<p><b>{heading}</b></p>" + in_a_row([*tiles, mark])
 
-    slider = ipywidgets.IntSlider(0, 0, len(steps) - 1, description="step", style=WIDE, continuous_update=True)
-    play = ipywidgets.Play(value=0, min=0, max=len(steps) - 1, interval=400, description="play the steps")
-    ipywidgets.jslink((play, "value"), (slider, "value"))
+    slider = Slider("step", range(len(steps)), plays=True)
     channels = [(str(each), each) for each in range(steps[0].latents.shape[1])]
-    channel = ipywidgets.Dropdown(options=channels, value=0, description="channel", style=WIDE)
+    channel = ipywidgets.Dropdown(options=channels, value=0, description="channel", style=WIDE, layout=NARROW)
     words = f"Step explorer: {len(steps)} recorded steps of “{trace.settings['prompts'][0]}”."
-    return Explorer(words, {"step": slider, "channel": channel}, show, below=[play])
+    return Explorer(words, {"step": slider, "channel": channel}, show)
+
+
+def _expected(sd: StableDiffusion, trace: Trace):
+    """step -> its first predicted original, decoded when it is first asked for and kept."""
+
+    @cache
+    def expected(step: int):
+        return paint_latents(sd, trace.steps[step].pred_original[:1])[0]
+
+    return expected
 
 
 def explore_tokens(sd: StableDiffusion, prompt: str, other: str = "") -> Explorer:
@@ -155,9 +172,9 @@ def explore_sigmas() -> Explorer:
         return in_a_row(pair) + f"<p>{said}</p>"
 
     knobs = {
-        "steps": ipywidgets.IntSlider(20, 2, 60, description="steps", style=WIDE),
+        "steps": Slider("steps", range(2, 61), 20),
         "levels_of": ipywidgets.Dropdown(options=list(schedules), description="schedule", style=WIDE),
-        "order": ipywidgets.IntSlider(4, 1, 4, description="order of K-LMS", style=WIDE),
+        "order": Slider("order of K-LMS", range(1, 5), 4),
     }
     return Explorer("Sigma explorer: noise levels and the weights of K-LMS.", knobs, show)
 
@@ -184,12 +201,12 @@ def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
 
     def done(steps: Sequence[Step]) -> None:
         painted.keep(steps[-1].latents, own_scale.value, [own_seed.value])
-        scale_slider.options, seed_slider.options = painted.scales, painted.seeds
-        scale_slider.value, seed_slider.value = own_scale.value, own_seed.value
+        scale_slider.choose_from(painted.scales, own_scale.value)
+        seed_slider.choose_from(painted.seeds, own_seed.value)
         explorer.refresh()
 
-    scale_slider = ipywidgets.SelectionSlider(options=painted.scales, description="guidance", style=WIDE)
-    seed_slider = ipywidgets.SelectionSlider(options=painted.seeds, description="seed", style=WIDE)
+    scale_slider = Slider("guidance", painted.scales)
+    seed_slider = Slider("seed", painted.seeds)
     own_scale = ipywidgets.BoundedFloatText(5, min=-5, max=50, step=0.5, description="another guidance", style=WIDE)
     own_seed = ipywidgets.BoundedIntText(1, min=0, max=2**32 - 1, description="another seed", style=WIDE)
     painting = Painting("Paint", run, done, lambda sentence: explorer.say(sentence))
@@ -215,14 +232,14 @@ class _Painted:
             self.runs[scale, seed] = picture_source(picture), float(x.abs().max()), cut
 
     @property
-    def scales(self) -> list[tuple[str, float]]:
-        """All guidance scales, named."""
-        return [(f"{scale:g}", scale) for scale in sorted({scale for scale, _ in self.runs})]
+    def scales(self) -> list[float]:
+        """All guidance scales."""
+        return sorted({scale for scale, _ in self.runs})
 
     @property
-    def seeds(self) -> list[tuple[str, int]]:
-        """All seeds, named."""
-        return [(str(seed), seed) for seed in sorted({seed for _, seed in self.runs})]
+    def seeds(self) -> list[int]:
+        """All seeds."""
+        return sorted({seed for _, seed in self.runs})
 
     def page(self, guidance: float, seed: int) -> str:
         """The picture of one pair as HTML, or a sentence where it is not painted yet."""
@@ -246,13 +263,12 @@ def explore_attention(sd: StableDiffusion, trace: Trace, heat: Heat) -> Explorer
         raise BadInput(f"The run has {len(trace.steps)} steps, but the heat was recorded at {heat.calls} UNet calls.")
     prompt = trace.settings["prompts"][0]
     places = _named_places(sd.tokenizer, prompt)
-    expected = paint_latents(sd, torch.cat([step.pred_original[:1] for step in trace.steps]))
-    grey = [picture_source(each.convert("L")) for each in expected]
+    expected = _expected(sd, trace)
 
-    def show(words: tuple[str, ...], step: int, side: tuple[int, int] | None) -> str:
+    def show(words: tuple[str, ...], step: int, side: tuple[int, ...]) -> str:
         if not words:
             raise BadInput("Choose at least one word.")
-        map_ = heat.of([place for word in words for place in places[word]], calls=step, side=side)
+        map_ = heat.of([place for word in words for place in places[word]], calls=step, side=side or None)
         most = float(map_.max())
         upon = picture_source(map_picture(map_, most, SEQUENTIAL))
         style = "position:absolute;inset:0;width:100%;height:100%;opacity:0.62;image-rendering:pixelated"
@@ -261,20 +277,20 @@ def explore_attention(sd: StableDiffusion, trace: Trace, heat: Heat) -> Explorer
         told = f"Heat of {names} at step {step}, {size}: up to {most:.2f}, in row {row}, column {column}"
         over = f'<img src="{upon}" alt="" style="{style}">'
         tiles = [
-            tile(grey[step], f"{names}: up to {most:.2f}", told, side=256, over=over),
-            tile(expected[step], f"expected at step {step}", f"What the UNet expects at step {step}", side=256),
+            tile(expected(step).convert("L"), f"heat of {names}", told, side=256, over=over),
+            tile(expected(step), f"expected at step {step}", f"What the UNet expects at step {step}", side=256),
         ]
         return in_a_row(tiles) + f"<p>{escape(told)}. Yellow is hot.</p>"
 
     sides = [
-        ("all", None),
+        ("all", ()),
         *((f"{rows} × {columns}", (rows, columns)) for rows, columns in sorted(set(heat.sides.values()))),
     ]
-    first = tuple(list(places)[1:2])
+    first = tuple(places)[-3:-2]  # the last word
     knobs = {
         "words": ipywidgets.SelectMultiple(options=list(places), value=first, rows=8, description="words", style=WIDE),
-        "step": ipywidgets.IntSlider(len(trace.steps) // 2, 0, len(trace.steps) - 1, description="step", style=WIDE),
-        "side": ipywidgets.Dropdown(options=sides, description="layers with squares", style=WIDE),
+        "step": Slider("step", range(len(trace.steps)), len(trace.steps) // 2, plays=True),
+        "side": ipywidgets.Dropdown(options=sides, value=(), description="layers", style=WIDE, layout=NARROW),
     }
     return Explorer(f"Attention explorer: which squares listen to which word of “{prompt}”.", knobs, show)
 
@@ -308,8 +324,7 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
         apart = (expected[:, 0] - expected[:, 1]).flatten(1).norm(dim=1)
         seen.update(prompts=[first_box.value, second_box.value], apart=(apart / apart[-1]).tolist())
         seen["sources"] = [picture_source(each) for each in pictures]
-        slider.max = len(steps) - 1
-        slider.value = slider.max
+        slider.choose_from(range(len(steps)), len(steps) - 1)
         explorer.refresh()
 
     def show(step: int) -> str:
@@ -325,9 +340,9 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
     first_box = ipywidgets.Text(first, description="first prompt", style=WIDE, layout=wide)
     second_box = ipywidgets.Text(second, description="second prompt", style=WIDE, layout=wide)
     seed_box = ipywidgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="seed", style=WIDE)
-    slider = ipywidgets.IntSlider(0, 0, 19, description="step", style=WIDE)
+    slider = Slider("step", range(20), plays=True)
     painting = Painting("Paint", run, done, lambda sentence: explorer.say(sentence))
     words = "Two prompts, the same noise: where do the pictures part?"
-    explorer = Explorer(words, {"step": slider}, show, below=[first_box, second_box, seed_box, painting.row])
+    explorer = Explorer(words, {"step": slider}, show, above=[first_box, second_box, seed_box, painting.row])
     explorer.painting, explorer.boxes = painting, (first_box, second_box, seed_box)
     return explorer

@@ -7,12 +7,14 @@ from html import escape
 
 import pytest
 import torch
+from traitlets import TraitError
 
 from sdlesson.attention import record_attention, word_positions
 from sdlesson.explorer import Explorer, Painting, Plot, map_picture, tile
 from sdlesson.figures import SEQUENTIAL
 from sdlesson.guidance import denoise, record
 from sdlesson.models import BadInput
+from sdlesson.slider import Slider
 from sdlesson.widgets import (
     explore_attention,
     explore_guidance,
@@ -57,6 +59,20 @@ def test_maps_are_centred_or_begin_at_zero():
     assert middle == pytest.approx((247, 247, 247), abs=3) and low[2] > low[1] and high[0] > high[2]
     low, middle, high = map_picture(values, 2.0, SEQUENTIAL).get_flattened_data()
     assert low == middle != high and map_picture(values, 2.0).size == (3, 1)
+
+
+def test_a_slider_keeps_its_place_and_its_value_together():
+    seen, slider = [], Slider("guidance", [0.0, 3.0, 7.5], 3.0)
+    slider.observe(lambda change: seen.append(change.new), "value")
+    assert (slider.names, slider.index, slider.value) == (["0", "3", "7.5"], 1, 3.0)
+    slider.index = 2  # what the browser sends
+    slider.value = 0.0
+    assert slider.index == 0 and seen == [7.5, 0.0]
+    slider.choose_from([1, 2, 3, 4], 4)
+    assert (slider.names, slider.index, slider.value) == (["1", "2", "3", "4"], 3, 4)
+    with pytest.raises(TraitError, match="5 is none"):
+        slider.value = 5
+    assert slider.value == 4 and slider.index == 3
 
 
 def test_titles_and_words_are_escaped():

@@ -1,0 +1,80 @@
+"""One JupyterLab and one Chromium for all browser tests; without a Chromium they are skipped."""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from . import lab
+
+NOTEBOOKS = Path(__file__).resolve().parents[2] / "notebooks"
+ALL_EXPLORERS = {
+    "tokens": 'explore_tokens(sd, "an astronaut riding a horse", "a horse")',
+    "steps": "explore_steps(sd, trace)",
+    "sigmas": "explore_sigmas()",
+    "guidance": "explore_guidance(sd, [trace])",
+    "attention": "explore_attention(sd, trace, heat)",
+    "two prompts": 'explore_two_prompts(sd, "a horse", "a duck")',
+}
+_BEFORE = """\
+import sdlesson
+from sdlesson.attention import record_attention
+from sdlesson.guidance import record
+from sdlesson.widgets import (
+    explore_attention, explore_guidance, explore_sigmas, explore_steps, explore_tokens, explore_two_prompts
+)
+
+sd = sdlesson.load()
+with record_attention(sd.unet) as heat:
+    trace = record(sd, "a photograph of an astronaut riding a horse", num_inference_steps=4)
+"""
+
+
+@pytest.fixture(scope="session")
+def jupyter(tmp_path_factory):
+    """A JupyterLab that serves a copy of the lessons, and explorers.ipynb with one explorer a cell."""
+    pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
+    if not lab.chromium():
+        pytest.skip("No Chromium is installed: the browser tests need Debian's package chromium, or Chrome.")
+    scratch = tmp_path_factory.mktemp("jupyter")
+    folder = scratch / "notebooks"
+    shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "out.png"))
+    cells = [nbformat.v4.new_code_cell(source) for source in (_BEFORE, *ALL_EXPLORERS.values())]
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / "explorers.ipynb")
+    with lab.jupyter_lab(folder, scratch) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def chrome(jupyter):
+    """A headless Chromium."""
+    with lab.browser() as running:
+        yield running
+
+
+def _opened(chrome, jupyter, name):
+    """A page with the notebook `name`, all cells run; `page.complaints` gathers what the console complains about."""
+    page = chrome.new_page(viewport={"width": 1300, "height": 1000})
+    page.complaints = []
+    page.on("console", lambda said: page.complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    jupyter.open(page, name)
+    lab.run_all(page)
+    return page
+
+
+@pytest.fixture(scope="session")
+def lesson(chrome, jupyter):
+    """Lesson 01, all cells run."""
+    return _opened(chrome, jupyter, "01_tokens.ipynb")
+
+
+@pytest.fixture(scope="session")
+def explorers(chrome, jupyter):
+    """The page with all explorers; `explorers.named` maps their names to their places in the page."""
+    page = _opened(chrome, jupyter, "explorers.ipynb")
+    places = page.locator(".sdlesson-explorer")
+    page.named = {name: places.nth(number) for number, name in enumerate(ALL_EXPLORERS)}
+    return page
