@@ -4,16 +4,18 @@
 #   make lessons  run every notebook again, in place     make train    train the tiny model again (ARGS="--minutes 60")
 #   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
+#   make book     make build/book, the lessons as a web site
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+BOOK   := $(VENV)/.book
 HALF   := $(VENV)/.half-made
 PROMPT ?= a photograph of an astronaut riding a horse
 
-.PHONY: lab test paint lint lessons train bench images kit clean moved
+.PHONY: lab test paint lint lessons train bench images kit book clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -47,6 +49,9 @@ images: $(READY)
 kit: $(READY)
 	$(BIN)/python tools/make_kit.py $(ARGS)
 
+book: $(BOOK)
+	$(BIN)/python tools/build_book.py
+
 clean:
 	rm -rf $(VENV)
 
@@ -65,3 +70,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
 	@echo "$(CURDIR)" > $@
 	@rm -f $(HALF)
+
+$(BOOK): $(READY)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[book]"
+	@touch $@

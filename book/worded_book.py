@@ -1,0 +1,80 @@
+"""A Sphinx extension: figures keep their words, explorers become a sentence, formulas need no script."""
+
+from __future__ import annotations
+
+import posixpath
+from pathlib import Path
+
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx import addnodes
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.util import logging
+
+ROOT = Path(__file__).resolve().parent.parent
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Words(SphinxPostTransform):
+    """Give each figure its words as alt text, and put a note in place of each explorer, before MyST-NB picks a form.
+
+    Both stand in the stored output as its plain text; see `sdlesson.worded` and `sdlesson.explorer`.
+    """
+
+    default_priority = 3  # MyST-NB's SelectMimeType has 4
+
+    def run(self, **kwargs) -> None:
+        for bundle in list(self.document.findall(nodes.container)):
+            if bundle.get("nb_element") != "mime_bundle":
+                continue
+            forms = {form["mime_type"]: form for form in bundle.children}
+            words = forms["text/plain"].astext() if "text/plain" in forms else ""
+            if WIDGET in forms:
+                bundle.replace_self(explorer_note(words))
+            for picture in bundle.findall(nodes.image):
+                picture["alt"] = words
+        for picture in self.document.findall(nodes.image):
+            picture["classes"].append(
+                "dark-light"
+            )  # the theme would dim it in the dark, but its colours mean something
+            if not picture.get("alt"):
+                logging.getLogger(__name__).warning("a picture without words", location=picture)
+
+
+def settle_links(app, document: nodes.document) -> None:
+    """Lead links to the folder of solutions to their page, and make text of those to files that are no page."""
+    for link in list(document.findall(addnodes.pending_xref)):
+        if link["reftype"] != "myst" or link["refdomain"]:
+            continue  # it has its page
+        place = posixpath.normpath(posixpath.join(posixpath.dirname(link["refdoc"]), link["reftarget"]))
+        if place == "notebooks/solutions":
+            link.attributes |= {"refdomain": "doc", "reftarget": "SOLUTIONS", "reftargetid": None}
+        elif (ROOT / place).exists():
+            link.replace_self(link.children)
+
+
+def explorer_note(words: str) -> nodes.note:
+    """What a page without a kernel says where an explorer runs."""
+    return nodes.note("", nodes.paragraph(text=f"An explorer runs here in JupyterLab. {words}"))
+
+
+def anchor(title: str) -> str:
+    """The anchor that JupyterLab gives a heading, so that one link leads there in both."""
+    return title.replace(" ", "-")
+
+
+def inline_formula(self, node: nodes.math) -> None:
+    self.body.append(tex2mathml(node.astext(), as_block=False))
+    raise nodes.SkipNode
+
+
+def block_formula(self, node: nodes.math_block) -> None:
+    self.body.append(tex2mathml(node.astext(), as_block=True))
+    raise nodes.SkipNode
+
+
+def setup(app) -> dict[str, bool]:
+    app.add_post_transform(Words)
+    app.connect("doctree-read", settle_links)
+    app.add_html_math_renderer("mathml", (inline_formula, None), (block_formula, None))  # no script, no network
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,108 @@
+"""The book: every page has its place, figures keep their words, an explorer is a sentence, and a bad link is found."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+
+import build_book  # noqa: E402
+from check_book import check  # noqa: E402
+from run_lessons import lessons  # noqa: E402
+
+WORDS = "A curve that falls from 14.61 to 0."
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+M8AAQAB+gFAsyoAAAAASUVORK5CYII="
+EXPLORER = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "Step explorer: 20 steps."}
+TEXT = "# Toy\n\nSee [solutions](solutions), [this](#A-heading), [code](../README.md) and $\\sigma^2$.\n\n## A heading"
+
+
+def toy_pages(folder: Path) -> Path:
+    """Pages with all that the book's extension is for."""
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    about = {"image/png": {"alt": WORDS, "width": 40, "height": 20}}
+    figure = new_output("display_data", data={"image/png": PIXEL, "text/plain": WORDS}, metadata=about)
+    explorer = new_output("execute_result", data=EXPLORER, execution_count=1)
+    cells = [new_markdown_cell(TEXT), new_code_cell("figure()", outputs=[figure, explorer], execution_count=1)]
+    (folder / "notebooks").mkdir(parents=True)
+    language = {"language_info": {"name": "python"}}
+    nbformat.write(new_notebook(cells=cells, metadata=language), folder / "notebooks" / "toy.ipynb")
+    (folder / "SOLUTIONS.md").write_text("# Solutions\n")
+    (folder / "index.md").write_text("# Index\n\n```{toctree}\nnotebooks/toy\nSOLUTIONS\n```\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def toy_book(tmp_path_factory):
+    missing = [name for name in ("sphinx", "myst_nb", "sphinx_book_theme") if not importlib.util.find_spec(name)]
+    if missing:
+        pytest.skip(f"the extra `book` is not installed ({', '.join(missing)}); `make book` installs it")
+    folder = tmp_path_factory.mktemp("book")
+    assert build_book.build(toy_pages(folder / "pages"), folder / "site") == 0
+    return folder / "site"
+
+
+def test_every_notebook_and_text_is_laid_out():
+    places = {str(place) for place in build_book.sources().values()}
+    assert {str(path.relative_to(ROOT)) for path in lessons()} <= places
+    assert {"index.md", "README.md", "SOLUTIONS.md", "notebooks/README.md"} <= places
+
+
+def test_every_page_is_in_a_table_of_contents():
+    def patterns(name):
+        block = re.findall(r"```\{toctree\}(.*?)```", (ROOT / "book" / name).read_text(), flags=re.S)
+        return [line for line in "\n".join(block).splitlines() if line and line[0] != ":"]
+
+    named = {path for each in patterns("index.md") + patterns("solutions.md") for path in ROOT.glob(f"{each}.*")}
+    texts = {ROOT / "notebooks" / "README.md"} | {path for path in [ROOT / "TEACHING.md"] if path.exists()}
+    assert set(lessons()) | texts <= named
+
+
+def test_figures_keep_their_words(toy_book):
+    page = (toy_book / "notebooks" / "toy.html").read_text()
+    assert f'alt="{WORDS}"' in page and check(toy_book) == 0
+
+
+def test_an_explorer_is_a_sentence(toy_book):
+    page = (toy_book / "notebooks" / "toy.html").read_text()
+    assert "An explorer runs here in JupyterLab. Step explorer: 20 steps." in page
+    assert "widget-view" not in page and "requirejs" not in page
+
+
+def test_formulas_and_links_need_no_network(toy_book):
+    page = (toy_book / "notebooks" / "toy.html").read_text()
+    assert "<math" in page and not re.search("<script[^>]*mathjax", page, flags=re.I)
+    assert 'href="../SOLUTIONS.html"' in page and "README.md" not in page
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ('<a href="gone.html">x</a>', "gone.html leads nowhere"),
+        ('<a href="#gone">x</a>', "#gone leads nowhere"),
+        ('<img src="a.png">', "a picture without words"),
+        ('<script src="https://a.example/b.js"></script>', "loads https://a.example/b.js"),
+        ('<link rel="stylesheet" href="//a.example/b.css">', "loads //a.example/b.css"),
+        ("<style>p {background: url('https://a.example/b.png')}</style>", "loads https://a.example/b.png"),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_found(tmp_path, capsys, wrong, said):
+    (tmp_path / "a.png").touch()
+    (tmp_path / "page.html").write_text(f'<h1 id="top">x</h1><a href="#top">y</a>{wrong}')
+    assert check(tmp_path) == 1
+    assert said in capsys.readouterr().out
+
+
+def test_a_page_without_faults_passes(tmp_path, capsys):
+    (tmp_path / "page.html").write_text(
+        '<h1 id="top">x</h1><a href="page.html#top">y</a><a href="https://a.example">z</a>'
+    )
+    assert check(tmp_path) == 0
+    assert "0 faults" in capsys.readouterr().out
