@@ -5,6 +5,7 @@
 #   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
 #   make book     make build/book, the lessons as a web site
+#   make badges   write links to Binder and Colab (REPOSITORY=owner/name)
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -15,7 +16,7 @@ BOOK   := $(VENV)/.book
 HALF   := $(VENV)/.half-made
 PROMPT ?= a photograph of an astronaut riding a horse
 
-.PHONY: lab test paint lint lessons train bench images kit book clean moved
+.PHONY: lab test paint lint lessons train bench images kit book badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -51,6 +52,9 @@ kit: $(READY)
 
 book: $(BOOK)
 	$(BIN)/python tools/build_book.py
+
+badges: $(READY)
+	$(BIN)/python tools/write_badges.py "$(REPOSITORY)"
 
 clean:
 	rm -rf $(VENV)
