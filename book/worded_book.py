@@ -29,7 +29,7 @@ class Words(SphinxPostTransform):
                 continue
             forms = {form["mime_type"]: form for form in bundle.children}
             words = forms["text/plain"].astext() if "text/plain" in forms else ""
-            if WIDGET in forms:
+            if WIDGET in forms or forms.keys() == {"text/plain"} and shows_explorer(bundle.parent.parent):
                 bundle.replace_self(explorer_note(words))
             for picture in bundle.findall(nodes.image):
                 picture["alt"] = words
@@ -51,6 +51,11 @@ def settle_links(app, document: nodes.document) -> None:
             link.attributes |= {"refdomain": "doc", "reftarget": "SOLUTIONS", "reftargetid": None}
         elif (ROOT / place).exists():
             link.replace_self(link.children)
+
+
+def shows_explorer(cell: nodes.container) -> bool:
+    """Whether the last line of the cell's code opens an explorer. (`make lessons` stores only its words.)"""
+    return cell[0].astext().strip().splitlines()[-1].startswith("explore_")
 
 
 def explorer_note(words: str) -> nodes.note:

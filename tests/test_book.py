@@ -30,7 +30,12 @@ def toy_pages(folder: Path) -> Path:
     about = {"image/png": {"alt": WORDS, "width": 40, "height": 20}}
     figure = new_output("display_data", data={"image/png": PIXEL, "text/plain": WORDS}, metadata=about)
     explorer = new_output("execute_result", data=EXPLORER, execution_count=1)
-    cells = [new_markdown_cell(TEXT), new_code_cell("figure()", outputs=[figure, explorer], execution_count=1)]
+    stored = new_output("execute_result", data={"text/plain": "Two prompts."}, execution_count=2)
+    cells = [
+        new_markdown_cell(TEXT),
+        new_code_cell("figure()", outputs=[figure, explorer], execution_count=1),
+        new_code_cell("explore_two_prompts()", outputs=[stored], execution_count=2),
+    ]
     (folder / "notebooks").mkdir(parents=True)
     language = {"language_info": {"name": "python"}}
     nbformat.write(new_notebook(cells=cells, metadata=language), folder / "notebooks" / "toy.ipynb")
@@ -73,6 +78,7 @@ def test_figures_keep_their_words(toy_book):
 def test_an_explorer_is_a_sentence(toy_book):
     page = (toy_book / "notebooks" / "toy.html").read_text()
     assert "An explorer runs here in JupyterLab. Step explorer: 20 steps." in page
+    assert "An explorer runs here in JupyterLab. Two prompts." in page
     assert "widget-view" not in page and "requirejs" not in page
 
 
