@@ -14,6 +14,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 BOOK   := $(VENV)/.book
 HALF   := $(VENV)/.half-made
+WORKERS ?= 2
 PROMPT ?= a photograph of an astronaut riding a horse
 
 .PHONY: lab test paint lint lessons train bench images kit book badges clean moved
@@ -23,7 +24,7 @@ lab: $(READY)
 	$(BIN)/python -m jupyter lab --notebook-dir=notebooks $(LAB_ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 paint: $(READY)
 	$(BIN)/python -m sdlesson paint "$(PROMPT)" $(ARGS)

@@ -2,8 +2,12 @@
 
 import os
 
+import pytest
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # a test that wants the network fails at once, on every machine
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # on a busy machine, threads that spin while they wait cost minutes
+if "PYTEST_XDIST_WORKER" in os.environ:  # several workers share the cores: one thread each
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("SDLESSON_MODEL", None)  # the stored outputs are those of the bundled model
 
 
@@ -11,3 +15,16 @@ def pytest_collectstart(collector):
     """Leave stderr out of nbval's comparison: progress bars write there, with timings."""
     if hasattr(collector, "skip_compare"):
         collector.skip_compare += ("stderr",)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep the tests of a file together, as a notebook's cells must be; only whole lessons may go to any worker."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.split("::")[0]
+            return nodeid if file.endswith("test_notebooks.py") else file
+
+    return ByFile(config, log)

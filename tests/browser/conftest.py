@@ -17,7 +17,7 @@ ALL_EXPLORERS = {
     "attention": "explore_attention(sd, trace, heat)",
     "two prompts": 'explore_two_prompts(sd, "a horse", "a duck")',
 }
-_BEFORE = """\
+BEFORE = """\
 import sdlesson
 from sdlesson.attention import record_attention
 from sdlesson.guidance import record
@@ -31,6 +31,13 @@ with record_attention(sd.unet) as heat:
 """
 
 
+def notebook_of(sources):
+    """A notebook with one code cell for each source."""
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    return nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+
+
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory):
     """A JupyterLab that serves a copy of the lessons, and explorers.ipynb with one explorer a cell."""
@@ -40,9 +47,7 @@ def jupyter(tmp_path_factory):
     scratch = tmp_path_factory.mktemp("jupyter")
     folder = scratch / "notebooks"
     shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "out.png"))
-    cells = [nbformat.v4.new_code_cell(source) for source in (_BEFORE, *ALL_EXPLORERS.values())]
-    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), folder / "explorers.ipynb")
+    nbformat.write(notebook_of([BEFORE, *ALL_EXPLORERS.values()]), folder / "explorers.ipynb")
     with lab.jupyter_lab(folder, scratch) as running:
         yield running
 

@@ -21,9 +21,9 @@ def test_a_lesson_runs_from_top_to_bottom(lesson):
 
 def test_what_a_learner_types_is_shown_and_not_run(lesson):
     explorer = lesson.locator(".sdlesson-explorer")
-    explorer.get_by_label("prompt").fill(TYPED)
+    explorer.get_by_label("prompt", exact=True).fill(TYPED)
     expect(explorer).to_contain_text("script")
-    explorer.get_by_label("prompt").fill("horse " * 90 + TYPED)
+    explorer.get_by_label("prompt", exact=True).fill("horse " * 90 + TYPED)
     expect(explorer).to_contain_text("77 of 77 places are used")
     expect(explorer).to_contain_text("Cut off: “horse horse")
     expect(explorer).to_contain_text("<script>window.broken = true</script>")
