@@ -75,12 +75,15 @@ def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
 
 
 def _expected(sd: StableDiffusion, trace: Trace):
-    """step -> its first predicted original, decoded when it is first asked for and kept."""
+    """step -> its first predicted original, decoded: small ones at once, others when they are first asked for."""
 
     @cache
     def expected(step: int):
         return paint_latents(sd, trace.steps[step].pred_original[:1])[0]
 
+    if trace.steps[0].latents[0, 0].numel() <= 32 * 32:
+        for step in range(len(trace.steps)):
+            expected(step)
     return expected
 
 

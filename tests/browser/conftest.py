@@ -13,7 +13,7 @@ ALL_EXPLORERS = {
     "tokens": 'explore_tokens(sd, "an astronaut riding a horse", "a horse")',
     "steps": "explore_steps(sd, trace)",
     "sigmas": "explore_sigmas()",
-    "guidance": "explore_guidance(sd, [trace])",
+    "guidance": "explore_guidance(sd, [mild, trace])",
     "attention": "explore_attention(sd, trace, heat)",
     "two prompts": 'explore_two_prompts(sd, "a horse", "a duck")',
 }
@@ -28,6 +28,7 @@ from sdlesson.widgets import (
 sd = sdlesson.load()
 with record_attention(sd.unet) as heat:
     trace = record(sd, "a photograph of an astronaut riding a horse", num_inference_steps=4)
+mild = record(sd, "a photograph of an astronaut riding a horse", num_inference_steps=4, guidance_scale=1)
 """
 
 
