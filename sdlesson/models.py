@@ -36,6 +36,14 @@ _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_SECONDS = 10.0  # how long the hub may take to answer before we say that it cannot be reached
 _BIG = 200 * 2**20  # bytes of UNet weights from which a GPU works in float16
+_MAPPED = 128 * 2**20  # bytes of a weight file that are in memory at once while it is converted to another dtype
+
+#: Of a repository on the hub, only these files are downloaded: no pickles, no second copies, no safety checker.
+HUB_FILES = {
+    "allow_patterns": ["model_index.json", "sdlesson.json", "tokenizer/*.json", "tokenizer/*.txt", "scheduler/*.json"]
+    + [f"{part}/{file}" for part, (s, _) in _WEIGHTS.items() for file in ("config.json", f"{s}*.safetensors*")],
+    "ignore_patterns": ["*.fp16*", "*.bf16*", "*non_ema*"],
+}
 
 
 class BadInput(ValueError):
@@ -107,8 +115,10 @@ def load(
     """Load a Stable Diffusion: "tiny" (bundled), a hub id such as "CompVis/stable-diffusion-v1-4", or a local folder.
 
     `model=None` takes the environment's `SDLESSON_MODEL`, else "tiny". `device=None` is CUDA where there is one, else
-    the CPU. `dtype=None` is float32, and float16 for a big UNet on CUDA, whatever the files are stored in. `revision`
-    is the hub's branch, tag or commit. The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
+    the CPU. `dtype=None` is float32, and float16 for a big UNet on CUDA, whatever the files are stored in; weights go
+    straight into it, without a copy of the whole file in memory. `revision` is the hub's branch, tag or commit; where
+    it is None, v1.4 and v1.5 are pinned to a commit (sdlesson.hub.PINNED). The scheduler is K-LMS
+    (LMSDiscreteScheduler) on the model's own noise schedule.
     Raises ModelError, with one sentence, where the model is incomplete, corrupt, pickled or out of reach.
     """
     name = os.fspath(model) if model is not None else default_model()
@@ -141,45 +151,58 @@ def find(name: str, *, revision: str | None = None) -> Path:
             f"There is no folder {name}; a model is 'tiny', a folder in Diffusers layout, "
             "or a hub id such as CompVis/stable-diffusion-v1-4."
         )
-    return _from_hub(name, revision)
+    with _quick_imports():
+        import huggingface_hub  # noqa: F401
+
+        from .hub import from_hub
+    return from_hub(name, revision, seconds=_HUB_SECONDS)
 
 
 def check_folder(folder: Path) -> Path:
     """Return `folder` if every part of a Stable Diffusion is there and whole; raise ModelError naming what is not."""
-    missing = missing_parts(folder)
-    if missing:
-        raise ModelError(f"{folder} is not a whole Stable Diffusion in Diffusers layout: it lacks {_and(missing)}.")
+    check_names(folder, _names(folder))
     for part, (_, needed) in _WEIGHTS.items():
         config = _json(folder / part / "config.json")
         kind = config.get("_class_name") or config.get("model_type") or needed
         if kind != needed:
             raise ModelError(f"{folder / part} holds a {kind}; sdlesson needs a {needed} there.")
         for file in _weight_files(folder, part):
+            if not file.is_file():
+                words = f"a piece of the {part.replace('_', ' ')}'s weights ({part}/{file.name})"
+                raise ModelError(f"{folder} is not a whole Stable Diffusion in Diffusers layout: it lacks {words}.")
             check_safetensors(file)
-    if (folder / "text_encoder_2").is_dir():
-        raise ModelError(f"{folder} has two text encoders (as SDXL has); sdlesson knows models with one.")
     return folder
 
 
-def missing_parts(folder: Path) -> list[str]:
-    """What `folder` lacks to be a Stable Diffusion, in words; raises ModelError where the weights are a pickle."""
+def check_names(where: str | Path, names: set[str]) -> None:
+    """Raise ModelError unless `names`, the files of `where` such as "unet/config.json", make up a Stable Diffusion."""
+    missing = missing_parts(where, names)
+    if missing:
+        raise ModelError(f"{where} is not a whole Stable Diffusion in Diffusers layout: it lacks {_and(missing)}.")
+    if any(name.startswith("text_encoder_2/") for name in names):
+        raise ModelError(f"{where} has two text encoders (as SDXL has); sdlesson knows models with one.")
+
+
+def missing_parts(where: str | Path, names: set[str]) -> list[str]:
+    """What `names` lack to be a Stable Diffusion, in words; raises ModelError where the weights are a pickle."""
     missing = []
-    tokenizer = folder / "tokenizer"
-    if not (tokenizer / "tokenizer.json").is_file() and not all(
-        (tokenizer / file).is_file() for file in ("vocab.json", "merges.txt")
-    ):
+    if "tokenizer/tokenizer.json" not in names and not {"tokenizer/vocab.json", "tokenizer/merges.txt"} <= names:
         missing.append("the tokenizer (tokenizer/tokenizer.json, or vocab.json and merges.txt)")
     for part, (stem, _) in _WEIGHTS.items():
-        words, found = part.replace("_", " "), _weight_files(folder, part)
-        lost = [file.name for file in found if not file.is_file()]
-        if not (folder / part / "config.json").is_file():
+        words, weights = part.replace("_", " "), f"{part}/{stem}.safetensors"
+        if f"{part}/config.json" not in names:
             missing.append(f"the {words}'s configuration ({part}/config.json)")
-        elif lost:
-            missing.append(f"a piece of the {words}'s weights ({part}/{lost[0]})")
-        elif not found:
-            _refuse_pickle(folder / part)
-            missing.append(f"the {words}'s weights ({part}/{stem}.safetensors)")
+        elif not {weights, f"{weights}.index.json"} & names:
+            _refuse_pickle(where, part, names)
+            missing.append(f"the {words}'s weights ({weights})")
     return missing
+
+
+def _names(folder: Path) -> set[str]:
+    """The files in the folders of the parts, such as "unet/config.json"."""
+    parts = [folder / part for part in ("tokenizer", *_WEIGHTS, "text_encoder_2")]
+    files = (file for part in parts if part.is_dir() for file in part.iterdir())
+    return {f"{file.parent.name}/{file.name}" for file in files if file.is_file()}
 
 
 def check_safetensors(file: Path) -> None:
@@ -216,11 +239,11 @@ def _weight_files(folder: Path, part: str) -> list[Path]:
     return []
 
 
-def _refuse_pickle(folder: Path) -> None:
-    pickles = sorted(file.name for file in folder.iterdir() if file.suffix in _PICKLES)
+def _refuse_pickle(where: str | Path, part: str, names: set[str]) -> None:
+    pickles = sorted(name for name in names if name.startswith(f"{part}/") and name.endswith(_PICKLES))
     if pickles:
         raise ModelError(
-            f"{folder} holds its weights only as a pickle ({pickles[0]}), which can run any code when it is loaded; "
+            f"{where} holds its weights only as a pickle ({pickles[0]}), which can run any code when it is loaded; "
             "sdlesson loads safetensors only."
         )
 
@@ -272,18 +295,15 @@ def _load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict:
     """The five parts by name, on `device`, in `dtype`; raises ModelError where weights and configuration differ."""
     with _quick_imports():
         from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
-        from transformers import CLIPTextModel, CLIPTokenizer
-    safe = {"use_safetensors": True, "local_files_only": True, "output_loading_info": True}
+        from transformers import CLIPTokenizer
     parts, part = {}, "tokenizer"
     with quiet():
         try:
             parts[part] = CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
             part = "text_encoder"
-            found = CLIPTextModel.from_pretrained(folder / part, dtype=dtype, **safe)
-            parts[part] = _whole(*found, folder / part).to(device)
+            parts[part] = _text_encoder(folder / part, dtype).to(device)
             for part, kind in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
-                found = kind.from_pretrained(folder / part, torch_dtype=dtype, **safe)
-                parts[part] = _whole(*found, folder / part).to(device)
+                parts[part] = _image_part(kind, folder / part, dtype).to(device)
             part = "scheduler"
             file = folder / part / "scheduler_config.json"
             config = _json(file) if file.is_file() else ARTICLE_SCHEDULE
@@ -295,7 +315,61 @@ def _load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict:
     return parts
 
 
-def _whole(model, info, folder: Path):
+def _text_encoder(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
+    """The text encoder of a folder in `dtype`; transformers knows what its weights were called in older files."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    config = CLIPTextConfig.from_pretrained(folder, local_files_only=True)
+    weights = read_weights(_weight_files(folder.parent, folder.name), dtype)
+    model, info = CLIPTextModel.from_pretrained(
+        None, config=config, state_dict=weights, dtype=dtype, output_loading_info=True
+    )
+    return _whole(model, info, folder)
+
+
+def _image_part(kind: type, folder: Path, dtype: torch.dtype):
+    """The UNet or VAE of a folder in `dtype`: made without memory of its own, then given the file's tensors."""
+    import torch
+
+    with torch.device("meta"):
+        model = kind.from_config(kind.load_config(folder, local_files_only=True))
+    weights = read_weights(_weight_files(folder.parent, folder.name), dtype)
+    lost, _ = model.load_state_dict({_new_name(name): weights[name] for name in weights}, strict=False, assign=True)
+    return _whole(model, {"missing_keys": lost}, folder)
+
+
+def read_weights(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The tensors of safetensors files by name, those of real numbers in `dtype`.
+
+    A tensor that is stored in `dtype` stays on the disk until it is used; the others are converted one by one, the
+    file closed and opened anew after every 128 MiB: what a closed file had in memory is free again.
+    """
+    from safetensors import safe_open
+
+    weights = {}
+    for file in files:
+        with safe_open(file, framework="pt") as stream:
+            names = list(stream.keys())
+        while names:
+            with safe_open(file, framework="pt") as stream:
+                size = 0
+                while names and size < _MAPPED:
+                    values = stream.get_tensor(name := names.pop())
+                    size += values.nbytes
+                    weights[name] = values.to(dtype) if values.is_floating_point() else values
+                    del values
+    return weights
+
+
+def _new_name(name: str) -> str:
+    """What diffusers now calls a weight of the VAE's attention: the files of 2022 say query, key, value, proj_attn."""
+    before, block, after = name.partition(".attentions.")
+    for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
+        after = after.replace(f".{old}.", f".{new}.")
+    return before + block + after
+
+
+def _whole(model, info: dict, folder: Path):
     """The model, unless its weights left holes (which would stay random) or had other shapes."""
     info = info if isinstance(info, dict) else vars(info)
     lost = sorted(str(name) for key in ("missing_keys", "mismatched_keys") for name in info.get(key, ()))
@@ -308,47 +382,6 @@ def _whole(model, info, folder: Path):
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]
-
-
-def _from_hub(name: str, revision: str | None) -> Path:
-    """The folder of a hub id: from the cache without asking the network if all is there, else downloaded."""
-    with _quick_imports():
-        import huggingface_hub as hub
-    wanted = {
-        "repo_id": name,
-        "revision": revision,
-        "allow_patterns": ["model_index.json", "sdlesson.json", "tokenizer/*", "scheduler/*.json"]
-        + [f"{part}/{file}" for part, (s, _) in _WEIGHTS.items() for file in ("config.json", f"{s}*.safetensors*")],
-        "ignore_patterns": ["*.fp16*", "*.bf16*", "*non_ema*"],
-    }
-    with contextlib.suppress(OSError, ModelError):  # not cached, or not whole: ask the network
-        return check_folder(Path(hub.snapshot_download(**wanted, local_files_only=True)))
-    if hub.constants.HF_HUB_OFFLINE:
-        raise ModelError(
-            f"There is no folder {name}; as a hub id it is not (wholly) in the local cache, and HF_HUB_OFFLINE forbids "
-            "the network."
-        )
-    try:
-        # snapshot_download would wait without end for a server that says nothing: ask first, with a limit
-        hub.HfApi().repo_info(name, revision=revision, timeout=_HUB_SECONDS)
-        folder = Path(hub.snapshot_download(**wanted, etag_timeout=_HUB_SECONDS))
-    except Exception as error:  # the hub's own errors, the HTTP client's, OSError for a full disk ...
-        reason = _hub_reason(error, revision)
-        raise ModelError(f"There is no folder {name}, and as a hub id it cannot be loaded: {reason}") from error
-    return check_folder(folder)
-
-
-def _hub_reason(error: Exception, revision: str | None) -> str:
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    if "GatedRepoError" in kinds:
-        return "its owner asks you to log in and accept the licence on the hub first."
-    if "RepositoryNotFoundError" in kinds:
-        return "the hub has no such model, or it is private."
-    if "RevisionNotFoundError" in kinds:
-        return f"the hub has no revision {revision!r} of it."
-    if "HfHubHTTPError" not in kinds and kinds & {"TransportError", "ConnectionError", "LocalEntryNotFoundError"}:
-        return "the hub cannot be reached (no network?), and it is not in the local cache."
-    return _first_line(error)
 
 
 @contextlib.contextmanager

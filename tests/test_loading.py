@@ -1,0 +1,454 @@
+"""load() on a hub id: a local server stands in for the hub, and breaks in every way in which the real one can.
+
+Each download runs in a process of its own, as a learner's does: the hub's client reads its settings once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
+
+import sdlesson
+from sdlesson import hub, models
+from sdlesson.models import ModelError
+
+COMMIT = "c" * 40
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+class Hub(ThreadingHTTPServer):
+    """The hub's endpoints for one repository, org/toy: its description, its list of files, the files.
+
+    `files` is what it holds (name -> bytes); `asked` what it was asked for, as (method, file, first byte). `broken`
+    says what goes wrong with a file: "slow" (it stops after the first half, open), "cut" (it closes there), "other"
+    (as many bytes, but others), "short" (half of it, as if that were all).
+    """
+
+    daemon_threads = True
+
+    def __init__(self, folder: Path):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files = {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        self.asked: list[tuple[str, str, int]] = []
+        self.broken: dict[str, str] = {}
+        self.refused: str | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def gets(self) -> dict[str, list[int]]:
+        """The files that were sent: the first byte of each answer."""
+        sent: dict[str, list[int]] = {}
+        for method, name, start in self.asked:
+            if method == "GET":
+                sent.setdefault(name, []).append(start)
+        return sent
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the hub does, as far as its client looks."""
+
+    server: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.answer()
+
+    def answer(self):
+        path = self.path.partition("?")[0]
+        if match := re.fullmatch(r"/api/models/org/toy(?:/revision/(\w+)|/tree/(\w+))?", path):
+            if self.known(match[1] or match[2] or "main"):
+                self.tell(self.tree() if match[2] else {"id": "org/toy", "sha": COMMIT, "siblings": self.siblings()})
+        elif match := re.fullmatch(r"/org/toy/resolve/(\w+)/(.+)", path):
+            if self.known(match[1]):
+                self.send(match[2])
+        else:
+            self.refuse(404, "RepoNotFound")
+
+    def known(self, revision: str) -> bool:
+        if self.server.refused:
+            self.refuse(403, self.server.refused)
+        elif revision not in ("main", COMMIT):
+            self.refuse(404, "RevisionNotFound")
+        else:
+            return True
+        return False
+
+    def refuse(self, status: int, code: str):
+        self.send_response(status)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def tell(self, content):
+        text = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def facts(self):
+        """Name, size, checksum and whether it is a big file (kept in Git LFS), of every file."""
+        for name, data in self.server.files.items():
+            yield name, len(data), hashlib.sha256(data).hexdigest(), name.endswith((".safetensors", ".bin", ".ckpt"))
+
+    def siblings(self):
+        return [
+            {"rfilename": name, "size": size, "blobId": sha[:40]}
+            | ({"lfs": {"sha256": sha, "size": size, "pointerSize": 134}} if big else {})
+            for name, size, sha, big in self.facts()
+        ]
+
+    def tree(self):
+        return [
+            {"type": "file", "path": name, "size": size, "oid": sha[:40]}
+            | ({"lfs": {"oid": sha, "size": size, "pointerSize": 134}} if big else {})
+            for name, size, sha, big in self.facts()
+        ]
+
+    def send(self, name: str):
+        data = self.server.files.get(name)
+        start = int(re.search(r"\d+", self.headers.get("Range") or "0")[0])
+        self.server.asked.append((self.command, name, start))
+        if data is None:
+            self.refuse(404, "EntryNotFound")
+            return
+        _, _, sha, big = next(fact for fact in self.facts() if fact[0] == name)
+        trouble = self.server.broken.get(name) if self.command == "GET" else None
+        body = bytes(len(data)) if trouble == "other" else data[: len(data) // 2] if trouble == "short" else data
+        self.send_response(206 if start else 200)
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("ETag", f'"{sha if big else sha[:40]}"')
+        self.send_header("Content-Length", str(len(body) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if trouble in ("slow", "cut"):
+            self.close_connection = True
+            self.wfile.write(body[start : max(start, len(body) // 2)])
+            self.wfile.flush()
+            if trouble == "slow":
+                time.sleep(60)
+            return
+        self.wfile.write(body[start:])
+
+
+@pytest.fixture
+def server(toy_folder):
+    """The hub, with the toy and beside it what must not be downloaded."""
+    with Hub(toy_folder) as server:
+        extra = ["unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.fp16.safetensors", "toy.ckpt"]
+        extra += ["unet/diffusion_pytorch_model.non_ema.safetensors", "safety_checker/model.safetensors", "README.md"]
+        server.files |= dict.fromkeys(extra, b"not needed")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture
+def start(server, tmp_path):
+    """Start a process that finds org/toy, in an empty cache; it prints the folder or the sentence of the error."""
+    running = []
+
+    def run(revision: str | None = None, **settings: str) -> subprocess.Popen:
+        code = (
+            "import sys; from huggingface_hub import constants; from sdlesson.models import ModelError, find\n"
+            "constants.DOWNLOAD_CHUNK_SIZE = 2**14\n"  # 10 MB for real: the toy would come in one bite
+            f"try: print(find('org/toy', revision={revision!r}))\n"
+            "except ModelError as error: sys.exit(f'refused: {error}')"
+        )
+        place = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")}
+        place |= {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1"}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        running.append(subprocess.Popen([sys.executable, "-c", code], env=os.environ | place | settings, **pipes))
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def found(process: subprocess.Popen) -> Path:
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    return Path(out.strip())
+
+
+def refused(process: subprocess.Popen, *words: str) -> str:
+    """The one sentence with which the process ended."""
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and out == "", err
+    sentence = err[err.rindex("refused: ") + 9 :]
+    assert sentence.count("\n") == 1 and "Traceback" not in err
+    for word in words:
+        assert word in sentence
+    return sentence
+
+
+def blobs(cache: Path) -> list[str]:
+    """What the cache holds of the files, whole and broken, by name."""
+    return sorted(file.name for file in cache.glob("hub/models--org--toy/blobs/*"))
+
+
+def wait_for(server: Hub, name: str, cache: Path) -> None:
+    """Wait until about half of the file has come."""
+    half, end = len(server.files[name]) // 2, time.monotonic() + 30
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):
+            sizes = [part.stat().st_size for part in cache.glob("hub/models--org--toy/blobs/*.incomplete")]
+            if any(size > half - 2**14 for size in sizes):
+                return
+        time.sleep(0.02)
+    raise AssertionError("the download did not begin")
+
+
+def test_only_the_needed_files_come_and_then_no_network_is_needed(server, start, tmp_path, toy):
+    process = start()
+    folder = found(process)
+    needed = {"model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "vae/config.json", UNET}
+    needed |= {"text_encoder/config.json", "text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"}
+    needed |= {"tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"}
+    assert set(server.gets()) == {name for _, name, _ in server.asked} == needed
+    assert all(starts == [0] for starts in server.gets().values())
+    assert {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()} == needed
+    assert folder.name == COMMIT
+    assert not [name for name in blobs(tmp_path) if "incomplete" in name]
+
+    server.asked.clear()
+    assert found(start(HF_HUB_OFFLINE="1")) == folder
+    assert found(start(revision=COMMIT, HF_ENDPOINT="http://127.0.0.1:9")) == folder
+    assert server.asked == []
+    weights = sdlesson.load(folder).unet.state_dict()
+    assert all(torch.equal(values, weights[name]) for name, values in toy.unet.state_dict().items())
+
+
+def test_it_says_what_it_downloads_and_how_much(server, start):
+    _, err = start().communicate(timeout=60)
+    assert re.match(r"sdlesson: downloading org/toy: 10 files, \d\.\d\d GB, to .*models--org--toy\n", err)
+
+
+@pytest.mark.parametrize("way", ["kill", "cut"])
+def test_a_broken_download_goes_on_where_it_stopped(server, start, tmp_path, way):
+    server.broken[UNET] = {"kill": "slow", "cut": "cut"}[way]
+    process = start()
+    if way == "kill":
+        wait_for(server, UNET, tmp_path)
+        process.kill()
+        process.communicate()
+    else:
+        refused(process, "broke off", "goes on from there")
+    half = len(server.files[UNET]) // 2
+    assert [name for name in blobs(tmp_path) if "incomplete" in name]
+    assert not list(tmp_path.glob(f"hub/models--org--toy/snapshots/*/{UNET}"))
+
+    server.asked.clear()
+    server.broken.clear()
+    folder = found(start())
+    assert len(server.gets()[UNET]) == 1 and half - 2**15 < server.gets()[UNET][0] <= half
+    assert (folder / UNET).read_bytes() == server.files[UNET]
+    assert not [name for name in blobs(tmp_path) if "incomplete" in name]
+
+
+def test_a_file_that_is_shorter_than_told(server, start, tmp_path):
+    server.broken[UNET] = "short"
+    refused(start(), "broke off")
+    assert not list(tmp_path.glob(f"hub/models--org--toy/snapshots/*/{UNET}"))
+
+
+def test_a_file_that_was_damaged_on_its_way(server, start, tmp_path):
+    server.broken[UNET] = "other"
+    refused(start(), UNET, "damaged on its way", "run this again")
+    assert not [name for name in blobs(tmp_path) if "incomplete" in name]
+
+
+def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(server, start):
+    folder = found(start())
+    (folder / UNET).resolve().write_bytes(server.files[UNET][:1000])
+    assert (found(start()) / UNET).read_bytes() == server.files[UNET]
+
+
+def test_no_such_revision_or_model(server, start):
+    refused(start(revision="wrong"), "no revision 'wrong'")
+    server.refused = "GatedRepo"
+    refused(start(), "licence")
+    server.refused = "RepoNotFound"
+    refused(start(), "no such model")
+    assert server.asked == []
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    """Names of files -> the sentence with which a repository of them is refused, before any of it is downloaded."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+
+    def refuse(names, size=1000) -> str:
+        siblings = [{"rfilename": name, "size": size, "lfs": None, "blobId": "0" * 40} for name in names]
+        info = hub_info(siblings)
+        monkeypatch.setattr("huggingface_hub.HfApi.repo_info", lambda *_, **__: info)
+        with pytest.raises(ModelError) as caught:
+            models.find("org/toy")
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    yield refuse
+    assert not (tmp_path / "cache" / "models--org--toy" / "blobs").exists()
+
+
+def hub_info(siblings):
+    from huggingface_hub.hf_api import ModelInfo
+
+    return ModelInfo(id="org/toy", sha=COMMIT, siblings=siblings)
+
+
+def names_of(folder: Path) -> list[str]:
+    return [str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()]
+
+
+def test_a_repository_of_pickles_is_not_downloaded(listed, toy_folder):
+    sentence = listed([name.replace(".safetensors", ".bin") for name in names_of(toy_folder)])
+    assert "pickle (text_encoder/model.bin)" in sentence and "safetensors only" in sentence
+
+
+def test_a_repository_that_is_no_stable_diffusion_is_not_downloaded(listed, toy_folder):
+    names = names_of(toy_folder)
+    text = listed(["config.json", "model.safetensors", "tokenizer.json", "vocab.json"])
+    assert "org/toy is not a whole Stable Diffusion" in text and "the vae's configuration" in text
+    without = listed([name for name in names if not name.startswith(("text_encoder", "tokenizer"))])
+    assert "lacks the tokenizer" in without and "the text encoder's configuration" in without
+    assert "two text encoders" in listed([*names, "text_encoder_2/config.json"])
+
+
+def test_a_disk_without_room(listed, toy_folder, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 9 * 10**9, 10**9))
+    sentence = listed(names_of(toy_folder), size=430_000_000)
+    assert "needs 4.3 GB more" in sentence and "1.0 GB free" in sentence and "HF_HOME" in sentence
+
+
+def test_a_disk_that_fills_up_on_the_way(tmp_path, monkeypatch):
+    def full(url, stream, **_):
+        stream.write(b"first bytes")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    home = tmp_path / "models--org--toy"
+    with pytest.raises(OSError, match="No space left") as caught:
+        hub._fetch("http://127.0.0.1:9/file", UNET, home, "0" * 64, 100)
+    assert not list(home.rglob("*.incomplete"))
+    assert "the disk is full" in hub._reason(caught.value, None, begun=True)
+
+
+def test_space_that_a_broken_download_takes_is_not_asked_for_again(tmp_path, monkeypatch):
+    info = hub_info([{"rfilename": UNET, "size": 10**9, "lfs": {"sha256": "a", "size": 10**9, "pointerSize": 1}}])
+    part = hub._part(tmp_path, "a")
+    part.parent.mkdir()
+    with open(part, "wb") as stream:
+        stream.truncate(9 * 10**8)  # a hole: it takes no space
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, 2 * 10**8))
+    hub._check_space("org/toy", tmp_path, info.siblings)
+    part.unlink()
+    with pytest.raises(ModelError, match=r"needs 1\.0 GB more"):
+        hub._check_space("org/toy", tmp_path, info.siblings)
+
+
+def test_v1_4_and_v1_5_are_pinned_and_others_are_not(monkeypatch):
+    asked = []
+
+    def cached(revision, **_):
+        asked.append(revision)
+        raise FileNotFoundError
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", cached)
+    for name in (*hub.PINNED, "org/toy"):
+        for revision in (None, "main"):
+            with pytest.raises(ModelError, match="HF_HUB_OFFLINE"):
+                hub.from_hub(name, revision)
+    assert asked == [*(each for pin in hub.PINNED.values() for each in (pin, "main")), None, "main"]
+    assert all(re.fullmatch("[0-9a-f]{40}", pin) for pin in hub.PINNED.values())
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("wished", [torch.bfloat16, torch.float32])
+def test_weights_go_straight_into_the_wished_dtype(tmp_path, monkeypatch, stored, wished):
+    """In pieces of the file, each closed again; whole numbers stay what they are."""
+    numbers = {f"weight{n}": torch.randn(7, 5).to(stored) for n in range(9)} | {"ids": torch.arange(77)}
+    save_file(numbers, tmp_path / "a.safetensors")
+    monkeypatch.setattr(models, "_MAPPED", 200)
+    weights = models.read_weights([tmp_path / "a.safetensors"], wished)
+    assert weights.keys() == numbers.keys() and torch.equal(weights["ids"], numbers["ids"])
+    for name in numbers.keys() - {"ids"}:
+        assert weights[name].dtype == wished and torch.equal(weights[name], numbers[name].to(wished))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read off Linux's /proc")
+def test_no_copy_of_the_whole_file_is_in_memory(tmp_path):
+    """200 MB of float32 become 100 MB of bfloat16: with the file beside them, the peak would rise by 300 MB."""
+    file = tmp_path / "big.safetensors"
+    save_file({f"weight{n}": torch.zeros(5_000_000) for n in range(10)}, file)
+    code = f"""
+import re, torch
+from pathlib import Path
+from sdlesson import models
+def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e3
+models._MAPPED, before = 2**24, peak()
+weights = models.read_weights([Path({str(file)!r})], torch.bfloat16)
+assert len(weights) == 10
+print(peak() - before)
+"""
+    assert float(subprocess.check_output([sys.executable, "-c", code])) < 200
+
+
+def public(config) -> dict:
+    settings = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    return {name: value for name, value in settings.items() if name[0] != "_"}
+
+
+def test_the_parts_equal_those_of_from_pretrained(toy_folder):
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextModel
+
+    sd = sdlesson.load(toy_folder, dtype="bfloat16")
+    peers = [CLIPTextModel.from_pretrained(toy_folder / "text_encoder", dtype=torch.bfloat16)]
+    for part, kind in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
+        peers.append(kind.from_pretrained(toy_folder / part, torch_dtype=torch.bfloat16))
+    for ours, peer in zip((sd.text_encoder, sd.unet, sd.vae), peers, strict=True):
+        mine, theirs = (dict(each.named_parameters()) | dict(each.named_buffers()) for each in (ours, peer))
+        assert mine.keys() == theirs.keys()
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+        assert {name for name in mine if mine[name].device.type != "cpu"} == set()
+        assert public(ours.config) == public(peer.config)
+        assert not ours.training
+
+
+def test_the_names_of_2022(toy_folder):
+    names = load_file(toy_folder / "vae/diffusion_pytorch_model.safetensors")
+    assert all(models._new_name(name) == name for name in names)
+    assert models._new_name("encoder.mid_block.attentions.0.proj_attn.bias") == (
+        "encoder.mid_block.attentions.0.to_out.0.bias"
+    )
