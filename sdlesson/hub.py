@@ -16,7 +16,7 @@ from pathlib import Path
 
 from .models import HUB_FILES, ModelError, check_folder, check_names
 
-#: The revisions that `load()` takes where none is named: the heads of these two repositories since 2023 and 2024.
+#: The revisions that `load()` takes where none is named; many public projects name these commits, too.
 PINNED = {
     "CompVis/stable-diffusion-v1-4": "133a221b8aa7292a167afc5127cb63fb5005638b",
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
@@ -67,8 +67,9 @@ def _fetch_weights(name: str, info) -> None:
     home = _home(name)
     lost = [file for file in files if not _is_there(home, file, info.sha)]
     _check_space(name, home, lost)
-    size = sum(file.size or 0 for file in lost) / 1e9
-    print(f"sdlesson: downloading {name}: {len(lost)} files, {size:.2f} GB, to {home}", file=sys.stderr, flush=True)
+    if lost:
+        size = _amount(sum(file.size or 0 for file in lost))
+        print(f"sdlesson: downloading {name}: {len(lost)} files, {size}, to {home}", file=sys.stderr, flush=True)
     for file in lost:
         if file.lfs:
             url = hub.hf_hub_url(name, file.rfilename, revision=info.sha)
@@ -168,5 +169,7 @@ def _reason(error: Exception, revision: str | None, begun: bool) -> str:
         return "the hub cannot be reached (no network?), and it is not in the local cache."
     if str(error).startswith("Consistency check failed"):
         return "the download broke off; run this again, and it goes on from there."
+    if isinstance(error, OSError) and error.errno and error.filename:
+        return f"{error.filename} cannot be written: {error.strerror}."
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:300]

@@ -334,7 +334,8 @@ def _image_part(kind: type, folder: Path, dtype: torch.dtype):
     with torch.device("meta"):
         model = kind.from_config(kind.load_config(folder, local_files_only=True))
     weights = read_weights(_weight_files(folder.parent, folder.name), dtype)
-    lost, _ = model.load_state_dict({_new_name(name): weights[name] for name in weights}, strict=False, assign=True)
+    model.load_state_dict({_new_name(name): weights[name] for name in weights}, strict=False, assign=True)
+    lost = [name for values in (model.named_parameters(), model.named_buffers()) for name, x in values if x.is_meta]
     return _whole(model, {"missing_keys": lost}, folder)
 
 

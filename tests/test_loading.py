@@ -34,6 +34,8 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
 class Hub(ThreadingHTTPServer):
     """The hub's endpoints for one repository, org/toy: its description, its list of files, the files.
 
+    As on the real one, big files lie in a store with another address, to which the hub sends on.
+
     `files` is what it holds (name -> bytes); `asked` what it was asked for, as (method, file, first byte). `broken`
     says what goes wrong with a file: "slow" (it stops after the first half, open), "cut" (it closes there), "other"
     (as many bytes, but others), "short" (half of it, as if that were all).
@@ -47,6 +49,7 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, int]] = []
         self.broken: dict[str, str] = {}
         self.refused: str | None = None
+        self.told_the_store: list[str] = []
 
     @property
     def url(self) -> str:
@@ -84,6 +87,9 @@ class Handler(BaseHTTPRequestHandler):
         elif match := re.fullmatch(r"/org/toy/resolve/(\w+)/(.+)", path):
             if self.known(match[1]):
                 self.send(match[2])
+        elif match := re.fullmatch(r"/store/(.+)", path):
+            self.server.told_the_store += self.headers.get_all("Authorization", [])
+            self.send(match[1], stored=True)
         else:
             self.refuse(404, "RepoNotFound")
 
@@ -129,33 +135,47 @@ class Handler(BaseHTTPRequestHandler):
             for name, size, sha, big in self.facts()
         ]
 
-    def send(self, name: str):
+    def send(self, name: str, stored: bool = False):
         data = self.server.files.get(name)
-        start = int(re.search(r"\d+", self.headers.get("Range") or "0")[0])
-        self.server.asked.append((self.command, name, start))
         if data is None:
             self.refuse(404, "EntryNotFound")
             return
-        _, _, sha, big = next(fact for fact in self.facts() if fact[0] == name)
+        _, size, sha, big = next(fact for fact in self.facts() if fact[0] == name)
+        if big and not stored:
+            self.send_on(name, size, sha)
+            return
+        start = int(re.search(r"\d+", self.headers.get("Range") or "0")[0])
+        self.server.asked.append((self.command, name, start))
         trouble = self.server.broken.get(name) if self.command == "GET" else None
-        body = bytes(len(data)) if trouble == "other" else data[: len(data) // 2] if trouble == "short" else data
+        body = bytes(size) if trouble == "other" else data[: size // 2] if trouble == "short" else data
         self.send_response(206 if start else 200)
         self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{sha if big else sha[:40]}"')
+        self.send_header("ETag", f'"{sha[:40]}"')
         self.send_header("Content-Length", str(len(body) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         self.end_headers()
-        if self.command == "HEAD":
+        if self.command == "GET":
+            self.send_body(body, start, trouble)
+
+    def send_on(self, name: str, size: int, sha: str):
+        self.send_response(302)
+        self.send_header("Location", f"http://localhost:{self.server.server_port}/store/{name}")
+        self.send_header("X-Repo-Commit", COMMIT)
+        self.send_header("X-Linked-Etag", f'"{sha}"')
+        self.send_header("X-Linked-Size", str(size))
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def send_body(self, body: bytes, start: int, trouble: str | None):
+        if trouble not in ("slow", "cut"):
+            self.wfile.write(body[start:])
             return
-        if trouble in ("slow", "cut"):
-            self.close_connection = True
-            self.wfile.write(body[start : max(start, len(body) // 2)])
-            self.wfile.flush()
-            if trouble == "slow":
-                time.sleep(60)
-            return
-        self.wfile.write(body[start:])
+        self.close_connection = True
+        self.wfile.write(body[start : max(start, len(body) // 2)])
+        self.wfile.flush()
+        if trouble == "slow":
+            time.sleep(60)
 
 
 @pytest.fixture
@@ -229,8 +249,8 @@ def wait_for(server: Hub, name: str, cache: Path) -> None:
 
 
 def test_only_the_needed_files_come_and_then_no_network_is_needed(server, start, tmp_path, toy):
-    process = start()
-    folder = found(process)
+    folder = found(start(HF_TOKEN="hf_of_the_learner"))
+    assert server.told_the_store == []  # the learner's token is for the hub alone
     needed = {"model_index.json", "scheduler/scheduler_config.json", "unet/config.json", "vae/config.json", UNET}
     needed |= {"text_encoder/config.json", "text_encoder/model.safetensors", "vae/diffusion_pytorch_model.safetensors"}
     needed |= {"tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json"}
@@ -250,7 +270,7 @@ def test_only_the_needed_files_come_and_then_no_network_is_needed(server, start,
 
 def test_it_says_what_it_downloads_and_how_much(server, start):
     _, err = start().communicate(timeout=60)
-    assert re.match(r"sdlesson: downloading org/toy: 10 files, \d\.\d\d GB, to .*models--org--toy\n", err)
+    assert re.match(r"sdlesson: downloading org/toy: 10 files, \d+\.\d MB, to .*models--org--toy\n", err)
 
 
 @pytest.mark.parametrize("way", ["kill", "cut"])
@@ -343,6 +363,22 @@ def test_a_repository_that_is_no_stable_diffusion_is_not_downloaded(listed, toy_
     without = listed([name for name in names if not name.startswith(("text_encoder", "tokenizer"))])
     assert "lacks the tokenizer" in without and "the text encoder's configuration" in without
     assert "two text encoders" in listed([*names, "text_encoder_2/config.json"])
+
+
+def test_a_folder_of_words_or_of_pictures_only(toy_folder, tmp_path):
+    for kind, parts in {"words": ("text_encoder", "tokenizer"), "pictures": ("unet", "vae")}.items():
+        for part in parts:
+            shutil.copytree(toy_folder / part, tmp_path / kind / part)
+    (tmp_path / "words/config.json").write_text('{"model_type": "gpt2"}')
+    with pytest.raises(ModelError, match="lacks the unet's configuration .* and the vae's configuration "):
+        models.find(str(tmp_path / "words"))
+    with pytest.raises(ModelError, match="lacks the tokenizer .* and the text encoder's configuration "):
+        models.find(str(tmp_path / "pictures"))
+
+
+def test_a_cache_that_cannot_be_written_to(server, start, tmp_path):
+    (tmp_path / "hub").write_text("a file where the cache should be")
+    refused(start(), "blobs cannot be written")
 
 
 def test_a_disk_without_room(listed, toy_folder, monkeypatch):
