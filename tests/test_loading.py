@@ -199,6 +199,7 @@ def start(server, tmp_path):
         code = (
             "import sys; from huggingface_hub import constants; from sdlesson.models import ModelError, find\n"
             "constants.DOWNLOAD_CHUNK_SIZE = 2**14\n"  # 10 MB for real: the toy would come in one bite
+            "import time; time.sleep = lambda _: None\n"  # the client waits a second before each of five tries
             f"try: print(find('org/toy', revision={revision!r}))\n"
             "except ModelError as error: sys.exit(f'refused: {error}')"
         )
