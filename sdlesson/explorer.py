@@ -62,12 +62,12 @@ class Explorer(ipywidgets.VBox):
 class Painting:
     """A run that one button starts and another stops, with a progress bar; the kernel stays free meanwhile.
 
-    `run()` gives (Steps to come, how many), or raises BadInput, which is said. `done(steps)` gets all Steps; of a run
-    that was stopped nothing is kept. `row` is the widget to show, `say` writes a sentence.
+    `run()` gives (Steps to come, how many, done), or raises BadInput, which is said. `done(steps)` gets all Steps; of a
+    run that was stopped nothing is kept. `row` is the widget to show, `say` writes a sentence.
     """
 
-    def __init__(self, label: str, run: Callable[[], tuple[Iterator[Step], int]], done: Callable, say: Callable):
-        self._run, self._done, self._say = run, done, say
+    def __init__(self, label: str, run: Callable[[], tuple[Iterator[Step], int, Callable]], say: Callable):
+        self._run, self._say = run, say
         self.go = ipywidgets.Button(description=label, button_style="primary")
         self.halt = ipywidgets.Button(description="Stop", disabled=True)
         self.bar = ipywidgets.IntProgress(description="steps done", max=1, style=WIDE)
@@ -81,7 +81,7 @@ class Painting:
         if self._thread and self._thread.is_alive():
             return
         try:
-            steps, count = self._run()
+            steps, count, done = self._run()
         except BadInput as bad:
             self._say(str(bad))
             return
@@ -89,7 +89,7 @@ class Painting:
         self._stopped.clear()
         self.bar.max, self.bar.value = count, 0
         self.go.disabled, self.halt.disabled = True, False
-        self._thread = threading.Thread(target=self._work, args=(steps,), daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(steps, done), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
@@ -101,7 +101,7 @@ class Painting:
         if self._thread:
             self._thread.join(seconds)
 
-    def _work(self, steps: Iterator[Step]) -> None:
+    def _work(self, steps: Iterator[Step], done: Callable) -> None:
         kept = []
         try:
             for step in steps:
@@ -110,7 +110,7 @@ class Painting:
                 if self._stopped.is_set():
                     self._say(f"Stopped after {len(kept)} of {self.bar.max} steps. What was shown before stays.")
                     return
-            self._done(kept)
+            done(kept)
         except Exception as error:  # in a thread nobody else would see it
             self._say(f"The run ended early. {type(error).__name__}: {error}")
         finally:

@@ -198,21 +198,22 @@ def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
         painted.keep(trace.steps[-1].latents, trace.settings["guidance_scale"], trace.settings["seeds"])
 
     def run():
-        steps, negative = settings["num_inference_steps"], settings["negative_prompts"][0]
-        options = {"num_inference_steps": steps, "negative_prompt": negative, "seed": own_seed.value}
-        return denoise(sd, painted.prompt, guidance_scale=own_scale.value, **options), steps
+        scale, seed, count = own_scale.value, own_seed.value, settings["num_inference_steps"]
+        options = {"num_inference_steps": count, "negative_prompt": settings["negative_prompts"][0], "seed": seed}
+        steps = denoise(sd, painted.prompt, guidance_scale=scale, **options)
+        return steps, count, partial(done, scale, seed)  # the boxes may change meanwhile
 
-    def done(steps: Sequence[Step]) -> None:
-        painted.keep(steps[-1].latents, own_scale.value, [own_seed.value])
-        scale_slider.choose_from(painted.scales, own_scale.value)
-        seed_slider.choose_from(painted.seeds, own_seed.value)
+    def done(scale: float, seed: int, steps: Sequence[Step]) -> None:
+        painted.keep(steps[-1].latents, scale, [seed])
+        scale_slider.choose_from(painted.scales, scale)
+        seed_slider.choose_from(painted.seeds, seed)
         explorer.refresh()
 
     scale_slider = Slider("guidance", painted.scales)
     seed_slider = Slider("seed", painted.seeds)
     own_scale = ipywidgets.BoundedFloatText(5, min=-5, max=50, step=0.5, description="another guidance", style=WIDE)
     own_seed = ipywidgets.BoundedIntText(1, min=0, max=2**32 - 1, description="another seed", style=WIDE)
-    painting = Painting("Paint", run, done, lambda sentence: explorer.say(sentence))
+    painting = Painting("Paint", run, lambda sentence: explorer.say(sentence))
     own = ipywidgets.Box([own_scale, own_seed, painting.row], layout=WRAPPED)
     words = f"Guidance explorer: {len(painted.runs)} recorded runs of “{painted.prompt}”."
     explorer = Explorer(words, {"guidance": scale_slider, "seed": seed_slider}, painted.page, below=[own])
@@ -319,13 +320,14 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
 
     def run():
         prompts = [first_box.value, second_box.value]
-        return denoise(sd, prompts, seed=[seed_box.value] * 2), 20  # one seed for both: the same noise
+        steps = denoise(sd, prompts, seed=[seed_box.value] * 2)  # one seed for both: the same noise
+        return steps, 20, partial(done, prompts)  # the boxes may change meanwhile
 
-    def done(steps):
+    def done(prompts, steps):
         expected = torch.stack([step.pred_original for step in steps])  # (steps, 2, 4, h/8, w/8)
         pictures = paint_latents(sd, expected.flatten(0, 1))
         apart = (expected[:, 0] - expected[:, 1]).flatten(1).norm(dim=1)
-        seen.update(prompts=[first_box.value, second_box.value], apart=(apart / apart[-1]).tolist())
+        seen.update(prompts=prompts, apart=(apart / apart[-1].clamp(min=1e-12)).tolist())
         seen["sources"] = [picture_source(each) for each in pictures]
         slider.choose_from(range(len(steps)), len(steps) - 1)
         explorer.refresh()
@@ -344,7 +346,7 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
     second_box = ipywidgets.Text(second, description="second prompt", style=WIDE, layout=wide)
     seed_box = ipywidgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="seed", style=WIDE)
     slider = Slider("step", range(20), plays=True)
-    painting = Painting("Paint", run, done, lambda sentence: explorer.say(sentence))
+    painting = Painting("Paint", run, lambda sentence: explorer.say(sentence))
     words = "Two prompts, the same noise: where do the pictures part?"
     explorer = Explorer(words, {"step": slider}, show, above=[first_box, second_box, seed_box, painting.row])
     explorer.painting, explorer.boxes = painting, (first_box, second_box, seed_box)

@@ -181,6 +181,7 @@ def test_the_guidance_explorer_paints_another_pair(toy, runs):
     scale, seed = explorer.boxes
     scale.value, seed.value = 5, 7
     explorer.painting.start()
+    scale.value, seed.value = 9, 8  # too late for this run
     explorer.painting.wait(60)
     assert explorer.said.value == "" and explorer.knobs["guidance"].value == 5 and explorer.knobs["seed"].value == 7
     options = {"num_inference_steps": 3, "negative_prompt": "a duck"}
@@ -248,9 +249,10 @@ def test_two_prompts_are_painted_with_one_noise(toy):
     assert "Step 19: 100%" in explorer.page.value and "<script>" not in explorer.page.value
     explorer.boxes[1].value = "a horse"  # the same prompt: the same picture, whatever the noise
     explorer.painting.start()
+    explorer.boxes[1].value = "a duck"  # too late for this run
     explorer.painting.wait(60)
     one, other = re.findall(r'src="([^"]+)"', explorer.page.value)
-    assert one == other
+    assert one == other and "Step 19: 0% as far apart" in explorer.page.value and "a duck" not in explorer.page.value
 
 
 def test_a_run_can_be_stopped_and_nothing_of_it_is_kept():
@@ -263,7 +265,7 @@ def test_a_run_can_be_stopped_and_nothing_of_it_is_kept():
         yield 1
         yield 2
 
-    painting = Painting("Paint", lambda: (steps(), 3), done.append, said.append)
+    painting = Painting("Paint", lambda: (steps(), 3, done.append), said.append)
     painting.go.click()
     begun.wait(10)
     painting.go.click()  # a second run does not begin
@@ -282,7 +284,7 @@ def test_a_run_that_fails_says_so():
         yield 0
         raise RuntimeError("no memory")
 
-    painting = Painting("Paint", lambda: (steps(), 2), lambda kept: None, said.append)
+    painting = Painting("Paint", lambda: (steps(), 2, lambda kept: None), said.append)
     painting.start()
     painting.wait(10)
     assert said[-1] == "The run ended early. RuntimeError: no memory" and not painting.go.disabled
@@ -290,5 +292,5 @@ def test_a_run_that_fails_says_so():
     def refused():
         raise BadInput("Too small.")
 
-    Painting("Paint", refused, lambda kept: None, said.append).start()
+    Painting("Paint", refused, said.append).start()
     assert said[-1] == "Too small."

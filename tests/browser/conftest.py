@@ -40,23 +40,23 @@ def notebook_of(sources):
 
 
 @pytest.fixture(scope="session")
-def jupyter(tmp_path_factory):
-    """A JupyterLab that serves a copy of the lessons, and explorers.ipynb with one explorer a cell."""
+def chrome():
+    """A headless Chromium, one for all: Playwright starts only once in a process."""
     pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
     if not lab.chromium():
         pytest.skip("No Chromium is installed: the browser tests need Debian's package chromium, or Chrome.")
+    with lab.browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def jupyter(chrome, tmp_path_factory):
+    """A JupyterLab that serves a copy of the lessons, and explorers.ipynb with one explorer a cell."""
     scratch = tmp_path_factory.mktemp("jupyter")
     folder = scratch / "notebooks"
     shutil.copytree(NOTEBOOKS, folder, ignore=shutil.ignore_patterns(".ipynb_checkpoints", "out.png"))
     nbformat.write(notebook_of([BEFORE, *ALL_EXPLORERS.values()]), folder / "explorers.ipynb")
     with lab.jupyter_lab(folder, scratch) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def chrome(jupyter):
-    """A headless Chromium."""
-    with lab.browser() as running:
         yield running
 
 

@@ -4,28 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from . import lab
-
 BOOK = Path(__file__).resolve().parents[2] / "build" / "book"
 PAGES = ["index.html", "notebooks/05_guidance.html", "notebooks/symptoms.html"]
-
-
-@pytest.fixture(scope="module")
-def chrome():
-    """A headless Chromium, where the book is built."""
-    pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
-    if not lab.chromium():
-        pytest.skip("No Chromium is installed: the browser tests need Debian's package chromium, or Chrome.")
-    if not BOOK.is_dir():
-        pytest.skip("The book is not built: make book.")
-    with lab.browser() as running:
-        yield running
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1300, 390])
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_can_be_read_by_all(chrome, name, width, scheme):
+    if not BOOK.is_dir():
+        pytest.skip("The book is not built: make book.")
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
     page = chrome.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.goto((BOOK / name).as_uri())
