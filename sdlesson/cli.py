@@ -112,7 +112,7 @@ def paint(args: argparse.Namespace) -> int:
     name = args.model or default_model()
     find(name, revision=args.revision)  # a wrong name is told before torch is imported
     with _warnings_as_sentences():
-        sd = load(name, revision=args.revision)
+        sd = load(name, revision=args.revision, low_memory=True)  # each part works once
         from . import decoding, guidance
 
         run = guidance.settle(sd, [job.prompt for job in jobs], **_options(args))

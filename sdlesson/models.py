@@ -10,7 +10,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import torch
@@ -35,7 +35,8 @@ _WEIGHTS = {
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_SECONDS = 10.0  # how long the hub may take to answer before we say that it cannot be reached
-_BIG = 200 * 2**20  # bytes of UNet weights from which a GPU works in float16
+_BIG = 200 * 2**20  # bytes of UNet weights from which speed and memory count for more than bits: see thrift.py
+_WORKING = 2 * 2**30  # bytes that Python, the libraries and the tensors of one picture take besides the weights
 _MAPPED = 128 * 2**20  # bytes of a weight file that are in memory at once while it is converted to another dtype
 
 #: Of a repository on the hub, only these files are downloaded: no pickles, no second copies, no safety checker.
@@ -111,14 +112,18 @@ def load(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     revision: str | None = None,
+    low_memory: bool | Literal["auto"] = "auto",
 ) -> StableDiffusion:
     """Load a Stable Diffusion: "tiny" (bundled), a hub id such as "CompVis/stable-diffusion-v1-4", or a local folder.
 
     `model=None` takes the environment's `SDLESSON_MODEL`, else "tiny". `device=None` is CUDA where there is one, else
-    the CPU. `dtype=None` is float32, and float16 for a big UNet on CUDA, whatever the files are stored in; weights go
-    straight into it, without a copy of the whole file in memory. `revision` is the hub's branch, tag or commit; where
-    it is None, v1.4 and v1.5 are pinned to a commit (sdlesson.hub.PINNED). The scheduler is K-LMS
-    (LMSDiscreteScheduler) on the model's own noise schedule.
+    the CPU. `dtype` is what is computed in, whatever the files are stored in; None is float32, and for a big model
+    what the device is fast in (thrift.fast_dtype). Weights go straight into it, without a copy of the whole file in
+    memory; those of a big UNet that is stored in 16 bits stay so on the CPU, and are widened layer by layer.
+    `low_memory` lets the parts of a big model leave the memory while another works, all of them stored in 16 bits if
+    the files are; "auto" does so where less memory is free than the weights and 2 GiB. It counts on the CPU only.
+    `revision` is the hub's branch, tag or commit; where it is None, v1.4 and v1.5 are pinned to a commit
+    (sdlesson.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
     Raises ModelError, with one sentence, where the model is incomplete, corrupt, pickled or out of reach.
     """
     name = os.fspath(model) if model is not None else default_model()
@@ -127,9 +132,12 @@ def load(
     with _quick_imports():
         import torch
     device, dtype = _device(device, torch), _dtype(dtype, torch)
-    if dtype is None:
-        dtype = torch.float16 if device.type == "cuda" and _unet_bytes(folder) > _BIG else torch.float32
-    parts = _load_parts(folder, device, dtype)
+    big = _bytes(folder, "unet") > _BIG
+    if big:
+        parts, dtype = _load_big(folder, device, dtype, low_memory)
+    else:
+        dtype = dtype or torch.float32
+        parts = _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype))
     scale = float(about.get("guidance_scale", ARTICLE_GUIDANCE))
     return StableDiffusion(**parts, name=name, device=device, dtype=dtype, guidance_scale=scale, folder=folder)
 
@@ -268,8 +276,8 @@ def _and(words: list[str]) -> str:
     return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
 
 
-def _unet_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in _weight_files(folder, "unet"))
+def _bytes(folder: Path, *parts: str) -> int:
+    return sum(file.stat().st_size for part in parts for file in _weight_files(folder, part))
 
 
 def _device(device, torch) -> torch.device:
@@ -291,8 +299,41 @@ def _dtype(dtype, torch) -> torch.dtype | None:
     return dtype
 
 
-def _load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict:
-    """The five parts by name, on `device`, in `dtype`; raises ModelError where weights and configuration differ."""
+def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low_memory) -> tuple[dict, torch.dtype]:
+    """The five parts of a big model, kept and computed as the device does it best, and the dtype that they work in."""
+    from . import thrift
+
+    dtype = dtype or thrift.fast_dtype(device)
+    if device.type != "cpu":
+        return _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype)), dtype
+    if low_memory == "auto":
+        low_memory = thrift.is_short(_bytes(folder, *_WEIGHTS) + _WORKING)
+    kept = {part: _kept_in(folder, part, dtype) if low_memory or part == "unet" else dtype for part in _WEIGHTS}
+    parts = _load_parts(folder, device, kept)
+    for part in _WEIGHTS:
+        if kept[part] != dtype:
+            thrift.work_in(parts[part], dtype)
+        if thrift.can_speed_up(dtype, device):
+            thrift.speed_up(parts[part])
+    if low_memory:
+        thrift.take_turns({part: parts[part] for part in _WEIGHTS})
+    return parts, dtype
+
+
+def _kept_in(folder: Path, part: str, dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which a part's weights stay: that of its files where it has 16 bits, else `dtype`."""
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(_weight_files(folder, part)[0], framework="pt") as stream:
+        stored = {stream.get_slice(name).get_dtype() for name in stream.keys()}  # noqa: SIM118  (no mapping)
+    narrow = {"F16": torch.float16, "BF16": torch.bfloat16}
+    found = [narrow[code] for code in stored if code in narrow]
+    return found[0] if len(found) == 1 and "F32" not in stored else dtype
+
+
+def _load_parts(folder: Path, device: torch.device, dtypes: dict[str, torch.dtype]) -> dict:
+    """The five parts by name, on `device`, each in its dtype; raises ModelError where weights do not fit."""
     with _quick_imports():
         from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
         from transformers import CLIPTokenizer
@@ -301,9 +342,9 @@ def _load_parts(folder: Path, device: torch.device, dtype: torch.dtype) -> dict:
         try:
             parts[part] = CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
             part = "text_encoder"
-            parts[part] = _text_encoder(folder / part, dtype).to(device)
+            parts[part] = _text_encoder(folder / part, dtypes[part]).to(device)
             for part, kind in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
-                parts[part] = _image_part(kind, folder / part, dtype).to(device)
+                parts[part] = _image_part(kind, folder / part, dtypes[part]).to(device)
             part = "scheduler"
             file = folder / part / "scheduler_config.json"
             config = _json(file) if file.is_file() else ARTICLE_SCHEDULE

@@ -36,6 +36,17 @@ def toy_folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def toy_half(tmp_path_factory):
+    """A folder with the toy model, its weights stored in float16."""
+    folder = write_toy(tmp_path_factory.mktemp("half"))
+    from safetensors.torch import load_file, save_file
+
+    for file in folder.rglob("*.safetensors"):
+        save_file({name: values.half() for name, values in load_file(file).items()}, file, {"format": "pt"})
+    return folder
+
+
+@pytest.fixture(scope="session")
 def toy(toy_folder):
     """The toy model, loaded."""
     import sdlesson

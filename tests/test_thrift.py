@@ -1,0 +1,179 @@
+"""A big model in little memory: the same pictures, the weights as the file holds them, and only the memory needed."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import Conv2d, Embedding, Linear, Sequential
+
+import sdlesson
+from sdlesson import models, thrift
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def big(monkeypatch):
+    """Every model counts as a big one."""
+    monkeypatch.setattr(models, "_BIG", 0)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """Even the small weights of a cousin stay in 16 bits."""
+    monkeypatch.setattr(thrift, "_SMALL", 600)
+
+
+def narrow(seed=0):
+    """A part of three kinds of layers with weights in float16, as a file may hold them."""
+    torch.manual_seed(seed)
+    return Sequential(Embedding(600, 300), Linear(300, 300), Linear(300, 4)).half()
+
+
+@pytest.mark.parametrize(
+    ("reports", "dtype"),
+    [
+        ({"amx_tile": True, "avx512_bf16": True}, torch.bfloat16),
+        ({"amx_tile": False, "avx512_bf16": True}, torch.bfloat16),
+        ({"amx_tile": False, "avx512_bf16": False}, torch.float32),
+    ],
+)
+def test_a_cpu_computes_in_bfloat16_only_where_torch_reports_units_for_it(monkeypatch, reports, dtype):
+    for name, answer in reports.items():
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda answer=answer: answer)
+    assert thrift.fast_dtype(CPU) == dtype
+    assert thrift.fast_dtype(torch.device("cuda")) == torch.float16
+    assert thrift.fast_dtype(torch.device("mps")) == torch.float32
+
+
+def test_a_part_computes_in_float32_and_keeps_its_big_weights_in_16_bits():
+    ids = torch.arange(6).view(2, 3)
+    expected = narrow().float()(ids)
+    part = thrift.work_in(narrow(), torch.float32)
+    found = part(ids)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)  # widening a number changes nothing
+    assert [layer.weight.dtype for layer in part] == [torch.float16, torch.float16, torch.float32]
+    assert {layer.bias.dtype for layer in part[1:]} == {torch.float32}
+    torch.testing.assert_close(part(ids), expected, rtol=0, atol=0)  # nor does the shared buffer
+    assert not found.requires_grad
+
+
+def test_a_layer_that_fails_has_its_stored_weights_again():
+    part = thrift.work_in(narrow(), torch.float32)
+    with pytest.raises(RuntimeError):
+        part[1](torch.zeros(2, 7))
+    assert part[1].weight.dtype == torch.float16
+    assert part(torch.arange(3)).isfinite().all()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (20, 33), (64, 48)])
+def test_winograd_gives_what_the_convolution_gives(batch, height, width):
+    if not torch.backends.nnpack.is_available():
+        pytest.skip("this torch has no NNPACK")
+    torch.manual_seed(0)
+    layer, x = Conv2d(64, 72, 3, padding=1).requires_grad_(False), torch.randn(batch, 64, height, width)
+    expected = layer.double()(x.double())
+    layer.float()
+    assert type(thrift.speed_up(layer)) is thrift.Winograd
+    assert (layer(x) - expected).abs().max() < 2e-4  # outputs have a spread of about 0.6
+    assert layer(x).shape == expected.shape
+
+
+def test_low_maps_and_other_convolutions_stay_as_they_are():
+    torch.manual_seed(0)
+    layer, x = Conv2d(64, 64, 3, padding=1).requires_grad_(False), torch.randn(2, 64, 8, 8)
+    expected = layer(x)
+    torch.testing.assert_close(thrift.speed_up(layer)(x), expected, rtol=0, atol=0)
+    others = [
+        Conv2d(64, 64, 1),
+        Conv2d(64, 64, 3, padding=1, stride=2),
+        Conv2d(4, 64, 3, padding=1),
+        Conv2d(64, 64, 3, padding=1, groups=2),
+        Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
+    ]
+    assert {type(layer) for layer in thrift.speed_up(Sequential(*others))} == {Conv2d}
+
+
+def test_winograds_method_is_for_float32_on_a_cpu_without_avx512(monkeypatch):
+    monkeypatch.setattr(torch.backends.nnpack, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert thrift.can_speed_up(torch.float32, CPU)
+    assert not thrift.can_speed_up(torch.bfloat16, CPU)
+    assert not thrift.can_speed_up(torch.float32, torch.device("cuda"))
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    assert not thrift.can_speed_up(torch.float32, CPU)
+
+
+@pytest.mark.parametrize("low_memory", [True, False])
+def test_a_big_model_paints_the_same_picture(toy_half, big, small, low_memory):
+    sd = sdlesson.load(toy_half, low_memory=low_memory)
+    assert (sd.dtype, sd.unet.dtype, sd.vae.dtype) == (torch.float32,) * 3
+    kept = {name: {weight.dtype for weight in getattr(sd, name).parameters()} for name in models._WEIGHTS}
+    assert torch.float16 in kept["unet"]
+    assert (torch.float16 in kept["vae"], torch.float16 in kept["text_encoder"]) == (low_memory, low_memory)
+    options = {"num_inference_steps": 3, "seed": 1}
+    found = np.asarray(sdlesson.paint("a horse", model=sd, **options)[0], int)
+    wide = sdlesson.load(toy_half, dtype="float16")  # the same rounded weights ...
+    for name in models._WEIGHTS:
+        getattr(wide, name).float()  # ... in float32 as a whole
+    expected = np.asarray(sdlesson.paint("a horse", model=wide, **options)[0], int)
+    assert np.abs(found - expected).max() <= 1
+
+
+def test_short_memory_is_what_auto_asks_for(toy_half, big, small, monkeypatch):
+    asked = []
+    for short in (True, False):
+        monkeypatch.setattr(thrift, "is_short", lambda needed, short=short: asked.append(needed) or short)
+        kept = {weight.dtype for weight in sdlesson.load(toy_half).text_encoder.parameters()}
+        assert (torch.float16 in kept) == short
+    files = sum(file.stat().st_size for file in toy_half.rglob("*.safetensors"))
+    assert asked == [files + 2 * 2**30] * 2
+
+
+def test_memory_is_short_when_less_is_free_than_needed():
+    assert thrift.is_short(2**60)
+    assert not thrift.is_short(0)
+
+
+def file_pages() -> int:
+    """KiB of this process's memory that files hold."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux is told to put weights away")
+def test_a_part_leaves_the_memory_while_another_works(tmp_path, big):
+    torch.manual_seed(0)
+    from safetensors.torch import save_file
+
+    parts = {name: Linear(2048, 2048, bias=False).half() for name in ("text_encoder", "unet", "encoder", "decoder")}
+    for name, part in parts.items():
+        save_file(part.state_dict(), tmp_path / name)
+        part.load_state_dict(models.read_weights([tmp_path / name], torch.float16), assign=True)
+    vae = torch.nn.ModuleDict({name: parts.pop(name) for name in ("encoder", "decoder")})
+    parts["vae"] = vae
+    thrift.take_turns(parts)
+    x = torch.zeros(1, 2048, dtype=torch.float16)
+    with torch.inference_mode():
+        first = parts["unet"](x + 1)
+        before = file_pages()
+        vae.decoder(x)
+        assert file_pages() < before + 1024  # the UNet's 8 MiB went as the decoder's came
+        again = parts["unet"](x + 1)  # and they come back
+    torch.testing.assert_close(again, first, rtol=0, atol=0)
+
+
+def test_what_a_learner_changed_stays_changed(tmp_path):
+    from safetensors.torch import save_file
+
+    part = Linear(512, 512, bias=False).half()
+    save_file(part.state_dict(), tmp_path / "part")
+    part.load_state_dict(models.read_weights([tmp_path / "part"], torch.float16), assign=True)
+    part.weight.data[:] = 3
+    thrift.page_out(part)
+    assert (part.weight == 3).all()
