@@ -310,6 +310,7 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
         low_memory = thrift.is_short(_bytes(folder, *_WEIGHTS) + _WORKING)
     kept = {part: _kept_in(folder, part, dtype) if low_memory or part == "unet" else dtype for part in _WEIGHTS}
     parts = _load_parts(folder, device, kept)
+    thrift.keep_freed()
     for part in _WEIGHTS:
         if kept[part] != dtype:
             thrift.work_in(parts[part], dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import numpy as np
@@ -71,10 +72,9 @@ def test_a_layer_that_fails_has_its_stored_weights_again():
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-@pytest.mark.parametrize(("height", "width"), [(16, 16), (20, 33), (64, 48)])
-def test_winograd_gives_what_the_convolution_gives(batch, height, width):
-    if not torch.backends.nnpack.is_available():
-        pytest.skip("this torch has no NNPACK")
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (20, 32), (64, 48), (20, 33)])
+def test_winograd_gives_what_the_convolution_gives(batch, height, width, monkeypatch):
+    monkeypatch.setattr(thrift, "_AT_ONCE", 36 * 72 * 48)  # several pieces
     torch.manual_seed(0)
     layer, x = Conv2d(64, 72, 3, padding=1).requires_grad_(False), torch.randn(batch, 64, height, width)
     expected = layer.double()(x.double())
@@ -95,18 +95,48 @@ def test_low_maps_and_other_convolutions_stay_as_they_are():
         Conv2d(4, 64, 3, padding=1),
         Conv2d(64, 64, 3, padding=1, groups=2),
         Conv2d(64, 64, 3, padding=1, padding_mode="reflect"),
+        Conv2d(2048, 2048, 3, padding=1, device="meta"),
     ]
     assert {type(layer) for layer in thrift.speed_up(Sequential(*others))} == {Conv2d}
 
 
-def test_winograds_method_is_for_float32_on_a_cpu_without_avx512(monkeypatch):
-    monkeypatch.setattr(torch.backends.nnpack, "is_available", lambda: True)
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert thrift.can_speed_up(torch.float32, CPU)
-    assert not thrift.can_speed_up(torch.bfloat16, CPU)
-    assert not thrift.can_speed_up(torch.float32, torch.device("cuda"))
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert not thrift.can_speed_up(torch.float32, CPU)
+@pytest.mark.parametrize("bias", [True, False])
+def test_winograd_with_and_without_bias(bias):
+    torch.manual_seed(0)
+    layer, x = Conv2d(64, 64, 3, padding=1, bias=bias).requires_grad_(False), torch.randn(1, 64, 16, 16)
+    expected = layer(x)
+    torch.testing.assert_close(thrift.speed_up(layer)(x), expected, rtol=0, atol=2e-4)
+
+
+def test_winograds_method_is_for_float32_on_the_cpus_where_it_was_measured(monkeypatch):
+    for capability, pays in {"AVX2": True, "AVX512": True, "DEFAULT": False}.items():
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
+        assert thrift.can_speed_up(torch.float32, CPU) == pays
+        assert not thrift.can_speed_up(torch.bfloat16, CPU)
+        assert not thrift.can_speed_up(torch.float32, torch.device("cuda"))
+
+
+FRESH_PAGES = """
+import resource, sys, torch
+from sdlesson import thrift
+kept = thrift.keep_freed() if sys.argv[1] == "keep" else False
+torch.ones(2**24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(2**24)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is told to keep freed memory")
+def test_freed_memory_is_used_again():
+    asked = {}
+    for way in ("keep", "usual"):
+        said = subprocess.run([sys.executable, "-c", FRESH_PAGES, way], capture_output=True, text=True, check=True)
+        kept, pages = said.stdout.split()
+        assert kept == str(way == "keep")
+        asked[way] = int(pages)
+    assert asked["keep"] < asked["usual"] / 10  # 64 MiB, ten times, are up to 163840 pages
 
 
 @pytest.mark.parametrize("low_memory", [True, False])
