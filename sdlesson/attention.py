@@ -71,7 +71,8 @@ class Heat:
         """The mean over calls and layers at the finest resolution: (images, heads, rows, columns, tokens).
 
         `calls` picks UNet calls (a number or a slice), `side` (rows, columns) only the layers of that resolution.
-        Coarser maps are enlarged, bilinearly. Raises BadInput where nothing is left.
+        Coarser maps are enlarged, bilinearly. Where the chosen layers differ in their number of heads (v2.1), the mean
+        over each one's heads is taken, and there is one. Raises BadInput where nothing is left.
         """
         chosen = {name: kept[calls] for name, kept in self.layers.items() if side in (None, self.sides[name])}
         if not chosen or not all(map(len, chosen.values())):
@@ -79,6 +80,8 @@ class Heat:
                 f"Nothing was recorded for calls {calls} and side {side}; sides: {set(self.sides.values())}."
             )
         means = [kept if isinstance(calls, int) else torch.stack(kept).mean(dim=0) for kept in chosen.values()]
+        if len({mean.shape[1] for mean in means}) > 1:
+            means = [mean.mean(dim=1, keepdim=True) for mean in means]
         finest = max(mean.shape[2:4] for mean in means)
         return torch.stack([_enlarge(mean, finest) for mean in means]).mean(dim=0)
 
@@ -88,6 +91,8 @@ class Heat:
         `where` is what `probabilities` takes: calls, side.
         """
         summed = self.probabilities(**where)[image, ..., list(positions)].sum(dim=-1)  # (heads, rows, columns)
+        if head is not None and not 0 <= head < len(summed):
+            raise BadInput(f"There is no head {head} in what was kept of these layers; heads: {len(summed)}.")
         return summed.mean(dim=0) if head is None else summed[head]
 
 

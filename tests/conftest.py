@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import os
 import socket
+from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before the hub's client is imported: it reads this once
 os.environ.pop("SDLESSON_MODEL", None)
@@ -60,6 +63,28 @@ def tiny():
     import sdlesson
 
     return sdlesson.load("tiny", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def stand_in():
+    """The script bench/stand_in.py, as a module."""
+    file = Path(__file__).resolve().parent.parent / "bench" / "stand_in.py"
+    spec = importlib.util.spec_from_file_location("stand_in", file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def cousins(stand_in, tmp_path_factory):
+    """A function "v1.4" or "v2.1-base" -> folder: that configuration, a 16th of its widths, pictures of 64 x 64."""
+    place = tmp_path_factory.mktemp("cousins")
+
+    @functools.cache
+    def made(model):
+        return stand_in.write_stand_in(place / model, model, "float32", divide=16, size=64)
+
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -196,6 +196,14 @@ def test_heat_picks_calls_sides_and_heads():
         Heat().probabilities()
 
 
+def test_layers_with_other_numbers_of_heads_meet_in_their_means():
+    few, many = torch.rand(1, 2, 2, 2, 7), torch.rand(1, 4, 2, 2, 7)
+    heat = Heat({"a": [few], "b": [many]})
+    torch.testing.assert_close(heat.of([3]), (few.mean(dim=1) + many.mean(dim=1))[0, ..., 3] / 2)
+    with pytest.raises(BadInput, match="There is no head 1 .*; heads: 1"):
+        heat.of([3], head=1)
+
+
 def test_over_all_tokens_the_heat_is_one(toy):
     with record_attention(toy.unet) as heat:
         record(toy, PROMPT, num_inference_steps=2)

@@ -1,14 +1,23 @@
-"""The lessons are true of any model and need no network. (That they give what they show is nbval's to compare.)"""
+"""The lessons are true of any model and need no network. (That they give what they show is nbval's to compare.)
+
+Every lesson runs on the toy, whose sizes are all other than the tiny model's. Lessons 00 to 09 also run on two cousins
+of the real size: the configurations of v1.4 and v2.1-base, with fewer channels and random weights. One kernel runs them
+all, emptied in between, so that the libraries are imported once. (nbval runs every lesson in a kernel of its own.)
+"""
 
 import os
 from pathlib import Path
 
 import nbformat
 import pytest
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
+COUSINS = ["v1.4", "v2.1-base"]
+RUNS = [(path, model) for path in LESSONS for model in (["toy", *COUSINS] if path.name < "10" else ["toy"])]
 
 NO_NETWORK = """
 import socket as _socket
@@ -27,21 +36,57 @@ def _no_lookup(host, *rest, **named):
 _socket.getaddrinfo = _no_lookup
 """
 
+#: What makes a kernel as good as new for a lesson; of the lesson before it keeps what that imported.
+AFRESH = """
+%reset -f
+import os as _os, torch as _torch
+_os.chdir({folder!r})
+_os.environ["SDLESSON_MODEL"] = {model!r}
+_torch.set_grad_enabled(True)  # lesson 02 switches it off for its page
+"""
 
-def run(path: Path, folder: Path, model: Path):
-    """Run the notebook at `path` in `folder` with another model, its network forbidden; returns it with its outputs."""
+
+def run(kernel, path: Path, folder: Path, model: Path):
+    """Run the notebook at `path` in `folder` with another model; returns it with its outputs."""
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(NO_NETWORK))
-    environment = dict(os.environ, SDLESSON_MODEL=str(model))
-    client = NotebookClient(notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(folder)}})
-    client.execute(env=environment)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(AFRESH.format(folder=str(folder), model=str(model))))
+    execute(kernel, notebook)
     return notebook
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.name)
-def test_a_lesson_runs_on_a_model_of_other_sizes_and_without_network(path, tmp_path, toy_folder):
-    done = run(path, tmp_path, toy_folder)
+def execute(kernel, notebook, **options):
+    """Execute the cells in `kernel`, which is started with `options` if it does not run, and goes on running."""
+    client = NotebookClient(notebook, km=kernel, timeout=300)
+    try:
+        client.execute(**options)
+    finally:
+        client.kc.stop_channels()
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    """A kernel for many lessons, without network; one thread, as these models' tensors are too small to share."""
+    manager = AsyncKernelManager(kernel_name="python3")
+    first = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NO_NETWORK)])
+    options = {"cwd": str(tmp_path_factory.mktemp("kernel")), "env": dict(os.environ, OMP_NUM_THREADS="1")}
+    try:
+        execute(manager, first, **options)
+        yield manager
+    finally:
+        run_sync(manager.shutdown_kernel)(now=True)
+
+
+@pytest.fixture(scope="session")
+def models(toy_folder, cousins):
+    """A function "toy", "v1.4" or "v2.1-base" -> folder."""
+    return lambda name: toy_folder if name == "toy" else cousins(name)
+
+
+@pytest.mark.parametrize("path, model", RUNS, ids=lambda value: getattr(value, "name", value))
+def test_a_lesson_runs_on_a_model_of_other_sizes_and_without_network(path, model, models, kernel, tmp_path):
+    folder = models(model)
+    done = run(kernel, path, tmp_path, folder)
     text = "".join(o.get("text", "") for cell in done.cells if cell.cell_type == "code" for o in cell.outputs)
-    assert str(toy_folder) in text  # it was that model and not the bundled one
+    assert str(folder) in text  # it was that model and not the bundled one
     if path.name.startswith("00"):
         assert (tmp_path / "out.png").is_file()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -21,18 +20,10 @@ from sdlesson.models import BadInput
 SCRIPT = Path(__file__).resolve().parent.parent / "bench" / "stand_in.py"
 
 
-@pytest.fixture(scope="module")
-def stand_in():
-    spec = importlib.util.spec_from_file_location("stand_in", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="module")
-def cousin(stand_in, tmp_path_factory):
+@pytest.fixture
+def cousin(cousins):
     """v1.4's configuration with a 16th of its widths, for pictures of 64 x 64 pixels."""
-    return stand_in.write_stand_in(tmp_path_factory.mktemp("cousin") / "v1.4", "v1.4", "float32", divide=16, size=64)
+    return cousins("v1.4")
 
 
 @pytest.mark.parametrize("model", ["v1.4", "v2.1-base"])
