@@ -128,7 +128,7 @@ def cold(args, scale: float) -> None:
         seconds, memory = ([], []), ([], [])
         for turn in range(args.cold_repeat + 1):
             for which in (0, 1) if turn % 2 else (1, 0):
-                spent, peak = _process(mine if which == 0 else peers)
+                spent, peak = process(mine if which == 0 else peers)
                 if turn:  # the first turn fills the disk's cache
                     seconds[which].append(spent)
                     memory[which].append(peak)
@@ -137,7 +137,7 @@ def cold(args, scale: float) -> None:
     report("its peak memory", *memory, unit="MiB")
 
 
-def _process(command: list[str]) -> tuple[float, float]:
+def process(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak resident MiB of one child process; raises CalledProcessError if it fails."""
     start = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)

@@ -26,27 +26,11 @@ import sys
 import warnings
 from pathlib import Path
 
+from sdlesson.fullsize import SHAPES, VOCABULARY, count, empty_parts
 from sdlesson.models import ARTICLE_SCHEDULE, BadInput, checkpoint_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-VOCABULARY = 49408
 DTYPES = {"float16": ("F16", 2), "bfloat16": ("BF16", 2), "float32": ("F32", 4)}
-
-#: What the configurations on the hub hold, as far as it shapes the parts.
-SHAPES = {
-    "v1.4": {
-        "text": {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "hidden_act": "quick_gelu"},
-        "unet": {"attention_head_dim": 8},
-        "pad": "<|endoftext|>",
-        "parameters": {"unet": 859_520_964, "text_encoder": 123_060_480, "vae": 83_653_863},
-    },
-    "v2.1-base": {
-        "text": {"hidden_size": 1024, "num_hidden_layers": 23, "num_attention_heads": 16, "hidden_act": "gelu"},
-        "unet": {"attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True},
-        "pad": "!",
-        "parameters": {"unet": 865_910_724, "text_encoder": 340_387_840, "vae": 83_653_863},
-    },
-}
 
 
 def write_stand_in(
@@ -87,50 +71,6 @@ def write_stand_in(
     finally:
         shutil.rmtree(half, ignore_errors=True)
     return folder
-
-
-def empty_parts(model: str, divide: int = 1, size: int = 512) -> dict:
-    """The text encoder, UNet and VAE of `model` on the device "meta": names and shapes, no memory."""
-    import torch
-    from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    shapes = SHAPES[model]
-    text, unet = dict(shapes["text"]), dict(shapes["unet"])
-    text["hidden_size"] //= divide
-    text["num_attention_heads"] = math.gcd(text["num_attention_heads"], text["hidden_size"])
-    wide, narrow = ([width // divide for width in widths] for widths in ((320, 640, 1280, 1280), (128, 256, 512, 512)))
-    if isinstance(heads := unet["attention_head_dim"], int):  # by its name a width; it counts the heads
-        unet["attention_head_dim"] = math.gcd(heads, wide[0])
-    else:
-        unet["attention_head_dim"] = [math.gcd(each, width) for each, width in zip(heads, wide, strict=True)]
-    ids = {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1}  # odd, and so on the hub
-    with torch.device("meta"):
-        return {
-            "text_encoder": CLIPTextModel(
-                CLIPTextConfig(vocab_size=VOCABULARY, intermediate_size=4 * text["hidden_size"], **text, **ids)
-            ),
-            "unet": UNet2DConditionModel(
-                sample_size=size // 8,
-                block_out_channels=wide,
-                cross_attention_dim=text["hidden_size"],
-                norm_num_groups=math.gcd(32, wide[0]),
-                **unet,
-            ),
-            "vae": AutoencoderKL(
-                sample_size=size,
-                block_out_channels=narrow,
-                down_block_types=["DownEncoderBlock2D"] * 4,
-                up_block_types=["UpDecoderBlock2D"] * 4,
-                layers_per_block=2,
-                norm_num_groups=math.gcd(32, narrow[0]),
-            ),
-        }
-
-
-def count(parts: dict) -> dict[str, int]:
-    """The number of parameters of each part."""
-    return {name: sum(each.numel() for each in part.parameters()) for name, part in parts.items()}
 
 
 def big_tokenizer(pad: str):

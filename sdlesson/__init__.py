@@ -35,7 +35,7 @@ _HOME = {  # public name -> the room that it lives in
 }
 _ROOMS = frozenset(_HOME.values()) | {
     *("exercises", "figures", "onepage", "training", "world"),
-    *("attention", "steering", "samplers", "symptoms", "widgets"),
+    *("attention", "steering", "samplers", "fullsize", "symptoms", "widgets"),
 }
 
 __all__ = [*_HOME, "__version__"]  # found by __getattr__

@@ -137,6 +137,7 @@ SIDE_ROOMS = {
     "steering": ((64, 1.5, 13, "08 steering", ORANGE), ("guidance",)),
     "samplers": ((34, -4.5, 17, "09 samplers", ORANGE), ("sigmas",)),
     "training": ((9, -4.5, 68, "10 training", PINK), ("latents", "sigmas", "guidance")),
+    "fullsize": ((9, -4.5, 68, "11 full size", PINK), ("latents", "sigmas", "guidance")),
 }
 
 

@@ -1,0 +1,174 @@
+"""A whole picture of the real size, ours against diffusers' StableDiffusionPipeline, in one run: `make bench-full`.
+
+    make bench-full                                     writes the stand-in of v1.4 (2.1 GB) first, if it is not there
+    make bench-full ARGS="--model FOLDER --steps 20"    a stand-in, or v1.4 itself, in FOLDER
+
+Each picture is painted by a process of its own, from its start to the PNG, by turns: `sdlesson paint`, the pipeline
+with its defaults, and the pipeline as its documentation advises (the device's fast dtype, channels_last). Same files,
+prompt, seed, steps, guidance scale and K-LMS. Printed are seconds for each UNet call and for the VAE, the whole time,
+peak resident memory, the pictures' difference, and what share of this machine's matrix rate the steps reach. The table
+goes to sdlesson/full_size.json, where lesson 11 reads it; other machines' rows stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from against_pipeline import PROMPT, SCHEDULE, process
+from stand_in import write_stand_in
+
+from sdlesson.fullsize import GIB, MEASURED, Measured, empty_parts, flops, keep_measured, matmul_rate
+from sdlesson.thrift import fast_dtype
+
+#: Before the work: clocks on the UNet and the VAE, the same for all. argv: the file for the times, then the rest.
+CLOCKS = """
+import atexit, json, sys, time
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+times, spent = sys.argv.pop(1), {"unet": [], "vae": []}
+
+def clock(kind, name, into):
+    inner = getattr(kind, name)
+    def timed(*args, **options):
+        start = time.perf_counter()
+        output = inner(*args, **options)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        into.append(time.perf_counter() - start)
+        return output
+    setattr(kind, name, timed)
+
+clock(UNet2DConditionModel, "forward", spent["unet"])
+clock(AutoencoderKL, "decode", spent["vae"])
+atexit.register(lambda: open(times, "w").write(json.dumps(spent)))
+"""
+
+OURS = """
+from sdlesson.cli import main
+folder, prompt, steps, scale, seed, out, _ = sys.argv[1:]
+main(["paint", prompt, "--model", folder, "--steps", steps, "--guidance", scale, "--seed", seed, "-o", out])
+"""
+
+#: What someone without sdlesson would write; the last argument is the advised dtype, or empty.
+PEER = f"""
+from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
+folder, prompt, steps, scale, seed, out, advised = sys.argv[1:]
+dtype = getattr(torch, advised or "float32")  # without it files of 16 bits give a text encoder that fits no UNet
+scheduler = LMSDiscreteScheduler(**{SCHEDULE!r})
+pipe = StableDiffusionPipeline.from_pretrained(folder, scheduler=scheduler, safety_checker=None, torch_dtype=dtype)
+pipe = pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+if advised:
+    for part in (pipe.unet, pipe.vae):
+        part.to(memory_format=torch.channels_last)
+pipe.set_progress_bar_config(disable=True)
+generator = torch.Generator("cpu").manual_seed(int(seed))
+pipe(prompt, num_inference_steps=int(steps), guidance_scale=float(scale), generator=generator).images[0].save(out)
+"""
+
+WAYS = {"sdlesson": OURS, "pipeline, defaults": PEER, "pipeline, as advised": PEER}
+
+
+def device_name(device: torch.device) -> str:
+    """The machine in words: its GPU, or the CPU's threads and vector units."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    kind = torch.backends.cpu.get_cpu_capability()
+    return f"{torch.get_num_threads()} threads of a {platform.machine()} CPU with {kind}"
+
+
+def paint(way: str, args, dtype: torch.dtype, folder: Path) -> tuple[dict, Path]:
+    """Paint one picture in a process of its own; its seconds and its peak memory in GiB, and the picture's file."""
+    out, times = folder / f"{way}.png", folder / f"{way}.json"
+    advised = str(dtype).removeprefix("torch.") if way.endswith("advised") else ""
+    numbers = [str(args.steps), str(args.guidance), str(args.seed)]
+    code = CLOCKS + WAYS[way]
+    whole, mib = process([sys.executable, "-c", code, str(times), str(args.model), PROMPT, *numbers, str(out), advised])
+    spent = json.loads(times.read_text())
+    step, vae = statistics.median(spent["unet"]), sum(spent["vae"])
+    print(f"{way:<22} {whole:7.1f} s   step {step:6.2f} s   VAE {vae:6.2f} s   peak {mib * 2**20 / GIB:5.2f} GiB")
+    return {"seconds": whole, "step_seconds": step, "vae_seconds": vae, "gib": mib * 2**20 / GIB}, out
+
+
+def differences(one: Path, other: Path) -> tuple[float, float]:
+    """The largest and the mean difference of two pictures, in levels of 255."""
+    from PIL import Image
+
+    from sdlesson.decoding import level_differences
+
+    levels = level_differences(Image.open(one), Image.open(other)).double()
+    return float(levels.max()), round(float(levels.mean()), 4)
+
+
+def measure(args) -> list[Measured]:
+    """All ways by turns, `args.turns` times; the medians of each as one row."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    name, dtype = device_name(device), fast_dtype(device)
+    dtypes = {way: torch.float32 if way.endswith("defaults") else dtype for way in WAYS}
+    work = sum(flops(empty_parts())["unet"].values())
+    rates = {kind: matmul_rate(kind, device, size=2048, least=2) for kind in set(dtypes.values())}
+    for kind, rate in rates.items():
+        print(f"{name}: {rate / 1e9:.0f} GFLOP/s in {kind}; a guided step has {work / 1e9:.0f} GFLOP")
+    took, files = {way: [] for way in args.ways}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(args.turns):
+            for way in args.ways if turn % 2 == 0 else reversed(args.ways):
+                numbers, files[way] = paint(way, args, dtype, Path(folder))
+                took[way].append(numbers)
+        base = files.get("pipeline, defaults") or next(iter(files.values()))
+        apart = {way: differences(file, base) for way, file in files.items()}
+    rows = []
+    for way, each in took.items():
+        median = {key: round(statistics.median(one[key] for one in each), 3) for key in each[0]}
+        label, limit = str(dtypes[way]).removeprefix("torch."), round(work / rates[dtypes[way]], 3)
+        rows.append(Measured(way, name, label, args.steps, **median, limit_seconds=limit, levels=apart[way]))
+    return rows
+
+
+def report(rows: list[Measured]) -> None:
+    """The ratios to the first row, ours, and each one's share of the machine's matrix rate."""
+    ours = rows[0]
+    for row in rows:
+        print(
+            f"{row.way:<22} {row.dtype:<9} picture {row.seconds:7.1f} s   step {row.step_seconds:6.2f} s = "
+            f"{row.limit_seconds / row.step_seconds:4.0%} of the limit   {row.gib:5.2f} GiB   "
+            f"levels apart: {row.levels[0]:.0f} at most, {row.levels[1]:.3f} on average"
+        )
+        if row is not ours:
+            print(
+                f"    ours/{row.way}: picture {ours.seconds / row.seconds:.2f}, step "
+                f"{ours.step_seconds / row.step_seconds:.2f}, VAE {ours.vae_seconds / row.vae_seconds:.2f}, "
+                f"memory {ours.gib / row.gib:.2f}"
+            )
+
+
+def main() -> None:
+    os.environ |= {"HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
+    home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sdlesson"
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, default=home / "stand-in-v1.4", help="a folder in Diffusers layout")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--guidance", type=float, default=8.0)
+    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--turns", type=int, default=1, help="pictures of each way")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("-o", type=Path, default=MEASURED, help="the table (default: the one that lesson 11 reads)")
+    args = parser.parse_args()
+    if not args.model.exists():
+        args.model.parent.mkdir(parents=True, exist_ok=True)
+        print(f"writing the stand-in of v1.4 to {args.model}")
+        write_stand_in(args.model, "v1.4", "float16")
+    rows = measure(args)
+    report(rows)
+    keep_measured(rows, args.o)
+
+
+if __name__ == "__main__":
+    main()
