@@ -305,11 +305,14 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
 
     dtype = dtype or thrift.fast_dtype(device)
     if device.type != "cpu":
-        return _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype)), dtype
+        parts = _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype))
+        parts["vae"].enable_slicing()
+        return parts, dtype
     if low_memory == "auto":
         low_memory = thrift.is_short(_bytes(folder, *_WEIGHTS) + _WORKING)
     kept = {part: _kept_in(folder, part, dtype) if low_memory or part == "unet" else dtype for part in _WEIGHTS}
     parts = _load_parts(folder, device, kept)
+    parts["vae"].enable_slicing()  # a batch one by one: a picture of v1.4's decoder takes more than a GiB
     thrift.keep_freed()
     for part in _WEIGHTS:
         if kept[part] != dtype:

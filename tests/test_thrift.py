@@ -139,6 +139,16 @@ def test_freed_memory_is_used_again():
     assert asked["keep"] < asked["usual"] / 10  # 64 MiB, ten times, are up to 163840 pages
 
 
+def test_a_big_model_decodes_a_batch_one_by_one(toy_half, big):
+    sd, seen = sdlesson.load(toy_half), []
+    sd.vae.decoder.register_forward_pre_hook(lambda _, given: seen.append(len(given[0])))
+    latents = torch.randn(3, sd.vae.config.latent_channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        together = sd.vae.decode(latents).sample
+        assert seen == [1, 1, 1]
+        torch.testing.assert_close(together[1:2], sd.vae.decode(latents[1:2]).sample, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("low_memory", [True, False])
 def test_a_big_model_paints_the_same_picture(toy_half, big, small, low_memory):
     sd = sdlesson.load(toy_half, low_memory=low_memory)
