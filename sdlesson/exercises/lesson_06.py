@@ -68,7 +68,7 @@ def _stage_size(size, right, rows: int, columns: int) -> Mistake | None:
 
 @exercise(
     "06.2",
-    hint="Take each value through the four steps: half of it, plus 0.5, clamp to 0 … 1, times 255, round.",
+    hint="Take each value through the steps: half of it, plus 0.5, clamp to 0 … 1, times 255, round.",
     learned="−1 is black, 1 is white, 0 is the middle, and whatever lies outside becomes black or white.",
 )
 def _levels(answer, *, values) -> Mistake | None:
@@ -96,7 +96,7 @@ def _levels(answer, *, values) -> Mistake | None:
     }
     for mistake, got in known.items():
         if len(got) == len(answer) and all(abs(a - b) < 1e-6 for a, b in zip(answer, got, strict=True)):
-            return Mistake("Which of the four steps is missing, or done in another way?", mistake)
+            return Mistake("Which of the steps is missing, or done in another way?", mistake)
     value, got, level = wrong
     return Mistake(
         f"Look at {value:g} again: half of it, plus 0.5, clamp, times 255, round.",
