@@ -306,6 +306,7 @@ def figure_measured(rows: Sequence[Measured]) -> Figure:
         open_axes(ax).grid(visible=False, axis="y")
     fig.axes[0].invert_yaxis()
     fig.axes[0].axvline(rows[0].limit_seconds, color=INK, linestyle="--", linewidth=1)
+    fig.axes[0].set_title("dashed: all FLOPs at the matrix rate", fontsize=8.5)
     fig.suptitle(f"measured on the stand-in of v1.4's shapes: {rows[0].device}", fontsize=10)
     told = "; ".join(
         f"{name}: {row.step_seconds:.1f} seconds a step, {row.seconds:.0f} in all, {row.gib:.2f} GiB"

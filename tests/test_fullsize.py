@@ -181,6 +181,10 @@ def bare(memory, gib, working, by_turns):
     return fits(memory + 0.45, gib, working, by_turns)
 
 
+def no_work(memory, gib, working, by_turns):
+    return fits(memory, gib, dict.fromkeys(working, 0), by_turns)
+
+
 def no_turns(memory, gib, working, by_turns):
     return fits(memory, gib, working, False)
 
@@ -189,6 +193,7 @@ def no_turns(memory, gib, working, by_turns):
     ("answer", "words"),
     [
         (bare, "The libraries take 0.45 GiB, too."),
+        (no_work, "part b and its work come to 4 GiB"),
         (no_turns, "only the weights of the part at work are there"),
         (all_work, "only the weights of the part at work are there: this fits"),
         (lambda *_: 3, "not True or False"),

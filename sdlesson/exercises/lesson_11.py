@@ -78,10 +78,10 @@ def _least_time(answer, *, step, rate, steps) -> Mistake | None:
 )
 def _fits(answer, *, libraries) -> Mistake | None:
     """Does the largest of the parts' moments stay below the memory?"""
-    gib, working = {"a": 1.0, "b": 3.0, "c": 0.5}, {"a": 0.25, "b": 0.5, "c": 2.0}
-    together, turns = libraries + 4.5 + 2.0, libraries + 3.5
+    gib, working = {"a": 1.0, "b": 3.0, "c": 0.5}, {"a": 0.25, "b": 1.0, "c": 2.0}
+    together, turns = libraries + 4.5 + 2.0, libraries + 4.0
     cases = [
-        (turns - 0.1, True, False, "By turns, part b and its work come to 3.5 GiB and the libraries: they do not fit."),
+        (turns - 0.1, True, False, "By turns, part b and its work come to 4 GiB and the libraries: they do not fit."),
         (turns + 0.1, True, True, "By turns, only the weights of the part at work are there: this fits."),
         (
             together - 0.1,
@@ -108,6 +108,6 @@ def _fits(answer, *, libraries) -> Mistake | None:
 
 def _without_libraries(answer, gib, working, by_turns) -> bool:
     """Does the function's limit lie where the libraries count nothing?"""
-    peak = 3.5 if by_turns else 6.5
+    peak = 4.0 if by_turns else 6.5
     low, high = (call(answer, peak + more, dict(gib), dict(working), by_turns) for more in (-0.05, 0.05))
     return not low and bool(high)
