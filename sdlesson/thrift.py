@@ -16,6 +16,8 @@ import torch
 from torch.nn import Conv2d, Embedding, Linear, Module
 from torch.nn.functional import pad
 
+from .models import BadInput
+
 _SMALL = 2**16  # numbers: a weight with no more of them is widened once and for all
 _PAGE = 4096  # bytes: the smallest piece of memory that a system hands out
 _PAGE_OUT = 21  # MADV_PAGEOUT, Linux 5.4 and newer: what the disk holds, too, leaves the memory; the rest stays
@@ -46,9 +48,13 @@ def is_short(needed: int) -> bool:
 def work_in(part: Module, dtype: torch.dtype) -> Module:
     """Let `part` compute in `dtype` while its big weights stay as they are stored; returns the part.
 
-    Before a layer computes, its weight is copied in `dtype` to one buffer that all layers share; after it, the layer
-    has its stored weight again. Weights of up to 65536 numbers are converted for good. Such a part cannot be trained.
+    While a layer computes, a copy of its weight in `dtype` stands in its place, in one buffer that all layers share
+    (where gradients are asked for, in memory of its own). Weights of up to 65536 numbers are converted for good. Such a
+    part cannot be trained, but gradients flow through it. Raises BadInput where it was made so before.
     """
+    if getattr(part, "widens_to", None):
+        raise BadInput(f"This part widens its weights to {part.widens_to} already; load it again for another dtype.")
+    part.widens_to = dtype
     part.requires_grad_(False)
     layers = [layer for layer in part.modules() if isinstance(layer, Conv2d | Linear | Embedding)]
     large = [layer for layer in layers if layer.weight.numel() > _SMALL and layer.weight.dtype != dtype]
@@ -61,11 +67,13 @@ def work_in(part: Module, dtype: torch.dtype) -> Module:
     stored = {}
 
     def widen(layer, _):
-        stored[layer] = weight = layer.weight.data
-        layer.weight.data = buffer[: weight.numel()].view_as(weight).copy_(weight)
+        stored[layer] = weight = layer.weight
+        alone = torch.is_grad_enabled()  # what a gradient needs later must not be written over
+        copy = weight.to(dtype) if alone else buffer[: weight.numel()].view_as(weight).copy_(weight)
+        layer._parameters["weight"] = copy
 
     def give_back(layer, *_):
-        layer.weight.data = stored.pop(layer)
+        layer._parameters["weight"] = stored.pop(layer)
 
     for layer in large:
         if isinstance(layer, Embedding):  # it looks rows up: only those are widened
@@ -115,7 +123,7 @@ class Winograd(Conv2d):
 
     def _conv_forward(self, x, weight, bias):
         height, width = x.shape[-2:]
-        if height < _LOWEST or height % 4 or width % 4:
+        if height < _LOWEST or height % 4 or width % 4 or not can_speed_up(weight.dtype, x.device):
             return super()._conv_forward(x, weight, bias)
         outputs, inputs = weight.shape[:2]
         mixed = (_WINDOW @ weight.reshape(-1, 9).T).view(36, outputs, inputs)
@@ -124,7 +132,8 @@ class Winograd(Conv2d):
         y = x.new_empty(len(x), outputs, height, width)
         into = y.view(len(x), outputs, height // 4, 4, width // 4, 4).permute(3, 5, 1, 0, 2, 4)
         rows = max(1, _AT_ONCE // (36 * max(inputs, outputs) * len(x) * (width // 4)))
-        for taken, given in zip(tiles.split(rows, 4), into.split(rows, 4), strict=True):
+        for first in range(0, height // 4, rows):
+            taken, given = (each[..., first : first + rows, :] for each in (tiles, into))
             products = mixed @ (_TILE @ taken.reshape(36, -1)).view(36, inputs, -1)
             given.copy_((_BACK @ products.view(36, -1)).view(given.shape))
         return y if bias is None else y.add_(bias[:, None, None])

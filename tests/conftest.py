@@ -77,12 +77,12 @@ def stand_in():
 
 @pytest.fixture(scope="session")
 def cousins(stand_in, tmp_path_factory):
-    """A function "v1.4" or "v2.1-base" -> folder: that configuration, a 16th of its widths, pictures of 64 x 64."""
+    """A function (model, dtype, divide) -> folder: the model's configuration, its widths divided, 64 x 64 pictures."""
     place = tmp_path_factory.mktemp("cousins")
 
     @functools.cache
-    def made(model):
-        return stand_in.write_stand_in(place / model, model, "float32", divide=16, size=64)
+    def made(model, dtype="float32", divide=16):
+        return stand_in.write_stand_in(place / f"{model}-{dtype}-{divide}", model, dtype, divide=divide, size=64)
 
     return made
 

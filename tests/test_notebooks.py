@@ -1,8 +1,9 @@
 """The lessons are true of any model and need no network. (That they give what they show is nbval's to compare.)
 
 Every lesson runs on the toy, whose sizes are all other than the tiny model's. Lessons 00 to 09 also run on two cousins
-of the real size: the configurations of v1.4 and v2.1-base, with fewer channels and random weights. One kernel runs them
-all, emptied in between, so that the libraries are imported once. (nbval runs every lesson in a kernel of its own.)
+of the real size: the configurations of v1.4 and v2.1-base, with fewer channels and random weights. And every lesson
+runs on v1.4's cousin in 16 bits that is loaded as a big model is (see thrift.py). One kernel runs them all, emptied in
+between, so that the libraries are imported once. (nbval runs every lesson in a kernel of its own.)
 """
 
 import os
@@ -14,10 +15,12 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
+from sdlesson import models, thrift
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 COUSINS = ["v1.4", "v2.1-base"]
-RUNS = [(path, model) for path in LESSONS for model in (["toy", *COUSINS] if path.name < "10" else ["toy"])]
+RUNS = [(path, model) for path in LESSONS for model in ["toy", "big", *(COUSINS if path.name < "10" else [])]]
 
 NO_NETWORK = """
 import socket as _socket
@@ -43,13 +46,17 @@ import os as _os, torch as _torch
 _os.chdir({folder!r})
 _os.environ["SDLESSON_MODEL"] = {model!r}
 _torch.set_grad_enabled(True)  # lesson 02 switches it off for its page
+import sdlesson.models as _models, sdlesson.thrift as _thrift
+_models._BIG, _thrift._SMALL = {limits}
 """
 
 
-def run(kernel, path: Path, folder: Path, model: Path):
-    """Run the notebook at `path` in `folder` with another model; returns it with its outputs."""
+def run(kernel, path: Path, folder: Path, model: Path, big: bool):
+    """Run the notebook at `path` in `folder` with another model, perhaps a `big` one; returns it with its outputs."""
     notebook = nbformat.read(path, as_version=4)
-    notebook.cells.insert(0, nbformat.v4.new_code_cell(AFRESH.format(folder=str(folder), model=str(model))))
+    limits = (20 * 2**20, 2400) if big else (models._BIG, thrift._SMALL)  # the tiny model's UNet has 11 MiB
+    afresh = AFRESH.format(folder=str(folder), model=str(model), limits=limits)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(afresh))
     execute(kernel, notebook)
     return notebook
 
@@ -77,15 +84,16 @@ def kernel(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def models(toy_folder, cousins):
-    """A function "toy", "v1.4" or "v2.1-base" -> folder."""
-    return lambda name: toy_folder if name == "toy" else cousins(name)
+def folders(toy_folder, cousins):
+    """A function "toy", "big", "v1.4" or "v2.1-base" -> folder."""
+    special = {"toy": lambda: toy_folder, "big": lambda: cousins("v1.4", "float16", divide=8)}
+    return lambda name: special.get(name, lambda: cousins(name))()
 
 
 @pytest.mark.parametrize("path, model", RUNS, ids=lambda value: getattr(value, "name", value))
-def test_a_lesson_runs_on_a_model_of_other_sizes_and_without_network(path, model, models, kernel, tmp_path):
-    folder = models(model)
-    done = run(kernel, path, tmp_path, folder)
+def test_a_lesson_runs_on_a_model_of_other_sizes_and_without_network(path, model, folders, kernel, tmp_path):
+    folder = folders(model)
+    done = run(kernel, path, tmp_path, folder, big=model == "big")
     text = "".join(o.get("text", "") for cell in done.cells if cell.cell_type == "code" for o in cell.outputs)
     assert str(folder) in text  # it was that model and not the bundled one
     if path.name.startswith("00"):

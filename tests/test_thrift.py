@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from torch.nn import Conv2d, Embedding, Linear, Sequential
 
 import sdlesson
 from sdlesson import models, thrift
+from sdlesson.models import BadInput
 
 CPU = torch.device("cpu")
 
@@ -71,6 +73,26 @@ def test_a_layer_that_fails_has_its_stored_weights_again():
     assert part(torch.arange(3)).isfinite().all()
 
 
+def test_gradients_flow_through_a_part_that_widens():
+    torch.manual_seed(0)
+    wide = Sequential(Linear(300, 300), Linear(300, 300)).half()
+    part = thrift.work_in(copy.deepcopy(wide), torch.float32)
+    x = torch.randn(2, 300, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    (expected,) = torch.autograd.grad(wide.float()(x).square().sum(), x)
+    (found,) = torch.autograd.grad(part(x).square().sum(), x)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert [layer.weight.dtype for layer in part] == [torch.float16, torch.float16]
+    assert list(part.state_dict()) == list(wide.state_dict())
+
+
+def test_a_part_is_made_to_widen_once():
+    part = thrift.work_in(narrow(), torch.float32)
+    with pytest.raises(BadInput, match="widens its weights to torch.float32 already"):
+        thrift.work_in(part, torch.float32)
+    again = copy.deepcopy(part)  # a copy widens as its original does
+    torch.testing.assert_close(again(torch.arange(3)), part(torch.arange(3)), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("batch", [1, 2, 3])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (20, 32), (64, 48), (20, 33)])
 def test_winograd_gives_what_the_convolution_gives(batch, height, width, monkeypatch):
@@ -82,6 +104,25 @@ def test_winograd_gives_what_the_convolution_gives(batch, height, width, monkeyp
     assert type(thrift.speed_up(layer)) is thrift.Winograd
     assert (layer(x) - expected).abs().max() < 2e-4  # outputs have a spread of about 0.6
     assert layer(x).shape == expected.shape
+
+
+def test_gradients_flow_through_winograd(monkeypatch):
+    monkeypatch.setattr(thrift, "_AT_ONCE", 36 * 64 * 4)  # several pieces
+    torch.manual_seed(0)
+    layer, x = Conv2d(64, 64, 3, padding=1), torch.randn(1, 64, 16, 16, requires_grad=True)
+    asked = (x, layer.weight, layer.bias)
+    expected = torch.autograd.grad(layer(x).square().sum(), asked)
+    for found, right in zip(
+        torch.autograd.grad(thrift.speed_up(layer)(x).square().sum(), asked), expected, strict=True
+    ):
+        torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3 * float(right.abs().max()))
+
+
+def test_in_another_dtype_a_layer_is_as_it_was():
+    torch.manual_seed(0)
+    layer, x = Conv2d(64, 64, 3, padding=1).bfloat16(), torch.randn(1, 64, 16, 16).bfloat16()
+    expected = layer(x)
+    torch.testing.assert_close(thrift.speed_up(layer)(x), expected, rtol=0, atol=0)
 
 
 def test_low_maps_and_other_convolutions_stay_as_they_are():
