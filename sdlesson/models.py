@@ -36,7 +36,7 @@ _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_SECONDS = 10.0  # how long the hub may take to answer before we say that it cannot be reached
 _BIG = 200 * 2**20  # bytes of UNet weights from which speed and memory count for more than bits: see thrift.py
-_WORKING = 2 * 2**30  # bytes that Python, the libraries and the tensors of one picture take besides the weights
+_WORKING = 3 * 2**30  # bytes that Python, the libraries and the tensors of a lesson take besides the weights
 _MAPPED = 128 * 2**20  # bytes of a weight file that are in memory at once while it is converted to another dtype
 
 #: Of a repository on the hub, only these files are downloaded: no pickles, no second copies, no safety checker.
