@@ -121,7 +121,7 @@ def load(
     what the device is fast in (thrift.fast_dtype). Weights go straight into it, without a copy of the whole file in
     memory; those of a big UNet that is stored in 16 bits stay so on the CPU, and are widened layer by layer.
     `low_memory` lets the parts of a big model leave the memory while another works, all of them stored in 16 bits if
-    the files are; "auto" does so where less memory is free than the weights and 2 GiB. It counts on the CPU only.
+    the files are; "auto" does so where less memory is free than the weights and 3 GiB. It counts on the CPU only.
     `revision` is the hub's branch, tag or commit; where it is None, v1.4 and v1.5 are pinned to a commit
     (sdlesson.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
     Raises ModelError, with one sentence, where the model is incomplete, corrupt, pickled or out of reach.
