@@ -143,8 +143,8 @@ NUMBERS = 859_520_964
         (NUMBERS / 2**30, "more than one byte"),
         (2 * NUMBERS, "In GiB, please."),
         (7.0, "Numbers times bytes"),
-        ("much", "Give one number."),
-        (True, "Give one number."),
+        ("much", "The answer is one number."),
+        (True, "The answer is one number."),
     ],
 )
 def test_the_weight_of_the_unet(said, answer, hint):

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import pkgutil
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -95,6 +97,13 @@ def check(name: str, answer=..., **facts) -> None:
         return
     _tries[name, mistake.wrong] += 1
     print(f"{name}: not yet.\n" + (f"Hint: {mistake.hint}" if _tries[name, mistake.wrong] == 1 else mistake.wrong))
+
+
+def no_number(answer, what: str = "") -> Mistake | None:
+    """The mistake of an answer that is not one finite number; `what` says what the number is ("a timestep")."""
+    if isinstance(answer, Real) and not isinstance(answer, bool) and math.isfinite(answer):
+        return None
+    return Mistake(f"The answer is one number{what and ', ' + what}.", f"{answer!r} is no number.")
 
 
 def call(function, *arguments):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 
-from . import Mistake, call, exercise
+from . import Mistake, call, exercise, no_number
 
 
 @exercise(
@@ -93,8 +91,8 @@ def _measure(answer, **_facts) -> Mistake | None:
 )
 def _unscaled_noise(answer, *, sigma, factor) -> Mistake | None:
     """How many times stronger than unscaled latents the noise is at `sigma`: sigma * factor."""
-    if isinstance(answer, bool) or not isinstance(answer, Real):
-        return Mistake("The answer is one number.", f"{answer!r} is no number.")
+    if mistake := no_number(answer):
+        return mistake
     right = sigma * factor
     if abs(answer - right) <= 0.02 * right:
         return None

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
 
 import numpy as np
 import torch
 
-from . import Mistake, call, exercise
+from . import Mistake, call, exercise, no_number
 
 
 @exercise(
@@ -18,7 +17,7 @@ from . import Mistake, call, exercise
 )
 def _equally_strong(answer, **_facts) -> Mistake | None:
     """The pair (sigma, abar) at which noise and picture are equally strong: (1, 0.5)."""
-    if not hasattr(answer, "__len__") or len(answer) != 2 or not all(_is_number(each) for each in answer):
+    if not hasattr(answer, "__len__") or len(answer) != 2 or any(no_number(each) for each in answer):
         return Mistake("Give two numbers: (sigma, abar).", f"{answer!r} is not a pair of numbers.")
     sigma, abar = answer
     if abs(sigma - 0.5) < 1e-6 and abs(abar - 1) < 1e-6:
@@ -51,8 +50,8 @@ def _equally_strong(answer, **_facts) -> Mistake | None:
 )
 def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
     """The second timestep of a run of `steps` steps."""
-    if not _is_number(answer):
-        return Mistake("The answer is one number, a timestep.", f"{answer!r} is no number.")
+    if mistake := no_number(answer, "a timestep"):
+        return mistake
     last = training - 1
     right = last - last / (steps - 1)
     if abs(answer - right) < 0.006:
@@ -247,7 +246,3 @@ def _run(walk, scheduler, noise, guess, steps: int):
             f"The result is to be a tensor of the noise's shape, {tuple(noise.shape)}.",
         )
     return got
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Integral
 
 import torch
 
-from . import Mistake, call, exercise
+from . import Mistake, call, exercise, no_number
 
 
 @exercise(
@@ -62,8 +62,8 @@ def _input_shapes(answer, *, sd) -> Mistake | None:
 )
 def _swapped_scale(answer, *, swapped) -> Mistake | None:
     """The guidance scale that, in the right order, paints what the wrong order paints at scale `swapped`."""
-    if isinstance(answer, bool) or not isinstance(answer, Real):
-        return Mistake("The answer is one number, a guidance scale.", f"{answer!r} is no number.")
+    if mistake := no_number(answer, "a guidance scale"):
+        return mistake
     if abs(answer - (1 - swapped)) < 1e-6:
         return None
     known = {

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 
-from . import Mistake, call, exercise
+from . import Mistake, call, exercise, no_number
 
 
 @exercise(
@@ -57,8 +55,8 @@ def _wrong_side(place: int, mine, wanted: int, prompts: int) -> Mistake:
 )
 def _sum_after(answer, *, weight, factor) -> Mistake | None:
     """The sum of a square's weights after one of them was multiplied."""
-    if isinstance(answer, bool) or not isinstance(answer, Real):
-        return Mistake("The answer is one number.", f"{answer!r} is no number.")
+    if mistake := no_number(answer):
+        return mistake
     known = {
         1.0: "Nobody divides by the new sum: it is no softmax any more. Add the two parts up.",
         weight * factor: "This is the one weight after the change. The other tokens have weights, too.",

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 
 import torch
 
-from . import Mistake, call, exercise
+from . import Mistake, call, exercise, no_number
 
 
 @exercise(
@@ -16,8 +16,8 @@ from . import Mistake, call, exercise
 )
 def _same_negative(answer, *, scale) -> Mistake | None:
     """The scale that, with an empty negative prompt, paints what prompt = negative prompt paints at any scale."""
-    if isinstance(answer, bool) or not isinstance(answer, Real):
-        return Mistake("The answer is one number, a guidance scale.", f"{answer!r} is no number.")
+    if mistake := no_number(answer, "a guidance scale"):
+        return mistake
     if abs(answer - 1) < 1e-6:
         return None
     if abs(answer - scale) < 1e-6:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 
-from . import Mistake, call, exercise
+from . import Mistake, call, exercise, no_number
 
 
 @exercise(
@@ -16,7 +14,7 @@ from . import Mistake, call, exercise
 )
 def _calls(answer, *, steps) -> Mistake | None:
     """How often Euler and Heun ask the model in a run of `steps` steps down to sigma 0."""
-    if not hasattr(answer, "__len__") or len(answer) != 2 or not all(_is_number(each) for each in answer):
+    if not hasattr(answer, "__len__") or len(answer) != 2 or any(no_number(each) for each in answer):
         return Mistake("Give two numbers: (calls of Euler, calls of Heun).", f"{answer!r} is not a pair of numbers.")
     plain, twice = answer
     if (twice, plain) == (steps, 2 * steps - 1):
@@ -43,8 +41,8 @@ def _calls(answer, *, steps) -> Mistake | None:
 )
 def _smaller(answer, *, error, order, times) -> Mistake | None:
     """The error that is left with `times` as many steps, in a method of order `order`."""
-    if not _is_number(answer):
-        return Mistake("The answer is one number, an error.", f"{answer!r} is no number.")
+    if mistake := no_number(answer, "an error"):
+        return mistake
     right = error / times**order
     if abs(answer - right) <= 0.01 * right:
         return None
@@ -163,7 +161,3 @@ def _heun_step(answer, **_facts) -> Mistake | None:
             "At after = 0 there is no far slope: the step is to be Euler's.",
         )
     return None
-
-
-def _is_number(value) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)

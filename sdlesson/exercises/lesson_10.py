@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 
-from . import Mistake, call, exercise
-
-
-def _number(answer) -> Mistake | None:
-    if isinstance(answer, bool) or not isinstance(answer, Real):
-        return Mistake("The answer is one number.", f"{answer!r} is no number.")
-    return None
+from . import Mistake, call, exercise, no_number
 
 
 @exercise(
@@ -22,7 +14,7 @@ def _number(answer) -> Mistake | None:
 )
 def _loss_of_zero(answer, **_facts) -> Mistake | None:
     """The mean squared error of a network that answers 0 everywhere: 1."""
-    if wrong := _number(answer):
+    if wrong := no_number(answer):
         return wrong
     if abs(answer - 1) < 0.05:
         return None
@@ -48,7 +40,7 @@ def _loss_of_zero(answer, **_facts) -> Mistake | None:
 )
 def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
     """The mean squared error of x0 that goes with the mean squared error `error` of the noise: sigma² · error."""
-    if wrong := _number(answer):
+    if wrong := no_number(answer):
         return wrong
     if abs(answer - sigma**2 * error) < 0.004 * sigma**2 * error:
         return None
@@ -143,7 +135,7 @@ def _moving_average(answer, **_facts) -> Mistake | None:
 )
 def _trained_numbers(answer, *, sd) -> Mistake | None:
     """How many numbers textual inversion trains: the width of the text encoder."""
-    if wrong := _number(answer):
+    if wrong := no_number(answer):
         return wrong
     width = sd.text_encoder.config.hidden_size
     if answer == width:

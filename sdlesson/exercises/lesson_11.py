@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Real
-
-from . import Mistake, call, exercise
+from . import Mistake, call, exercise, no_number
 
 _GIB = 2**30
-
-
-def _no_number(answer) -> Mistake | None:
-    if isinstance(answer, bool) or not isinstance(answer, Real) or not math.isfinite(answer):
-        return Mistake("Give one number.", f"{answer!r} is no number.")
-    return None
 
 
 @exercise(
@@ -23,7 +14,7 @@ def _no_number(answer) -> Mistake | None:
 )
 def _weight(answer, *, numbers) -> Mistake | None:
     """The GiB of so many numbers of 2 bytes."""
-    if mistake := _no_number(answer):
+    if mistake := no_number(answer):
         return mistake
     right = 2 * numbers / _GIB
     if abs(answer - right) < 0.006:
@@ -47,7 +38,7 @@ def _weight(answer, *, numbers) -> Mistake | None:
 )
 def _least_time(answer, *, step, rate, steps) -> Mistake | None:
     """The least seconds of so many guided steps at a rate of FLOPs a second."""
-    if mistake := _no_number(answer):
+    if mistake := no_number(answer):
         return mistake
     right = steps * step / rate
     if abs(answer - right) < 0.02 * right:
