@@ -314,11 +314,12 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
     parts = _load_parts(folder, device, kept)
     parts["vae"].enable_slicing()  # a batch one by one: a picture of v1.4's decoder takes more than a GiB
     thrift.keep_freed()
+    thrift.share_beginning(parts["unet"])
     for part in _WEIGHTS:
-        if kept[part] != dtype:
-            thrift.work_in(parts[part], dtype)
         if thrift.can_speed_up(dtype, device):
             thrift.speed_up(parts[part])
+        if kept[part] != dtype:
+            thrift.work_in(parts[part], dtype)
     if low_memory:
         thrift.take_turns({part: parts[part] for part in _WEIGHTS})
     return parts, dtype

@@ -8,9 +8,9 @@ again (`keep_freed`); a part whose work is done leaves the memory (`take_turns`)
 from __future__ import annotations
 
 import ctypes
-import math
 import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch.nn import Conv2d, Embedding, Linear, Module
@@ -21,9 +21,11 @@ from .models import BadInput
 _SMALL = 2**16  # numbers: a weight with no more of them is widened once and for all
 _PAGE = 4096  # bytes: the smallest piece of memory that a system hands out
 _PAGE_OUT = 21  # MADV_PAGEOUT, Linux 5.4 and newer: what the disk holds, too, leaves the memory; the rest stays
-_LOWEST = 16  # rows of latents: below that, a convolution's time goes into its weights, not into the picture
-_MOST = 2**21  # pairs of channels: above that, mixed weights (144 bytes a pair) fill too much memory
-_AT_ONCE = 2**22  # numbers of mixed tiles: more do not stay near the processor, fewer make small matrix products
+_NARROW = 64  # channels: below that, mixing takes longer than it saves
+_LOWEST = 16  # rows of a map: below that, a convolution's time goes into its weights, not into the picture
+_PAIRS = 2**19  # pairs of channels: above that, mixed weights (144 bytes a pair) do not stay near the processor ...
+_SLICE = 2**16  # ... and are made for so many pairs at once
+_AT_ONCE = 2**23  # numbers of mixed tiles: the same for them; fewer make small matrix products
 _NO_MMAP, _TRIM = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD of glibc's malloc.h, and their new values
 
 
@@ -62,6 +64,7 @@ def work_in(part: Module, dtype: torch.dtype) -> Module:
     for weight in part.parameters():
         if id(weight) not in stay:
             weight.data = weight.data.to(dtype)
+    large = [layer for layer in large if not isinstance(layer, Winograd)]  # it widens piece by piece, see there
     wide = [layer for layer in large if not isinstance(layer, Embedding)]
     buffer = torch.empty(max((layer.weight.numel() for layer in wide), default=0), dtype=dtype)
     stored = {}
@@ -69,7 +72,7 @@ def work_in(part: Module, dtype: torch.dtype) -> Module:
     def widen(layer, _):
         stored[layer] = weight = layer.weight
         alone = torch.is_grad_enabled()  # what a gradient needs later must not be written over
-        copy = weight.to(dtype) if alone else buffer[: weight.numel()].view_as(weight).copy_(weight)
+        copy = weight.to(dtype) if alone else buffer.as_strided(weight.shape, weight.stride()).copy_(weight)
         layer._parameters["weight"] = copy
 
     def give_back(layer, *_):
@@ -89,28 +92,47 @@ def _mix(*rows: tuple[float, ...]) -> torch.Tensor:
     return torch.kron(torch.tensor(rows), torch.tensor(rows))
 
 
+class _Method(NamedTuple):
+    """One of Winograd's methods for windows of 3x3: a tile's side, and what mixes tiles, windows, and back."""
+
+    side: int
+    tile: torch.Tensor
+    window: torch.Tensor
+    back: torch.Tensor
+
+
 # F(4x4, 3x3) of Lavin and Gray (2016), by polynomials of the points 0, 1, -1, 2, -2 and infinity
-_TILE = _mix(
-    (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
-    (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
-    (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
-    (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
-    (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
-    (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
+_HIGH = _Method(
+    4,
+    tile=_mix(
+        (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
+        (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
+        (0.0, 4.0, -4.0, -1.0, 1.0, 0.0),
+        (0.0, -2.0, -1.0, 2.0, 1.0, 0.0),
+        (0.0, 2.0, -1.0, -2.0, 1.0, 0.0),
+        (0.0, 4.0, 0.0, -5.0, 0.0, 1.0),
+    ),
+    window=_mix(
+        (1 / 4, 0.0, 0.0),
+        (-1 / 6, -1 / 6, -1 / 6),
+        (-1 / 6, 1 / 6, -1 / 6),
+        (1 / 24, 1 / 12, 1 / 6),
+        (1 / 24, -1 / 12, 1 / 6),
+        (0.0, 0.0, 1.0),
+    ),
+    back=_mix(
+        (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
+        (0.0, 1.0, -1.0, 2.0, -2.0, 0.0),
+        (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
+        (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
+    ),
 )
-_WINDOW = _mix(
-    (1 / 4, 0.0, 0.0),
-    (-1 / 6, -1 / 6, -1 / 6),
-    (-1 / 6, 1 / 6, -1 / 6),
-    (1 / 24, 1 / 12, 1 / 6),
-    (1 / 24, -1 / 12, 1 / 6),
-    (0.0, 0.0, 1.0),
-)
-_BACK = _mix(
-    (1.0, 1.0, 1.0, 1.0, 1.0, 0.0),
-    (0.0, 1.0, -1.0, 2.0, -2.0, 0.0),
-    (0.0, 1.0, 1.0, 4.0, 4.0, 0.0),
-    (0.0, 1.0, -1.0, 8.0, -8.0, 1.0),
+# F(2x2, 3x3), by the points 0, 1, -1 and infinity: for low maps, whose time goes into mixing the windows
+_LOW = _Method(
+    2,
+    tile=_mix((1.0, 0.0, -1.0, 0.0), (0.0, 1.0, 1.0, 0.0), (0.0, -1.0, 1.0, 0.0), (0.0, -1.0, 0.0, 1.0)),
+    window=_mix((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0)),
+    back=_mix((1.0, 1.0, 1.0, 0.0), (0.0, 1.0, -1.0, 1.0)),
 )
 
 
@@ -118,25 +140,45 @@ class Winograd(Conv2d):
     """A 3x3 convolution by Winograd's method F(4x4, 3x3) (Lavin and Gray 2016): 36 multiplications instead of 144.
 
     Each 4x4 tile of the output needs a 6x6 tile of the input. Tile and window are mixed by fixed matrices, multiplied
-    number by number (here: 36 matrix products over the channels), and mixed back.
+    number by number (here: 36 matrix products over the channels), and mixed back. Maps of fewer than 16 rows are done
+    by F(2x2, 3x3): 16 instead of 36. Channels lie side by side in memory (torch.channels_last), and the weights,
+    whatever their dtype, are widened piece by piece where they are mixed.
     """
 
     def _conv_forward(self, x, weight, bias):
-        height, width = x.shape[-2:]
-        if height < _LOWEST or height % 4 or width % 4 or not can_speed_up(weight.dtype, x.device):
-            return super()._conv_forward(x, weight, bias)
-        outputs, inputs = weight.shape[:2]
-        mixed = (_WINDOW @ weight.reshape(-1, 9).T).view(36, outputs, inputs)
-        tiles = pad(x, (1, 1, 1, 1)).unfold(2, 6, 4).unfold(3, 6, 4)
-        tiles = tiles.permute(4, 5, 1, 0, 2, 3)  # (6, 6, inputs, batch, rows of tiles, tiles of a row)
-        y = x.new_empty(len(x), outputs, height, width)
-        into = y.view(len(x), outputs, height // 4, 4, width // 4, 4).permute(3, 5, 1, 0, 2, 4)
-        rows = max(1, _AT_ONCE // (36 * max(inputs, outputs) * len(x) * (width // 4)))
-        for first in range(0, height // 4, rows):
-            taken, given = (each[..., first : first + rows, :] for each in (tiles, into))
-            products = mixed @ (_TILE @ taken.reshape(36, -1)).view(36, inputs, -1)
-            given.copy_((_BACK @ products.view(36, -1)).view(given.shape))
-        return y if bias is None else y.add_(bias[:, None, None])
+        if not can_speed_up(x.dtype, x.device):
+            return super()._conv_forward(x, weight.to(x.dtype), bias)
+        method = _HIGH if min(x.shape[-2:]) >= _LOWEST else _LOW
+        windows = weight.permute(2, 3, 1, 0).flatten(0, 1)  # (9, inputs, outputs): so they lie in memory
+        y = _by_tiles(x.permute(0, 2, 3, 1), windows, method)
+        return (y if bias is None else y.add_(bias)).permute(0, 3, 1, 2)
+
+
+def _by_tiles(x, windows, method):
+    """Convolve `x` (batch, rows, columns, inputs) with `windows` (9, inputs, outputs) by one of Winograd's methods."""
+    (batch, height, width, inputs), outputs, side = x.shape, windows.shape[2], method.side
+    down, across = -(-height // side), -(-width // side)  # tiles
+    x = pad(x, (0, 0, 1, 1 + across * side - width, 1, 1 + down * side - height))
+    tiles = x.unfold(1, side + 2, side).unfold(2, side + 2, side).permute(4, 5, 0, 1, 2, 3)
+    y = x.new_empty(batch, down * side, across * side, outputs)
+    into = y.view(batch, down, side, across, side, outputs).permute(2, 4, 0, 1, 3, 5)
+    few = inputs if inputs * outputs <= _PAIRS else max(1, _SLICE // outputs)  # inputs at once
+    whole = _mixed(windows, method, x.dtype) if few == inputs else None
+    rows = max(1, _AT_ONCE // ((side + 2) ** 2 * max(few, outputs) * batch * across))
+    for first in range(0, down, rows):
+        products = None
+        for taken, some in zip(tiles[:, :, :, first : first + rows].split(few, -1), windows.split(few, 1), strict=True):
+            mixed = (method.tile @ taken.flatten(0, 1).flatten(1)).view(len(method.tile), -1, taken.shape[-1])
+            factors = mixed, _mixed(some, method, x.dtype) if whole is None else whole
+            products = torch.bmm(*factors) if products is None else products.baddbmm_(*factors)
+        given = into[:, :, :, first : first + rows]
+        given.copy_((method.back @ products.flatten(1)).view(given.shape))
+    return y[:, :height, :width]
+
+
+def _mixed(windows, method, dtype):
+    """Windows (9, inputs, outputs), widened and mixed for the products: (36, inputs, outputs), or 16 of them."""
+    return (method.window @ windows.to(dtype).flatten(1)).view(-1, *windows.shape[1:])
 
 
 def can_speed_up(dtype: torch.dtype, device: torch.device) -> bool:
@@ -147,14 +189,62 @@ def can_speed_up(dtype: torch.dtype, device: torch.device) -> bool:
 
 
 def speed_up(part: Module) -> Module:
-    """Let the 3x3 convolutions of `part` with many channels (not too many) use Winograd's method; returns the part."""
+    """Let the 3x3 convolutions of `part` with many channels use Winograd's method; returns the part.
+
+    All convolutions take and give maps whose channels lie side by side in memory, and weights lie in the same order.
+    """
     usual = {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
-    for layer in part.modules():
-        fits = type(layer) is Conv2d and all(getattr(layer, name) == value for name, value in usual.items())
-        channels = (layer.in_channels, layer.out_channels) if fits else (0, 0)
-        if fits and layer.padding_mode == "zeros" and min(channels) >= 64 and math.prod(channels) <= _MOST:
+    for layer in [layer for layer in part.modules() if type(layer) is Conv2d]:
+        fits = all(getattr(layer, name) == value for name, value in usual.items()) and layer.padding_mode == "zeros"
+        if fits and min(layer.in_channels, layer.out_channels) >= _NARROW:
             layer.__class__ = Winograd
+            _lay(layer.weight, (2, 3, 1, 0))
+            continue
+        layer.register_forward_pre_hook(_side_by_side)
+        if layer.kernel_size != (1, 1):
+            _lay(layer.weight, (0, 2, 3, 1))
     return part
+
+
+def _side_by_side(_, given):
+    return (given[0].contiguous(memory_format=torch.channels_last),)
+
+
+def _lay(weight, order):
+    """Let `weight` lie in memory in the order of these dimensions; what it was before leaves the memory."""
+    stored = weight.data
+    weight.data = stored.permute(order).contiguous().permute(*torch.tensor(order).argsort().tolist())
+    page_out(stored)
+
+
+def share_beginning(unet: Module) -> Module:
+    """Let `unet` compute a guided pair's common beginning once; returns the UNet.
+
+    Both halves of a guided batch hold the same latents, and no text enters before the first cross-attention: the first
+    residual block and the first self-attention get twice the same. There, a batch of two equal halves is halved, and
+    the result is given twice; every other batch is computed as a whole.
+    """
+    first = unet.down_blocks[0]
+    shared = [first.resnets[0]]
+    if getattr(first, "attentions", None):
+        shared.append(first.attentions[0].transformer_blocks[0].attn1)
+    for layer in shared:
+        layer.register_forward_pre_hook(_halve, with_kwargs=True)
+        layer.register_forward_hook(_double)
+    return unet
+
+
+def _halve(layer, given, named):
+    tensors = [each for each in (*given, *named.values()) if torch.is_tensor(each)]
+    layer.is_halved = all(len(each) % 2 == 0 and torch.equal(*each.chunk(2)) for each in tensors)
+    if not layer.is_halved:
+        return None
+    half = [each[: len(each) // 2] if torch.is_tensor(each) else each for each in given]
+    return tuple(half), {name: each[: len(each) // 2] if torch.is_tensor(each) else each for name, each in named.items()}
+
+
+def _double(layer, _, output):
+    return torch.cat([output, output]) if layer.is_halved else output
 
 
 def take_turns(parts: Mapping[str, Module]) -> None:
@@ -170,7 +260,7 @@ def take_turns(parts: Mapping[str, Module]) -> None:
 
         def clear(_door, _inputs, others=others):
             for part in others:
-                page_out(part)
+                page_out(*part.parameters())
 
         for door in own:
             door.register_forward_pre_hook(clear)
@@ -187,12 +277,12 @@ def keep_freed() -> bool:
     return all(ctypes.CDLL(None).mallopt(*option) for option in (_NO_MMAP, _TRIM))
 
 
-def page_out(part: Module) -> None:
-    """Let the weights of `part` leave the memory, as far as a file holds them."""
+def page_out(*weights: torch.Tensor) -> None:
+    """Let `weights` leave the memory, as far as a file holds them."""
     if sys.platform != "linux":
         return
     advise = ctypes.CDLL(None).madvise
-    for weight in part.parameters():
+    for weight in weights:
         start = -(-weight.data_ptr() // _PAGE) * _PAGE
         end = (weight.data_ptr() + weight.nbytes) // _PAGE * _PAGE
         if end > start:
