@@ -122,6 +122,8 @@ def paint(args: argparse.Namespace) -> int:
         for start in range(0, len(jobs), together):
             batch = jobs[start : start + together]
             latents = _latents(guidance, decoding, sd, batch, args)
+            if start + together >= len(jobs):
+                sd.unet.to("meta")  # its work is done: it leaves the memory
             for number, (job, picture) in enumerate(
                 zip(batch, decoding.paint_latents(sd, latents), strict=True), start
             ):

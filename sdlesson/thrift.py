@@ -25,7 +25,7 @@ _NARROW = 64  # channels: below that, mixing takes longer than it saves
 _LOWEST = 16  # rows of a map: below that, a convolution's time goes into its weights, not into the picture
 _PAIRS = 2**19  # pairs of channels: above that, mixed weights (144 bytes a pair) do not stay near the processor ...
 _SLICE = 2**16  # ... and are made for so many pairs at once
-_AT_ONCE = 2**23  # numbers of mixed tiles: the same for them; fewer make small matrix products
+_AT_ONCE = 2**22  # numbers of mixed tiles: the same for them; fewer make small matrix products
 _NO_MMAP, _TRIM = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD of glibc's malloc.h, and their new values
 
 
@@ -158,22 +158,29 @@ def _by_tiles(x, windows, method):
     """Convolve `x` (batch, rows, columns, inputs) with `windows` (9, inputs, outputs) by one of Winograd's methods."""
     (batch, height, width, inputs), outputs, side = x.shape, windows.shape[2], method.side
     down, across = -(-height // side), -(-width // side)  # tiles
-    x = pad(x, (0, 0, 1, 1 + across * side - width, 1, 1 + down * side - height))
-    tiles = x.unfold(1, side + 2, side).unfold(2, side + 2, side).permute(4, 5, 0, 1, 2, 3)
     y = x.new_empty(batch, down * side, across * side, outputs)
     into = y.view(batch, down, side, across, side, outputs).permute(2, 4, 0, 1, 3, 5)
     few = inputs if inputs * outputs <= _PAIRS else max(1, _SLICE // outputs)  # inputs at once
     whole = _mixed(windows, method, x.dtype) if few == inputs else None
-    rows = max(1, _AT_ONCE // ((side + 2) ** 2 * max(few, outputs) * batch * across))
+    rows = max(1, _AT_ONCE // (len(method.tile) * max(few, outputs) * batch * across))
     for first in range(0, down, rows):
-        products = None
-        for taken, some in zip(tiles[:, :, :, first : first + rows].split(few, -1), windows.split(few, 1), strict=True):
+        given, products = into[:, :, :, first : first + rows], None
+        tiles = _tiles(x, first * side, given.shape[3], across, side)
+        for taken, some in zip(tiles.split(few, -1), windows.split(few, 1), strict=True):
             mixed = (method.tile @ taken.flatten(0, 1).flatten(1)).view(len(method.tile), -1, taken.shape[-1])
             factors = mixed, _mixed(some, method, x.dtype) if whole is None else whole
             products = torch.bmm(*factors) if products is None else products.baddbmm_(*factors)
-        given = into[:, :, :, first : first + rows]
         given.copy_((method.back @ products.flatten(1)).view(given.shape))
     return y[:, :height, :width]
+
+
+def _tiles(x, top, down, across, side):
+    """The `down` x `across` tiles of `x` from the row `top` on: (side + 2, side + 2, batch, down, across, inputs)."""
+    height, width = x.shape[1:3]
+    above, end = max(top - 1, 0), top + down * side + 1
+    zeros = (0, 0, 1, across * side + 1 - width, above - top + 1, max(end - height, 0))  # around the picture
+    padded = pad(x[:, above:end], zeros)
+    return padded.unfold(1, side + 2, side).unfold(2, side + 2, side).permute(4, 5, 0, 1, 2, 3)
 
 
 def _mixed(windows, method, dtype):
@@ -255,15 +262,18 @@ def take_turns(parts: Mapping[str, Module]) -> None:
     """
     doors = {name: [part] for name, part in parts.items()}
     doors["vae"] = [parts["vae"].encoder, parts["vae"].decoder]  # encode() and decode() go by the VAE's own forward
+    turn = [""]
+
+    def take(name):
+        if turn[0] != name:
+            turn[0] = name
+            for other in parts.keys() - {name}:
+                page_out(*parts[other].parameters())
+            give_back_freed()
+
     for name, own in doors.items():
-        others = [part for other, part in parts.items() if other != name]
-
-        def clear(_door, _inputs, others=others):
-            for part in others:
-                page_out(*part.parameters())
-
         for door in own:
-            door.register_forward_pre_hook(clear)
+            door.register_forward_pre_hook(lambda _door, _inputs, name=name: take(name))
 
 
 def keep_freed() -> bool:
@@ -275,6 +285,12 @@ def keep_freed() -> bool:
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
         return False
     return all(ctypes.CDLL(None).mallopt(*option) for option in (_NO_MMAP, _TRIM))
+
+
+def give_back_freed() -> None:
+    """Give freed memory back to the system now, whatever `keep_freed` says."""
+    if sys.platform == "linux" and hasattr(ctypes.CDLL(None), "malloc_trim"):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def page_out(*weights: torch.Tensor) -> None:
