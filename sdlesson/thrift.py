@@ -23,8 +23,8 @@ _PAGE = 4096  # bytes: the smallest piece of memory that a system hands out
 _PAGE_OUT = 21  # MADV_PAGEOUT, Linux 5.4 and newer: what the disk holds, too, leaves the memory; the rest stays
 _NARROW = 64  # channels: below that, mixing takes longer than it saves
 _LOWEST = 16  # rows of a map: below that, a convolution's time goes into its weights, not into the picture
-_PAIRS = 2**19  # pairs of channels: above that, mixed weights (144 bytes a pair) do not stay near the processor ...
-_SLICE = 2**16  # ... and are made for so many pairs at once
+_PAIRS = 2**19  # pairs of channels: above that, mixed windows (36 numbers a pair) do not stay near the processor ...
+_SLICE = 2**21  # ... and so many of their numbers are made at once
 _AT_ONCE = 2**22  # numbers of mixed tiles: the same for them; fewer make small matrix products
 _NO_MMAP, _TRIM = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD of glibc's malloc.h, and their new values
 
@@ -160,7 +160,7 @@ def _by_tiles(x, windows, method):
     down, across = -(-height // side), -(-width // side)  # tiles
     y = x.new_empty(batch, down * side, across * side, outputs)
     into = y.view(batch, down, side, across, side, outputs).permute(2, 4, 0, 1, 3, 5)
-    few = inputs if inputs * outputs <= _PAIRS else max(1, _SLICE // outputs)  # inputs at once
+    few = inputs if inputs * outputs <= _PAIRS else max(1, _SLICE // (len(method.tile) * outputs))  # inputs at once
     whole = _mixed(windows, method, x.dtype) if few == inputs else None
     rows = max(1, _AT_ONCE // (len(method.tile) * max(few, outputs) * batch * across))
     for first in range(0, down, rows):
