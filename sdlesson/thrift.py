@@ -1,8 +1,9 @@
 """A big model in little memory, and as fast as a CPU allows: what `load` does beside reading the files.
 
-Four switches, each of them shown and measured in lesson 11: weights stay on the disk in 16 bits and are widened where
-and when a layer computes (`work_in`); 3x3 convolutions need fewer multiplications (`speed_up`); freed memory is used
-again (`keep_freed`); a part whose work is done leaves the memory (`take_turns`).
+Five switches, each of them shown and measured in lesson 11: weights stay on the disk in 16 bits and are widened where
+and when a layer computes (`work_in`); a part whose work is done leaves the memory (`take_turns`); freed memory is used
+again (`keep_freed`); 3x3 convolutions need fewer multiplications (`speed_up`); and what the two halves of a guided
+batch have in common is computed once (`share_beginning`).
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _mix(*rows: tuple[float, ...]) -> torch.Tensor:
     return torch.kron(torch.tensor(rows), torch.tensor(rows))
 
 
-class _Method(NamedTuple):
+class Method(NamedTuple):
     """One of Winograd's methods for windows of 3x3: a tile's side, and what mixes tiles, windows, and back."""
 
     side: int
@@ -102,7 +103,7 @@ class _Method(NamedTuple):
 
 
 # F(4x4, 3x3) of Lavin and Gray (2016), by polynomials of the points 0, 1, -1, 2, -2 and infinity
-_HIGH = _Method(
+_HIGH = Method(
     4,
     tile=_mix(
         (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
@@ -128,7 +129,7 @@ _HIGH = _Method(
     ),
 )
 # F(2x2, 3x3), by the points 0, 1, -1 and infinity: for low maps, whose time goes into mixing the windows
-_LOW = _Method(
+_LOW = Method(
     2,
     tile=_mix((1.0, 0.0, -1.0, 0.0), (0.0, 1.0, 1.0, 0.0), (0.0, -1.0, 1.0, 0.0), (0.0, -1.0, 0.0, 1.0)),
     window=_mix((1.0, 0.0, 0.0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0.0, 0.0, 1.0)),
@@ -137,12 +138,10 @@ _LOW = _Method(
 
 
 class Winograd(Conv2d):
-    """A 3x3 convolution by Winograd's method F(4x4, 3x3) (Lavin and Gray 2016): 36 multiplications instead of 144.
+    """A 3x3 convolution by one of Winograd's methods (Lavin and Gray 2016): 36 multiplications instead of 144.
 
-    Each 4x4 tile of the output needs a 6x6 tile of the input. Tile and window are mixed by fixed matrices, multiplied
-    number by number (here: 36 matrix products over the channels), and mixed back. Maps of fewer than 16 rows are done
-    by F(2x2, 3x3): 16 instead of 36. Channels lie side by side in memory (torch.channels_last), and the weights,
-    whatever their dtype, are widened piece by piece where they are mixed.
+    Maps of fewer than 16 rows are done with 16 instead of 36. Maps come and go with their channels side by side in
+    memory (torch.channels_last); weights of any dtype are widened piece by piece, where they are mixed.
     """
 
     def _conv_forward(self, x, weight, bias):
@@ -150,41 +149,49 @@ class Winograd(Conv2d):
             return super()._conv_forward(x, weight.to(x.dtype), bias)
         method = _HIGH if min(x.shape[-2:]) >= _LOWEST else _LOW
         windows = weight.permute(2, 3, 1, 0).flatten(0, 1)  # (9, inputs, outputs): so they lie in memory
-        y = _by_tiles(x.permute(0, 2, 3, 1), windows, method)
+        y = by_tiles(x.permute(0, 2, 3, 1), windows, method)
         return (y if bias is None else y.add_(bias)).permute(0, 3, 1, 2)
 
 
-def _by_tiles(x, windows, method):
-    """Convolve `x` (batch, rows, columns, inputs) with `windows` (9, inputs, outputs) by one of Winograd's methods."""
+def by_tiles(x: torch.Tensor, windows: torch.Tensor, method: Method) -> torch.Tensor:
+    """Convolve `x` (batch, height, width, inputs) with `windows` (9, inputs, outputs) by one of Winograd's methods.
+
+    Each tile of the output, 4x4 or 2x2, needs a tile of the input that is 2 wider. Both the tile and the window are
+    mixed, multiplied number by number (as matrix products over the channels), and mixed back.
+    """
     (batch, height, width, inputs), outputs, side = x.shape, windows.shape[2], method.side
-    down, across = -(-height // side), -(-width // side)  # tiles
+    down, across, numbers = -(-height // side), -(-width // side), (side + 2) ** 2
     y = x.new_empty(batch, down * side, across * side, outputs)
     into = y.view(batch, down, side, across, side, outputs).permute(2, 4, 0, 1, 3, 5)
-    few = inputs if inputs * outputs <= _PAIRS else max(1, _SLICE // (len(method.tile) * outputs))  # inputs at once
-    whole = _mixed(windows, method, x.dtype) if few == inputs else None
-    rows = max(1, _AT_ONCE // (len(method.tile) * max(few, outputs) * batch * across))
+    few = inputs if inputs * outputs <= _PAIRS else max(1, _SLICE // (numbers * outputs))  # inputs at once
+    whole = mixed_windows(windows, method, x.dtype) if few == inputs else None
+    rows = max(1, _AT_ONCE // (numbers * max(few, outputs) * batch * across))
     for first in range(0, down, rows):
         given, products = into[:, :, :, first : first + rows], None
-        tiles = _tiles(x, first * side, given.shape[3], across, side)
+        tiles = tiles_of(x, first * side, given.shape[3], across, side)
         for taken, some in zip(tiles.split(few, -1), windows.split(few, 1), strict=True):
-            mixed = (method.tile @ taken.flatten(0, 1).flatten(1)).view(len(method.tile), -1, taken.shape[-1])
-            factors = mixed, _mixed(some, method, x.dtype) if whole is None else whole
+            mixed = (method.tile @ taken.flatten(0, 1).flatten(1)).view(numbers, -1, taken.shape[-1])
+            factors = mixed, mixed_windows(some, method, x.dtype) if whole is None else whole
             products = torch.bmm(*factors) if products is None else products.baddbmm_(*factors)
         given.copy_((method.back @ products.flatten(1)).view(given.shape))
     return y[:, :height, :width]
 
 
-def _tiles(x, top, down, across, side):
-    """The `down` x `across` tiles of `x` from the row `top` on: (side + 2, side + 2, batch, down, across, inputs)."""
+def tiles_of(x: torch.Tensor, top: int, down: int, across: int, side: int) -> torch.Tensor:
+    """Tiles of `x` (batch, height, width, inputs), `down` x `across` of them from row `top` on, with zeros around `x`.
+
+    Each begins one row above and one column left of its `side` x `side` outputs, and ends one below and one right of
+    them: (side + 2, side + 2, batch, down, across, inputs).
+    """
     height, width = x.shape[1:3]
     above, end = max(top - 1, 0), top + down * side + 1
-    zeros = (0, 0, 1, across * side + 1 - width, above - top + 1, max(end - height, 0))  # around the picture
+    zeros = (0, 0, 1, across * side + 1 - width, above - top + 1, max(end - height, 0))
     padded = pad(x[:, above:end], zeros)
     return padded.unfold(1, side + 2, side).unfold(2, side + 2, side).permute(4, 5, 0, 1, 2, 3)
 
 
-def _mixed(windows, method, dtype):
-    """Windows (9, inputs, outputs), widened and mixed for the products: (36, inputs, outputs), or 16 of them."""
+def mixed_windows(windows: torch.Tensor, method: Method, dtype: torch.dtype) -> torch.Tensor:
+    """`windows` (9, inputs, outputs) in `dtype`, mixed for the products: (36 or 16, inputs, outputs)."""
     return (method.window @ windows.to(dtype).flatten(1)).view(-1, *windows.shape[1:])
 
 
@@ -220,21 +227,23 @@ def _side_by_side(_, given):
 def _lay(weight, order):
     """Let `weight` lie in memory in the order of these dimensions; what it was before leaves the memory."""
     stored = weight.data
-    weight.data = stored.permute(order).contiguous().permute(*torch.tensor(order).argsort().tolist())
+    weight.data = stored.permute(order).contiguous().permute([order.index(dimension) for dimension in range(4)])
     page_out(stored)
 
 
 def share_beginning(unet: Module) -> Module:
     """Let `unet` compute a guided pair's common beginning once; returns the UNet.
 
-    Both halves of a guided batch hold the same latents, and no text enters before the first cross-attention: the first
-    residual block and the first self-attention get twice the same. There, a batch of two equal halves is halved, and
-    the result is given twice; every other batch is computed as a whole.
+    Both halves of a guided batch hold the same latents, and no text enters before the first cross-attention: the
+    residual blocks and the self-attention before it get the same twice. There, a batch of two equal halves is halved,
+    and the result is given twice; every other batch is computed as a whole.
     """
-    first = unet.down_blocks[0]
-    shared = [first.resnets[0]]
-    if getattr(first, "attentions", None):
-        shared.append(first.attentions[0].transformer_blocks[0].attn1)
+    shared = []
+    for block in unet.down_blocks:
+        if getattr(block, "has_cross_attention", False):
+            shared += [block.resnets[0], block.attentions[0].transformer_blocks[0].attn1]
+            break
+        shared += block.resnets
     for layer in shared:
         layer.register_forward_pre_hook(_halve, with_kwargs=True)
         layer.register_forward_hook(_double)
@@ -244,10 +253,10 @@ def share_beginning(unet: Module) -> Module:
 def _halve(layer, given, named):
     tensors = [each for each in (*given, *named.values()) if torch.is_tensor(each)]
     layer.is_halved = all(len(each) % 2 == 0 and torch.equal(*each.chunk(2)) for each in tensors)
-    if not layer.is_halved:
-        return None
-    half = [each[: len(each) // 2] if torch.is_tensor(each) else each for each in given]
-    return tuple(half), {name: each[: len(each) // 2] if torch.is_tensor(each) else each for name, each in named.items()}
+    if layer.is_halved:
+        first = [each[: len(each) // 2] if torch.is_tensor(each) else each for each in (*given, *named.values())]
+        return tuple(first[: len(given)]), dict(zip(named, first[len(given) :], strict=True))
+    return None
 
 
 def _double(layer, _, output):
@@ -258,7 +267,8 @@ def take_turns(parts: Mapping[str, Module]) -> None:
     """When the text encoder, the UNet or the VAE begins to work, let the weights of the other two leave the memory.
 
     They come back from the file by themselves when they are needed. Only weights that are still as the file holds
-    them leave (see `models.read_weights`), and only where the system can do it (Linux): else nothing happens.
+    them leave (see `models.read_weights`), so not the windows that `speed_up` has put into another order; and only
+    where the system can do it (Linux): else nothing happens.
     """
     doors = {name: [part] for name, part in parts.items()}
     doors["vae"] = [parts["vae"].encoder, parts["vae"].decoder]  # encode() and decode() go by the VAE's own forward

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import sdlesson
+from sdlesson import decoding
 from sdlesson.cli import main
 from sdlesson.decoding import paint, read_trace
 
@@ -94,6 +95,16 @@ def test_more_pictures_than_fit_at_once(here, monkeypatch):
     assert run("paint", "horse", "-n", 3, "--steps", 1) == 0
     assert [Image.open(f"out-{number}.png").text["seed"] for number in (1, 2, 3)] == ["42", "43", "44"]
     assert run("paint", "horse", "-n", 3, "--steps", 1, "--trace", "t.safetensors") == 2
+
+
+def test_the_unet_leaves_the_memory_before_the_last_pictures_are_decoded(here, monkeypatch):
+    monkeypatch.setattr("sdlesson.cli._AT_ONCE", 2 * 6 * 6)
+    decode, devices = decoding.paint_latents, []
+    monkeypatch.setattr(
+        decoding, "paint_latents", lambda sd, latents: devices.append(sd.unet.device.type) or decode(sd, latents)
+    )
+    assert run("paint", "horse", "-n", 3, "--steps", 1) == 0
+    assert devices == ["cpu", "meta"]
 
 
 def test_trace(here):
