@@ -21,19 +21,20 @@ from .models import BadInput
 
 _SMALL = 2**16  # numbers: a weight with no more of them is widened once and for all
 _PAGE = 4096  # bytes: the smallest piece of memory that a system hands out
-_PAGE_OUT = 21  # MADV_PAGEOUT, Linux 5.4 and newer: what the disk holds, too, leaves the memory; the rest stays
+_PAGE_OUT = 21  # MADV_PAGEOUT, Linux 5.4 and newer: what the disk holds as well leaves the memory; the rest stays
 _NARROW = 64  # channels: below that, mixing takes longer than it saves
-_LOWEST = 16  # rows of a map: below that, a convolution's time goes into its weights, not into the picture
-_PAIRS = 2**19  # pairs of channels: above that, mixed windows (36 numbers a pair) do not stay near the processor ...
-_SLICE = 2**21  # ... and so many of their numbers are made at once
-_AT_ONCE = 2**22  # numbers of mixed tiles: the same for them; fewer make small matrix products
+_LOWEST = 16  # the shorter side of a map: below that, a convolution's time goes into its weights, not into the map
+_PAIRS = 2**19  # pairs of channels: above that, it is quicker to mix the windows in slices ...
+_SLICE = 2**21  # ... of so many mixed numbers
+_AT_ONCE = 2**22  # numbers of mixed tiles: more do not stay near the processor, fewer make small matrix products
 _NO_MMAP, _TRIM = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD of glibc's malloc.h, and their new values
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
-    """The dtype that `device` computes a big model in fastest, without pictures of NaN.
+    """The dtype that `device` computes a big model in fastest.
 
-    float16 on CUDA; on the CPU bfloat16 where torch reports AMX or AVX512_BF16 units, else float32.
+    float16 on CUDA (where a picture may come out black, see lesson 11); on the CPU bfloat16 where torch reports AMX or
+    AVX512_BF16 units, else float32.
     """
     if device.type == "cuda":
         return torch.float16
@@ -51,9 +52,10 @@ def is_short(needed: int) -> bool:
 def work_in(part: Module, dtype: torch.dtype) -> Module:
     """Let `part` compute in `dtype` while its big weights stay as they are stored; returns the part.
 
-    While a layer computes, a copy of its weight in `dtype` stands in its place, in one buffer that all layers share
-    (where gradients are asked for, in memory of its own). Weights of up to 65536 numbers are converted for good. Such a
-    part cannot be trained, but gradients flow through it. Raises BadInput where it was made so before.
+    While a layer computes, a copy of its weight in `dtype` stands in its place, in one buffer that linear layers and
+    convolutions share (where gradients are asked for, in memory of its own). Embeddings widen the rows they look up.
+    Weights of up to 65536 numbers are converted for good. Such a part cannot be trained, but gradients flow through it.
+    Raises BadInput where it was made so before.
     """
     if getattr(part, "widens_to", None):
         raise BadInput(f"This part widens its weights to {part.widens_to} already; load it again for another dtype.")
@@ -140,8 +142,9 @@ _LOW = Method(
 class Winograd(Conv2d):
     """A 3x3 convolution by one of Winograd's methods (Lavin and Gray 2016): 36 multiplications instead of 144.
 
-    Maps of fewer than 16 rows are done with 16 instead of 36. Maps come and go with their channels side by side in
-    memory (torch.channels_last); weights of any dtype are widened piece by piece, where they are mixed.
+    That is in tiles of 4x4 outputs; maps with a side below 16 are done in tiles of 2x2, with 16 instead of 36. Maps
+    come and go with their channels side by side in memory (torch.channels_last); weights of any dtype are widened
+    piece by piece, where they are mixed.
     """
 
     def _conv_forward(self, x, weight, bias):
@@ -157,7 +160,8 @@ def by_tiles(x: torch.Tensor, windows: torch.Tensor, method: Method) -> torch.Te
     """Convolve `x` (batch, height, width, inputs) with `windows` (9, inputs, outputs) by one of Winograd's methods.
 
     Each tile of the output, 4x4 or 2x2, needs a tile of the input that is 2 wider. Both the tile and the window are
-    mixed, multiplied number by number (as matrix products over the channels), and mixed back.
+    mixed, multiplied number by number (as matrix products over the channels), and mixed back. The result has the shape
+    (batch, height, width, outputs).
     """
     (batch, height, width, inputs), outputs, side = x.shape, windows.shape[2], method.side
     down, across, numbers = -(-height // side), -(-width // side), (side + 2) ** 2
@@ -205,7 +209,8 @@ def can_speed_up(dtype: torch.dtype, device: torch.device) -> bool:
 def speed_up(part: Module) -> Module:
     """Let the 3x3 convolutions of `part` with many channels use Winograd's method; returns the part.
 
-    All convolutions take and give maps whose channels lie side by side in memory, and weights lie in the same order.
+    All convolutions take and give maps whose channels lie side by side in memory. Winograd's windows lie there as
+    (3, 3, inputs, outputs), other windows of more than one place with their inputs side by side.
     """
     usual = {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1), "dilation": (1, 1), "groups": 1}
     for layer in [layer for layer in part.modules() if type(layer) is Conv2d]:
@@ -289,7 +294,7 @@ def take_turns(parts: Mapping[str, Module]) -> None:
 def keep_freed() -> bool:
     """Let this process keep freed memory for its next tensors instead of asking the system for fresh pages each time.
 
-    Fresh pages are filled with zeros first, which costs a step of a big model a tenth of its time. For the whole
+    Fresh pages are filled with zeros first, which costs a step of a big model about a tenth of its time. For the whole
     process, and for good; only with glibc (Linux): elsewhere nothing happens, and the answer is False.
     """
     if sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "mallopt"):
