@@ -241,7 +241,8 @@ def share_beginning(unet: Module) -> Module:
 
     Both halves of a guided batch hold the same latents, and no text enters before the first cross-attention: the
     residual blocks and the self-attention before it get the same twice. There, a batch of two equal halves is halved,
-    and the result is given twice; every other batch is computed as a whole.
+    and the result is given twice; every other batch is computed as a whole. So is each batch where gradients are asked
+    for: both halves get their own.
     """
     shared = []
     for block in unet.down_blocks:
@@ -257,7 +258,8 @@ def share_beginning(unet: Module) -> Module:
 
 def _halve(layer, given, named):
     tensors = [each for each in (*given, *named.values()) if torch.is_tensor(each)]
-    layer.is_halved = all(len(each) % 2 == 0 and torch.equal(*each.chunk(2)) for each in tensors)
+    alike = all(len(each) % 2 == 0 and torch.equal(*each.chunk(2)) for each in tensors)
+    layer.is_halved = alike and not torch.is_grad_enabled()
     if layer.is_halved:
         first = [each[: len(each) // 2] if torch.is_tensor(each) else each for each in (*given, *named.values())]
         return tuple(first[: len(given)]), dict(zip(named, first[len(given) :], strict=True))

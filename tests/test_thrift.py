@@ -182,6 +182,17 @@ def test_a_pair_with_a_common_beginning_computes_it_once():
         assert {sizes[name] for name in sizes.keys() - set(until)} == {len(batch)}  # from the first text on, all
 
 
+def test_both_halves_of_a_pair_get_their_own_gradients():
+    unet = models.load("tiny").unet
+    text = torch.randn(2, 77, unet.config.cross_attention_dim, generator=torch.Generator().manual_seed(1))
+    pair = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).repeat(2, 1, 1, 1).requires_grad_()
+    expected, found = (
+        torch.autograd.grad(way(pair, 500, text).sample.square().sum(), pair)[0]
+        for way in (copy.deepcopy(unet), thrift.share_beginning(unet))
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_winograd_with_and_without_bias(bias):
     torch.manual_seed(0)
