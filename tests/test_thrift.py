@@ -115,7 +115,13 @@ def test_winograd_gives_what_the_convolution_gives(batch, size, whole, request):
     found = layer(x)
     assert (found - expected).abs().max() < 2e-4  # outputs have a spread of about 0.6
     assert found.shape == expected.shape
-    assert found.permute(0, 2, 3, 1).stride(-1) == 1  # channels side by side
+
+
+@pytest.mark.skipif(not thrift.can_speed_up(torch.float32, CPU), reason="here a plain convolution stands in for it")
+@pytest.mark.parametrize("size", [(16, 16), (20, 33), (8, 8)])
+def test_winograd_gives_maps_with_their_channels_side_by_side(size):
+    layer = thrift.speed_up(Conv2d(64, 72, 3, padding=1).requires_grad_(False))
+    assert layer(torch.randn(2, 64, *size)).permute(0, 2, 3, 1).stride(-1) == 1
 
 
 def test_winograd_widens_weights_of_16_bits(small):
