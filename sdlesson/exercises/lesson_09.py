@@ -107,6 +107,29 @@ def _better_levels(answer, *, settings) -> Mistake | None:
     return None
 
 
+def _wrong_heuns(denoise, x, sigma: float, after: float) -> dict[str, torch.Tensor]:
+    """Steps that are nearly Heun's: what is wrong with each -> where it leads."""
+    here = (x - denoise(x, sigma)) / sigma
+    step = after - sigma
+    there = x + here * step
+    far = (there - denoise(there, after)) / after
+    return {
+        "That is Euler's step. The slope at its end is not used.": there,
+        "The mean is missing its half: both slopes together are twice too steep.": x + (here + far) * step,
+        "Only the far slope is used. Take the mean of both.": x + far * step,
+        "The step starts at x, not at the place that was only tried.": there + (here + far) / 2 * step,
+        "The second slope is to be measured at the place tried, not at x.": (
+            x + (here + (x - denoise(x, after)) / after) / 2 * step
+        ),
+        "At the place tried the level is `after`: divide by it, and tell it to `denoise`.": (
+            x + (here + (there - denoise(there, sigma)) / sigma) / 2 * step
+        ),
+        "The second slope belongs to the level `after`: divide by that.": (
+            x + (here + (there - denoise(there, after)) / sigma) / 2 * step
+        ),
+    }
+
+
 @exercise(
     "09.4",
     hint="Three lines: the slope here; Euler's step and the slope there; from x, a step along the mean of both slopes.",
@@ -128,23 +151,7 @@ def _heun_step(answer, **_facts) -> Mistake | None:
     there = x + here * (after - sigma)
     far = (there - denoise(there, after)) / after
     if not torch.allclose(got, x + (here + far) / 2 * (after - sigma)):
-        known = {
-            "That is Euler's step. The slope at its end is not used.": there,
-            "The mean is missing its half: both slopes together are twice too steep.": x
-            + (here + far) * (after - sigma),
-            "Only the far slope is used. Take the mean of both.": x + far * (after - sigma),
-            "The step starts at x, not at the place that was only tried.": there + (here + far) / 2 * (after - sigma),
-            "The second slope is to be measured at the place tried, not at x.": (
-                x + (here + (x - denoise(x, after)) / after) / 2 * (after - sigma)
-            ),
-            "At the place tried the level is `after`: divide by it, and tell it to `denoise`.": (
-                x + (here + (there - denoise(there, sigma)) / sigma) / 2 * (after - sigma)
-            ),
-            "The second slope belongs to the level `after`: divide by that.": (
-                x + (here + (there - denoise(there, after)) / sigma) / 2 * (after - sigma)
-            ),
-        }
-        for wrong, value in known.items():
+        for wrong, value in _wrong_heuns(denoise, x, sigma, after).items():
             if torch.allclose(got, value):
                 return Mistake("Draw it: a slope here, a try, a slope there, and the step from where you were.", wrong)
         return Mistake(
