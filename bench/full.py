@@ -22,7 +22,7 @@ import tempfile
 from pathlib import Path
 
 import torch
-from against_pipeline import PROMPT, SCHEDULE, process
+from against_pipeline import PROMPT, process
 from stand_in import write_stand_in
 
 from sdlesson.fullsize import GIB, MEASURED, Measured, empty_parts, flops, keep_measured, matmul_rate
@@ -58,12 +58,12 @@ main(["paint", prompt, "--model", folder, "--steps", steps, "--guidance", scale,
 """
 
 #: What someone without sdlesson would write; the last argument is the advised dtype, or empty.
-PEER = f"""
+PEER = """
 from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 folder, prompt, steps, scale, seed, out, advised = sys.argv[1:]
 dtype = getattr(torch, advised or "float32")  # without it files of 16 bits give a text encoder that fits no UNet
-scheduler = LMSDiscreteScheduler(**{SCHEDULE!r})
-pipe = StableDiffusionPipeline.from_pretrained(folder, scheduler=scheduler, safety_checker=None, torch_dtype=dtype)
+pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, torch_dtype=dtype)
+pipe.scheduler = LMSDiscreteScheduler.from_config(pipe.scheduler.config)  # K-LMS, with what the folder says of it
 pipe = pipe.to("cuda" if torch.cuda.is_available() else "cpu")
 if advised:
     for part in (pipe.unet, pipe.vae):
