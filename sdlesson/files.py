@@ -79,6 +79,7 @@ def _part(folder: Path) -> Path:
 
 def _probe(folder: Path) -> None:
     """Raise OSError if no file can be made in `folder`."""
+    _sweep(folder)
     probe = _part(folder)
     probe.touch(exist_ok=False)
     probe.unlink()
@@ -109,7 +110,7 @@ def replace_folder(folder: str | os.PathLike, write: Callable[[Path], object]) -
     the folder is, the caller has to ask.
     """
     with _told(folder):
-        target = check_folder(folder)
+        target = _folder(folder)
         recover(target)
         part, old = _beside(target)
         part.mkdir(parents=True)
@@ -126,12 +127,18 @@ def replace_folder(folder: str | os.PathLike, write: Callable[[Path], object]) -
 def check_folder(folder: str | os.PathLike) -> Path:
     """Where `folder` leads, past all links; raises BadInput if `replace_folder(folder, ...)` could not write there."""
     with _told(folder):
-        target = Path(os.path.realpath(folder))
-        if target.exists() and not target.is_dir():
-            raise BadInput(f"{folder} is no folder but a file; name another one.")
-        if target.exists() and not (target.stat().st_mode & 0o222 and os.access(target, os.W_OK)):
-            raise BadInput(f"{folder} is write-protected; name another folder.")
+        target = _folder(folder)
         _probe(next(place for place in target.parents if place.exists()))
+    return target
+
+
+def _folder(folder: str | os.PathLike) -> Path:
+    """Where `folder` leads, past all links; raises BadInput if what stands there must not be replaced by a folder."""
+    target = Path(os.path.realpath(folder))
+    if target.exists() and not target.is_dir():
+        raise BadInput(f"{folder} is no folder but a file; name another one.")
+    if target.exists() and not (target.stat().st_mode & 0o222 and os.access(target, os.W_OK)):
+        raise BadInput(f"{folder} is write-protected; name another folder.")
     return target
 
 
