@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
+from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes, plain
 from .models import BadInput
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def plot_merges(steps: Sequence, ranks: Mapping[tuple[str, str], int], *, ax=Non
     ax.tick_params(length=0)
     ax.set(xticks=[], xlim=(-0.1, left + 0.1), ylim=(len(steps) - 0.5, -0.5))
     ax.spines[:].set_visible(False)
-    return ax
+    return plain(ax)
 
 
 def _brick(ax, left: float, row: int, part: str, colour: str) -> float:

@@ -304,7 +304,7 @@ def _named_places(tokenizer, prompt: str) -> dict[str, list[int]]:
     ids = tokenize(tokenizer, prompt)[0].tolist()
     end = ids.index(tokenizer.eos_token_id)
     words = {}
-    for word in dict.fromkeys(re.findall(r"\w+", prompt.lower())):
+    for word in dict.fromkeys(each.lower() for each in re.findall(r"\w+", prompt)):
         with contextlib.suppress(BadInput):  # cut off
             words[word] = word_positions(tokenizer, prompt, word)
     return {"(start)": [0], **words, "(end)": [end], "(padding)": list(range(end + 1, len(ids)))}
