@@ -93,25 +93,29 @@ def tensor(value, name: str, shape: str, dims: int) -> torch.Tensor:
 
     `shape` says in words what is wanted, such as "(batch, 4, h/8, w/8)". Raises BadInput for anything else.
     """
-    import torch
-
-    try:
-        values = torch.as_tensor(value)
-    except (TypeError, ValueError, RuntimeError):
-        values = None
-    if values is None or values.dim() != dims or values.is_complex() or values.dtype == torch.bool:
+    values = _as_tensor(value)
+    if values is None or values.dim() != dims:
         raise BadInput(f"The {name} must be a tensor {shape}, not {told(value)}.")
     return values if values.is_floating_point() else values.float()
 
 
 def token_ids(value) -> torch.Tensor:
-    """Token ids (batch, length) as int64; raises BadInput for anything else."""
+    """Token ids (batch, length), a tensor of whole numbers; raises BadInput for anything else."""
+    ids = _as_tensor(value)
+    if ids is None or ids.dim() != 2 or ids.is_floating_point() or not ids.numel() or int(ids.min()) < 0:
+        raise BadInput(f"Token ids are whole numbers (batch, length), as `tokenize` makes them, not {told(value)}.")
+    return ids
+
+
+def _as_tensor(value) -> torch.Tensor | None:
+    """A tensor of real numbers out of a tensor, an array or a list; None where there is none in it."""
     import torch
 
-    values = tensor(value, "ids", "(batch, length) of whole numbers, as `tokenize` makes them", 2)
-    if not bool((values == values.round()).all()) or bool((values < 0).any()):
-        raise BadInput("The ids must be whole numbers of at least 0, as `tokenize` makes them.")
-    return values.to(torch.int64)
+    try:
+        values = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    return None if values.is_complex() or values.dtype == torch.bool else values
 
 
 def part(value, name: str, method: str):

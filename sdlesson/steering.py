@@ -11,7 +11,7 @@ import torch
 
 from . import checks
 from .figures import BLUE, INK, ORANGE, new_figure, open_axes, plot_curves, plot_picture
-from .guidance import Steering, denoise, settle
+from .guidance import Steering, as_steering, denoise, settle
 from .latents import as_latents, encode, initial_noise, preview, seeded
 from .models import BadInput, StableDiffusion
 from .sigmas import plot_sigmas
@@ -40,27 +40,35 @@ def img2img(
     strength: float = 0.6,
     num_inference_steps: int = 20,
     seed: int | Sequence[int] = 42,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     **options,
 ) -> torch.Tensor:
     """Paint over a picture (SDEdit, Meng et al. 2022): the final latents, (batch, 4, h/8, w/8).
 
     `picture` is one for all prompts, what `encode` takes, or the latents of each. It is noised to the level where the
     last `strength` of the steps begin; those are taken, with the `options` of `denoise`. At 0 the picture's latents
-    come back, at 1 the picture has no part in it. Raises BadInput for options that the picture and the strength settle
-    already: start, latents, height and width.
+    come back, at 1 the picture has no part in it. The noise is drawn from `generator`, else from `seed`. Raises
+    BadInput for options that the picture and the strength settle already: start, latents, height and width.
     """
     _refuse(options, "start", "latents", "height", "width")
     start = first_step(strength, num_inference_steps)
-    clean, noise = _begin(sd, prompt, picture, num_inference_steps, options.get("generator", seed))
+    generator = seeded(seed) if generator is None else generator
+    clean, noise = _begin(sd, prompt, picture, num_inference_steps, generator)
     x = noised(sd, clean, noise, start, num_inference_steps) if start else noise
-    options |= {"num_inference_steps": num_inference_steps, "start": start, "latents": x}
+    options |= {"num_inference_steps": num_inference_steps, "start": start, "latents": x, "generator": generator}
     for step in denoise(sd, prompt, **_own_size(sd, clean), **options):
         x = step.latents
     return x
 
 
 def noised(sd: StableDiffusion, clean: torch.Tensor, noise: torch.Tensor, step: int, steps: int) -> torch.Tensor:
-    """Latents with the noise that they have before `step` of `steps`, by the scheduler's own add_noise."""
+    """Latents with the noise that they have before `step` of `steps`, by the scheduler's own add_noise.
+
+    Raises BadInput where there is no such step, or `noise` has another shape than `clean`.
+    """
+    step = checks.whole(step, "step", 0, checks.whole(steps, "number of steps", 1))
+    clean, noise = as_latents(clean), as_latents(noise)
+    _check_alike(clean, noise)
     scheduler = copy.deepcopy(sd.scheduler)
     scheduler.set_timesteps(steps)
     if step == steps:  # behind the last step: no noise
@@ -77,6 +85,7 @@ def inpaint(
     *,
     num_inference_steps: int = 20,
     seed: int | Sequence[int] = 42,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     **options,
 ) -> torch.Tensor:
     """Paint a part of a picture anew (Lugmayr et al. 2022, section 4.1): the final latents, (batch, 4, h/8, w/8).
@@ -87,19 +96,20 @@ def inpaint(
     and mask settle already: start, latents, height and width, and a `steering` that changes the latents itself.
     """
     _refuse(options, "start", "latents", "height", "width")
-    steering = options.pop("steering", None) or Steering()
+    steering = as_steering(options.pop("steering", None))
     if steering.change is not None:
         raise BadInput("inpaint changes the latents before each step by itself; leave out Steering(change=...).")
     free = checks.mask(mask)
-    clean, noise = _begin(sd, prompt, picture, num_inference_steps, options.get("generator", seed))
+    generator = seeded(seed) if generator is None else generator
+    clean, noise = _begin(sd, prompt, picture, num_inference_steps, generator)
     size, squares = tuple(_own_size(sd, clean).values()), tuple(clean.shape[-2:])
     if free.shape not in (size, squares):
         words = f"The mask must fit the picture's latents {squares} or its pixels {size}, not {tuple(free.shape)}"
         raise BadInput(f"{words}; mask.resize does that for a PIL picture.")
     free = free if free.shape == squares else latent_mask(free, sd.vae_factor)
     steering = dataclasses.replace(steering, change=keep_outside(free, clean, noise).change)
-    options |= {"num_inference_steps": num_inference_steps, "latents": noise, "steering": steering}
-    for step in denoise(sd, prompt, **_own_size(sd, clean), **options):
+    options |= {"num_inference_steps": num_inference_steps, "latents": noise, "generator": generator}
+    for step in denoise(sd, prompt, steering=steering, **_own_size(sd, clean), **options):
         x = step.latents
     return x
 
@@ -129,8 +139,8 @@ def _refuse(options: Mapping, *settled: str) -> None:
             raise BadInput(f"The option {name} is settled here by the picture (its latents, its size); leave it out.")
 
 
-def _begin(sd, prompt, picture, steps: int, seed) -> tuple[torch.Tensor, torch.Tensor]:
-    """The picture's latents, one for each prompt, and as much noise, by a seed or a generator: (batch, 4, h/8, w/8)."""
+def _begin(sd, prompt, picture, steps: int, generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """The picture's latents, one for each prompt, and as much noise: (batch, 4, h/8, w/8) each."""
     batch, channels = len(settle(sd, prompt, num_inference_steps=steps).prompts), sd.unet.config.in_channels
     is_latents = len(getattr(picture, "shape", ())) == 4 and picture.shape[1] == channels
     clean = as_latents(picture) if is_latents else encode(sd.vae, picture)
@@ -138,7 +148,6 @@ def _begin(sd, prompt, picture, steps: int, seed) -> tuple[torch.Tensor, torch.T
         raise BadInput(f"There are {len(clean)} pictures for {batch} prompts; give one, or one for each prompt.")
     clean = clean.to(sd.device, torch.float32).expand(batch, -1, -1, -1)
     height, width = (side * sd.vae_factor for side in clean.shape[-2:])
-    generator = seed if isinstance(seed, torch.Generator) or _generators(seed) else seeded(seed)
     noise = initial_noise(batch, height, width, generator=generator, channels=channels, factor=sd.vae_factor)
     return clean, noise.to(sd.device)
 
