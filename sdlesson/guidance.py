@@ -19,7 +19,7 @@ from .figures import BLUE, INK, ORANGE, PALE, new_figure, open_axes, plot_curves
 from .latents import as_latents, as_seeds, check_generator, check_size, initial_noise, seeded
 from .models import BadInput, StableDiffusion
 from .sigmas import derivative, lms_coefficients, lms_step, pred_original, scale_input
-from .tokens import as_prompts, tokenize
+from .tokens import as_prompts, tokenize, warn_of_unknown_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,7 +141,7 @@ def denoise(
     batch, 77, dim), replace those of negative_prompt and prompt. With `start` that many steps are left out, and
     `latents` are those before the next one, as Step.noisy. `order` is that of K-LMS; `progress` shows a bar.
     Schedulers of second order call the UNet, and yield, more than num_inference_steps times. Raises BadInput at once,
-    before the first step.
+    before the first step. Words that a model of a closed world never read are named by an UnknownWordsWarning.
     """
     run = settle(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
     steering = as_steering(steering)
@@ -155,6 +155,8 @@ def denoise(
     x = _noise(sd, run, latents, generator).to(sd.unet.device, torch.float32)
     x = x if start else x * float(solver.scheduler.init_noise_sigma)
     embeddings = _embeddings(sd, run, text_embeddings, steering)
+    if text_embeddings is None:
+        warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
     if progress:
         from tqdm import tqdm
 
@@ -187,6 +189,8 @@ def record(
     known = inspect.signature(settle).parameters
     run = settle(sd, prompt, **{name: value for name, value in options.items() if name in known})
     ids = tokenize(sd.tokenizer, run.negative_prompts + run.prompts)
+    if text_embeddings is None:
+        warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
     own, wanted = text_embeddings, "(2 * batch, tokens, dim)"
     embeddings = embed(sd.text_encoder, ids) if own is None else checks.tensor(own, "text embeddings", wanted, 3)
     steps = tuple(denoise(sd, prompt, seed=seed, text_embeddings=embeddings, **options))

@@ -33,6 +33,7 @@ from .sigmas import (
     training_levels,
     training_sigmas,
 )
+from .tokens import warn_of_unknown_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,6 +180,7 @@ class Denoiser:
     @cached_property
     def _texts(self) -> torch.Tensor:
         """The text embeddings that the scale needs: (2, 77, dim), or at scale 0 and 1 one half, (1, 77, dim)."""
+        warn_of_unknown_words(self.sd, [self.prompt, self.negative_prompt])
         both = text_embeddings(self.sd, self.prompt, self.negative_prompt)
         return {0: both[:1], 1: both[1:]}.get(self.scale, both)
 

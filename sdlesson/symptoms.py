@@ -294,7 +294,9 @@ def _unscaled(sd: StableDiffusion) -> Callable:
 
 def hidden_cause(number: int) -> str:
     """What is wrong with mystery `number`, 1, 2 ...: each of CAUSES once in as many mysteries, in a seeded order."""
-    around, place = divmod(checks.whole(number, "number of a mystery", 1) - 1, len(CAUSES))
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise BadInput(f"Mysteries are numbered 1, 2, 3 ...; there is no {checks.told(number)}.")
+    around, place = divmod(number - 1, len(CAUSES))
     return random.Random(3 + around).sample(CAUSES, len(CAUSES))[place]
 
 
