@@ -74,7 +74,7 @@ def decode_stages(vae: AutoencoderKL, latents: torch.Tensor) -> dict[str, torch.
 
 def _latents_of(vae: AutoencoderKL, latents) -> torch.Tensor:
     """Latents that this VAE can decode, as a tensor; raises BadInput."""
-    return as_latents(latents, checks.part(vae, "a VAE (sd.vae)", "decode").config.latent_channels)
+    return as_latents(latents, checks.part(vae, "a VAE (sd.vae)", "decoder").config.latent_channels)
 
 
 def to_pil(pictures: torch.Tensor) -> list[Image.Image]:
@@ -83,11 +83,10 @@ def to_pil(pictures: torch.Tensor) -> list[Image.Image]:
     Warns where the numbers are not finite (float16 overflows in some VAEs): those pixels are black. Raises BadInput for
     other shapes, such as latents, and for whole numbers.
     """
-    pictures = torch.as_tensor(pictures) if hasattr(pictures, "dtype") else pictures
-    shape = getattr(pictures, "shape", ())
-    if len(shape) != 4 or shape[1] != 3 or not pictures.is_floating_point():
-        words = f"(batch, 3, height, width) of floats in -1 ... 1, not {checks.told(pictures)}"
-        raise BadInput(f"Pictures are a tensor {words}; latents become pictures by `decode`.")
+    words, given = "(batch, 3, height, width) of floats in -1 ... 1", pictures
+    pictures = checks.tensor(pictures, "pictures", words, 4)
+    if pictures.shape[1] != 3 or not torch.is_floating_point(torch.as_tensor(given)):
+        raise BadInput(f"Pictures are a tensor {words}, not {checks.told(given)}; `decode` makes pictures of latents.")
     if not bool(torch.isfinite(pictures).all()):
         warnings.warn("the picture holds NaN or infinity, drawn black; try dtype='float32'", stacklevel=2)
         pictures = pictures.nan_to_num(-1.0, -1.0, -1.0)

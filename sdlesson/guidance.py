@@ -80,7 +80,9 @@ class Steering:
                 raise BadInput(f"Steering's {name} is a function, not {checks.told(getattr(self, name))}.")
         ends = tuple(self.interval) if isinstance(self.interval, Sequence) else ()
         if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends):
-            raise BadInput(f"Steering's interval is a pair of noise levels, (low, high), not {self.interval!r}.")
+            raise BadInput(
+                f"Steering's interval is a pair of noise levels, (low, high), not {checks.told(self.interval)}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -272,7 +274,7 @@ def _changed(steering: Steering, solver, x: torch.Tensor, i: int) -> torch.Tenso
     sigma = solver.sigma(i) if i < len(solver.times) else 0.0
     shrink = (sigma**2 + 1) ** 0.5 if solver.scheduler.init_noise_sigma == 1 else 1.0  # latents of spread 1
     changed = steering.change(x * shrink, sigma)
-    if not isinstance(changed, torch.Tensor) or changed.shape != x.shape:
+    if not isinstance(changed, torch.Tensor) or changed.shape != x.shape or not changed.is_floating_point():
         raise BadInput(f"Steering's change gives back latents {tuple(x.shape)}, not {checks.told(changed)}.")
     return changed.to(x) / shrink
 

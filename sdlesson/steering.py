@@ -181,8 +181,8 @@ def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
 def _check_alike(one: torch.Tensor, other: torch.Tensor) -> None:
     """Raise BadInput unless both are tensors of one shape: others would be stretched over each other."""
     for each in (one, other):
-        if not isinstance(each, torch.Tensor):
-            raise BadInput(f"Two tensors are mixed here; this is none: {checks.told(each)}.")
+        if not isinstance(each, torch.Tensor) or not each.is_floating_point():
+            raise BadInput(f"Two tensors of floats are mixed here, not {checks.told(each)}.")
     if one.shape != other.shape:
         raise BadInput(f"Tensors of the shapes {tuple(one.shape)} and {tuple(other.shape)} cannot be mixed.")
 

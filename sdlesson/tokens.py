@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from . import checks
 from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes, plain
 from .models import BadInput
 
@@ -37,7 +38,7 @@ def as_prompts(prompt: str | Sequence[str]) -> list[str]:
     """A prompt, or several, as a list of at least one text; raises BadInput for anything else."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt) if isinstance(prompt, Sequence) else None
     if prompts is None or not all(isinstance(text, str) for text in prompts):
-        raise BadInput(f"A prompt is a text or a list of texts, not {prompt!r}.")
+        raise BadInput(f"A prompt is a text or a list of texts, not {checks.told(prompt)}.")
     if not prompts:
         raise BadInput("The list of prompts is empty; give at least one.")
     for text in prompts:
@@ -59,7 +60,7 @@ def tokenize(tokenizer: CLIPTokenizer, prompt: str | Sequence[str]) -> torch.Ten
     list.
     """
     prompts = as_prompts(prompt)
-    length = context_length(tokenizer)
+    length = context_length(checks.part(tokenizer, "a tokenizer (sd.tokenizer)", "convert_ids_to_tokens"))
     ids = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
     # Only a row that is full to its end can have lost something: then its last token but one is a piece of a word.
     for text, row in zip(prompts, ids.tolist(), strict=True):
