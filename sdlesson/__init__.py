@@ -17,6 +17,7 @@ _HOME = {  # public name -> the room that it lives in
     "ModelError": "models",
     "tokenize": "tokens",
     "TruncationWarning": "tokens",
+    "UnknownWordsWarning": "tokens",
     "embed": "embeddings",
     "text_embeddings": "embeddings",
     "encode": "latents",

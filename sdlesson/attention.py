@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from .figures import ORANGE, SEQUENTIAL, new_figure, plot_matrix
+from . import checks
+from .figures import ORANGE, SEQUENTIAL, new_figure, plain, plot_matrix
 from .models import BadInput
 from .tokens import context_length
 
@@ -220,8 +221,7 @@ def word_positions(tokenizer: CLIPTokenizer, prompt: str, word: str) -> list[int
     has no such word, or it is cut off.
     """
     encoding = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    lower, wanted = prompt.lower(), word.lower()
-    spans = [(at, at + len(wanted)) for at in range(len(lower)) if _is_word(lower, wanted, at)] if wanted else []
+    spans = _word_spans(prompt, word)
     places = [
         place
         for place, (start, end) in enumerate(encoding["offset_mapping"], start=1)
@@ -232,10 +232,27 @@ def word_positions(tokenizer: CLIPTokenizer, prompt: str, word: str) -> list[int
     return places
 
 
-def _is_word(text: str, word: str, at: int) -> bool:
-    """Whether `word` stands in `text` at `at`, as a word of its own."""
-    before, after = text[at - 1 : at], text[at + len(word) : at + len(word) + 1]
-    return text.startswith(word, at) and not (before.isalnum() or after.isalnum())
+def _word_spans(prompt: str, word: str) -> list[tuple[int, int]]:
+    """Where `word` begins and ends in `prompt` as a word of its own, capitals or not; places in the prompt as written.
+
+    Folded letters may be more than the written ones (İ, ß), so each remembers which one it comes from.
+    """
+    folded = [(letter, place) for place, written in enumerate(prompt) for letter in written.casefold()]
+    text, wanted = "".join(letter for letter, _ in folded), word.casefold()
+    origin = [place for _, place in folded] + [len(prompt)]
+    edges = {k for k, place in enumerate(origin) if k == 0 or place != origin[k - 1]}  # where a written letter begins
+    spans = []
+    for at in range(len(text)) if wanted else ():
+        if text.startswith(wanted, at) and {at, at + len(wanted)} <= edges:
+            start, end = origin[at], origin[at + len(wanted)]
+            if not (_goes_on(prompt[:start][-1:]) or _goes_on(prompt[end:][:1])):
+                spans.append((start, end))
+    return spans
+
+
+def _goes_on(letter: str) -> bool:
+    """Whether a word that has `letter` at its edge goes on there: a letter, a digit, or an accent of its own."""
+    return letter.isalnum() or bool(letter and unicodedata.combining(letter))
 
 
 def fit_size(heat: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
@@ -247,9 +264,13 @@ def auc(heat: torch.Tensor, mask) -> float:
     """How well `heat` tells the pixels inside `mask` from those outside, both (height, width): 0 ... 1, 0.5 by chance.
 
     The area under the ROC curve: how often a pixel from inside is hotter than one from outside, if both are drawn at
-    random; equal ones count half. No threshold is needed. NaN where the mask is empty or full.
+    random; equal ones count half. No threshold is needed. NaN where the mask is empty or full. `mask` is what
+    `checks.mask` takes; raises BadInput where the two differ in size, or the heat is not finite.
     """
-    mask = torch.as_tensor(mask).flatten()
+    heat = checks.tensor(heat, "heat", "(height, width)", 2).detach().cpu()
+    mask = _mask_like(mask, heat.shape).flatten()
+    if not bool(heat.isfinite().all()):
+        raise BadInput("The heat must be finite everywhere: what is hotter than NaN?")
     _, level, often = heat.flatten().unique(return_inverse=True, return_counts=True)
     colder = (often.cumsum(0) - often + often / 2).double()[level]  # of all pixels; equal ones count half
     inside, outside = int(mask.sum()), int((~mask).sum())
@@ -257,16 +278,29 @@ def auc(heat: torch.Tensor, mask) -> float:
     return float((colder[mask].sum() - among_themselves) / (inside * outside)) if inside * outside else float("nan")
 
 
+def _mask_like(mask, shape: tuple[int, ...]) -> torch.Tensor:
+    """A mask of the size (height, width); raises BadInput for another."""
+    mask = checks.mask(mask)
+    if mask.shape != shape:
+        raise BadInput(f"The mask has the size {tuple(mask.shape)}, and should have {tuple(shape)}.")
+    return mask
+
+
 def hottest(heat: torch.Tensor, pixels: int) -> torch.Tensor:
-    """The mask of the hottest `pixels` pixels of a heat map (height, width)."""
+    """The mask of the hottest `pixels` pixels of a heat map (height, width); raises BadInput if it has not so many."""
+    pixels = checks.whole(pixels, "number of pixels", 0, heat.numel())
     mask = torch.zeros(heat.numel(), dtype=torch.bool)
     mask[heat.flatten().topk(pixels).indices] = True
     return mask.view(heat.shape)
 
 
 def iou(one, other) -> float:
-    """Intersection over union of two masks: 1 where they are the same, 0 where they do not meet."""
-    one, other = torch.as_tensor(one), torch.as_tensor(other)
+    """Intersection over union of two masks: 1 where they are the same, 0 where they do not meet.
+
+    NaN where both are empty. They are what `checks.mask` takes; raises BadInput where their sizes differ.
+    """
+    one = checks.mask(one)
+    other = _mask_like(other, one.shape)
     return float((one & other).sum() / (one | other).sum())
 
 
@@ -277,15 +311,16 @@ def plot_heat(heat: torch.Tensor, picture: Image, title: str = "", *, limit: flo
     picture's size, is drawn in orange.
     """
     ax = new_figure(figsize=(3, 3)).subplots() if ax is None else ax
+    picture = checks.rgb(picture)
     sides = (-0.5, picture.width - 0.5, picture.height - 0.5, -0.5)
     ax.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255, extent=sides, interpolation="lanczos")
     limit = float(heat.max()) if limit is None else limit
     ax.imshow(heat, cmap=SEQUENTIAL, vmin=0, vmax=limit, extent=sides, alpha=0.62, interpolation="nearest")
     if mask is not None:
-        ax.contour(np.asarray(mask, dtype=float), levels=[0.5], colors=[ORANGE], linewidths=1.6)
+        ax.contour(checks.mask(mask).double().numpy(), levels=[0.5], colors=[ORANGE], linewidths=1.6)
     ax.set_title(title, fontsize=10)
     ax.set_axis_off()
-    return ax
+    return plain(ax)
 
 
 def figure_heat(

@@ -6,19 +6,22 @@ import argparse
 import contextlib
 import gc
 import math
+import os
 import re
 import sys
 import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+from . import checks
 from .files import check_writable
 from .models import BadInput, default_model, find, load
-from .tokens import TruncationWarning, as_prompts
+from .tokens import TruncationWarning, UnknownWordsWarning, as_prompts
 
 #: Latent squares computed in one batch: one 512x512 picture, or sixteen of the tiny model's.
 _AT_ONCE = 64 * 64
 _SQUARE = 8  # pixels along the side of one latent square
+_MOST = 10_000  # pictures of one run; each has a file of its own
 
 
 class _Parser(argparse.ArgumentParser):
@@ -34,17 +37,15 @@ def main(argv: list[str] | None = None) -> None:
         args = _parser().parse_args(argv)
         code = args.command(args)
     except BadInput as error:
-        print(f"sdlesson: {error}", file=sys.stderr)
+        _say(f"sdlesson: {error}", error=True)
         code = 2
     except KeyboardInterrupt:
-        print("sdlesson: interrupted.", file=sys.stderr)
+        _say("sdlesson: interrupted.", error=True)
         code = 130
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        print(
-            "sdlesson: There is not enough memory for this; try a smaller --size or a smaller model.", file=sys.stderr
-        )
+        _say("sdlesson: There is not enough memory for this; try a smaller --size or a smaller model.", error=True)
         code = 2
     if argv is None:
         gc.freeze()  # at its end Python would search the million objects of torch for garbage: a second for nothing
@@ -107,8 +108,7 @@ def _add_paint(commands) -> None:
 def paint(args: argparse.Namespace) -> int:
     """`sdlesson paint`: whatever is wrong with the request is told before the first step is computed."""
     jobs = _jobs(args)
-    for path in [job.path for job in jobs] + ([args.trace] if args.trace else []):
-        check_writable(path)
+    _check_outputs([job.path for job in jobs] + ([checks.path(args.trace)] if args.trace else []))
     name = args.model or default_model()
     find(name, revision=args.revision)  # a wrong name is told before torch is imported
     with _warnings_as_sentences():
@@ -141,16 +141,31 @@ class _Job(NamedTuple):
 
 def _jobs(args) -> list[_Job]:
     """One job for each picture: prompt by prompt, each with the seeds S, S+1 ...; raises BadInput."""
-    wanted = [(prompt, args.seed + more) for prompt in as_prompts(args.prompts) for more in range(args.n)]
+    prompts = as_prompts(args.prompts)
     as_prompts(args.negative)
+    if args.n * len(prompts) > _MOST:
+        raise BadInput(f"One run paints at most {_MOST} pictures, not {args.n * len(prompts)}.")
+    wanted = [(prompt, args.seed + more) for prompt in prompts for more in range(args.n)]
     if args.seed + args.n > 2**64:
         raise BadInput(f"The last seed, {args.seed} + {args.n - 1}, is beyond 2^64 - 1.")
-    if args.o.suffix.lower() != ".png":
+    if checks.path(args.o).suffix.lower() != ".png":
         raise BadInput(f"Pictures are written as PNG; name the file {args.o.name or 'out'}.png.")
     if len(wanted) == 1:
         return [_Job(*wanted[0], args.o)]
     names = [args.o.with_name(f"{args.o.stem}-{number}{args.o.suffix}") for number in range(1, len(wanted) + 1)]
     return [_Job(*each, path) for each, path in zip(wanted, names, strict=True)]
+
+
+def _check_outputs(paths: list[Path]) -> None:
+    """Raise BadInput where a file cannot be written, or two of them are one; pictures of one run share their folder."""
+    seen = {}
+    for path in paths:
+        real = os.path.normcase(os.path.realpath(path))
+        if real in seen:
+            raise BadInput(f"{path} would be written twice, as {seen[real]} too; give every output a name of its own.")
+        seen[real] = path
+        if path in (paths[0], *paths[-2:]) or os.path.lexists(path):  # the first, the longest name, and the trace
+            check_writable(path)
 
 
 def _options(args) -> dict:
@@ -167,7 +182,7 @@ def _options(args) -> dict:
 def _latents(guidance, decoding, sd, batch: list[_Job], args):
     """The finished latents of one batch; recorded on the way if --trace asks for it."""
     prompts, seeds = [job.prompt for job in batch], [job.seed for job in batch]
-    options = _options(args) | {"seed": seeds, "progress": sys.stderr.isatty()}
+    options = _options(args) | {"seed": seeds, "progress": bool(sys.stderr and sys.stderr.isatty())}
     if args.trace:
         trace = guidance.record(sd, prompts, **options)
         decoding.save_trace(trace, args.trace)
@@ -177,8 +192,17 @@ def _latents(guidance, decoding, sd, batch: list[_Job], args):
     return last.latents
 
 
-def _say(text: str) -> None:
-    print(text.encode(errors="replace").decode(), flush=True)  # a file's name need not be valid text
+def _say(text: str, *, error: bool = False) -> None:
+    """Print one line, as far as anybody can read it: an encoding without its letters, or a closed pipe, ends no run."""
+    stream = sys.stderr if error else sys.stdout
+    if stream is None:  # it was closed before we began
+        return
+    with contextlib.suppress(OSError, ValueError):
+        text = text.encode(stream.encoding or "utf-8", "backslashreplace").decode(stream.encoding or "utf-8")
+        try:
+            print(text, file=stream, flush=True)
+        except OSError:  # the reader has gone: what is still to be said goes nowhere, now and when Python leaves
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextlib.contextmanager
@@ -187,8 +211,9 @@ def _warnings_as_sentences():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=TruncationWarning)
+        warnings.filterwarnings("always", category=UnknownWordsWarning)
         warnings.filterwarnings("always", "the picture holds")
-        warnings.showwarning = lambda message, *_, **__: print(f"sdlesson: warning: {message}", file=sys.stderr)
+        warnings.showwarning = lambda message, *_, **__: _say(f"sdlesson: warning: {message}", error=True)
         yield
 
 
@@ -214,8 +239,9 @@ def _guidance(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"must be a finite number, not {text!r}")
+    if not abs(number) <= checks.MOST_GUIDANCE:  # NaN is not, either
+        most = f"from -{checks.MOST_GUIDANCE:g} to {checks.MOST_GUIDANCE:g}"
+        raise argparse.ArgumentTypeError(f"must be a finite number {most}, not {text!r}")
     return number
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import stat
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image, PngImagePlugin
 
+from . import checks
 from .figures import (
     BLUE,
     INK,
@@ -26,20 +29,25 @@ from .figures import (
 )
 from .files import whole_file
 from .guidance import Settings, Step, Trace, denoise
+from .latents import as_latents
 from .models import BadInput, StableDiffusion, load
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from matplotlib.figure import Figure
 
-_STEP_TENSORS = ("latents", "noise_uncond", "noise_text", "noise_pred", "pred_original")
+_HALVES = ("noise_uncond", "noise_text")  # of which a step may lack one
+_SKIPPED = math.nan  # stands in a file for all numbers of a half that was not computed in its step
+_STEP_TENSORS = ("latents", *_HALVES, "noise_pred", "pred_original")
 
 
 def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     """Pictures from latents (batch, 4, h, w): float32, (batch, 3, 8h, 8w), about -1 ... 1.
 
     Divides by the VAE's scaling factor first (0.18215 in v1.4): the decoder was trained before latents were scaled.
+    Raises BadInput for what are no latents of this VAE.
     """
+    latents = _latents_of(vae, latents)
     with torch.inference_mode():
         unscaled = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor
         pictures = vae.decode(unscaled, return_dict=False)[0]
@@ -49,8 +57,10 @@ def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
 def decode_stages(vae: AutoencoderKL, latents: torch.Tensor) -> dict[str, torch.Tensor]:
     """What each stage of the decoder makes of latents (batch, 4, h, w), by name, in order; float32.
 
-    The last one, conv_out, is what `decode` gives. The up_blocks but the last double height and width.
+    The last one, conv_out, is what `decode` gives. The up_blocks but the last double height and width. Raises BadInput
+    for what are no latents of this VAE.
     """
+    latents = _latents_of(vae, latents)
     decoder, x, seen = vae.decoder, latents.to(vae.device, vae.dtype) / vae.config.scaling_factor, {}
     stages = {"post_quant_conv": vae.post_quant_conv, "conv_in": decoder.conv_in, "mid_block": decoder.mid_block}
     stages |= {f"up_blocks.{i}": block for i, block in enumerate(decoder.up_blocks)}
@@ -62,11 +72,21 @@ def decode_stages(vae: AutoencoderKL, latents: torch.Tensor) -> dict[str, torch.
     return {name: values.to(torch.float32, copy=True) for name, values in seen.items()}
 
 
+def _latents_of(vae: AutoencoderKL, latents) -> torch.Tensor:
+    """Latents that this VAE can decode, as a tensor; raises BadInput."""
+    return as_latents(latents, checks.part(vae, "a VAE (sd.vae)", "decoder").config.latent_channels)
+
+
 def to_pil(pictures: torch.Tensor) -> list[Image.Image]:
     """PIL pictures from a tensor (batch, 3, height, width): -1 ... 1 becomes 0 ... 255, what lies outside is cut off.
 
-    Warns where the numbers are not finite (float16 overflows in some VAEs): those pixels are black.
+    Warns where the numbers are not finite (float16 overflows in some VAEs): those pixels are black. Raises BadInput for
+    other shapes, such as latents, and for whole numbers.
     """
+    words, given = "(batch, 3, height, width) of floats in -1 ... 1", pictures
+    pictures = checks.tensor(pictures, "pictures", words, 4)
+    if pictures.shape[1] != 3 or not torch.is_floating_point(torch.as_tensor(given)):
+        raise BadInput(f"Pictures are a tensor {words}, not {checks.told(given)}; `decode` makes pictures of latents.")
     if not bool(torch.isfinite(pictures).all()):
         warnings.warn("the picture holds NaN or infinity, drawn black; try dtype='float32'", stacklevel=2)
         pictures = pictures.nan_to_num(-1.0, -1.0, -1.0)
@@ -78,13 +98,13 @@ def to_pil(pictures: torch.Tensor) -> list[Image.Image]:
 def level_differences(one: Image.Image, other: Image.Image) -> torch.Tensor:
     """How many levels of 255 lie between two pictures of one size, without sign: (height, width, 3), int16.
 
-    Raises BadInput where the sizes differ.
+    They are read as `checks.rgb` says. Raises BadInput where the sizes differ.
     """
+    one, other = checks.rgb(one), checks.rgb(other)
     if one.size != other.size:
         raise BadInput(f"Pictures of {by(one.size)} and {by(other.size)} pixels cannot be compared.")
     first, second = (
-        torch.frombuffer(bytearray(each.convert("RGB").tobytes()), dtype=torch.uint8).to(torch.int16)
-        for each in (one, other)
+        torch.frombuffer(bytearray(each.tobytes()), dtype=torch.uint8).to(torch.int16) for each in (one, other)
     )
     return (first - second).abs().view(one.height, one.width, 3)
 
@@ -94,66 +114,110 @@ def paint(
 ) -> list[Image.Image]:
     """Paint one PIL picture for each prompt.
 
-    `model` is a loaded one, or what `load` takes (loaded anew each time); `options` are those of `denoise`.
+    `model` is a loaded one, or what `load` takes (loaded anew each time); `options` are those of `denoise`. A run that
+    starts behind its last step is the picture of the `latents` that it starts from.
     """
     sd = model if isinstance(model, StableDiffusion) else load(model)
+    latents = options.get("latents")
     for step in denoise(sd, prompt, **options):
-        last = step
-    return paint_latents(sd, last.latents)
+        latents = step.latents
+    return paint_latents(sd, latents)
 
 
 def paint_latents(sd: StableDiffusion, latents: torch.Tensor) -> list[Image.Image]:
     """Decode latents (batch, 4, h, w) to PIL pictures, one at a time: the decoder needs most of the memory."""
-    return [to_pil(decode(sd.vae, one))[0] for one in latents.split(1)]
+    checks.part(sd, "a Stable Diffusion", "vae")
+    return [to_pil(decode(sd.vae, one))[0] for one in as_latents(latents).split(1)]
 
 
 def save_png(picture: Image.Image, path: str | os.PathLike, about: Mapping[str, object] | None = None) -> Path:
     """Write a PNG with `about` in its text chunks; the file is there whole, or not at all; returns its path.
 
-    Raises BadInput where it cannot be written.
+    Raises BadInput where it cannot be written, or is no PIL picture.
     """
+    path = checks.path(path)
+    if not isinstance(picture, Image.Image):
+        raise BadInput(f"A PNG is made of a PIL picture, not of {checks.told(picture)}.")
     chunks = PngImagePlugin.PngInfo()
     for name, value in (about or {}).items():
         chunks.add_text(name, str(value))  # Latin-1 as tEXt, anything else as iTXt
     with whole_file(path) as stream:
         picture.save(stream, format="PNG", pnginfo=chunks)
-    return Path(path)
+    return path
 
 
 def save_trace(trace: Trace, path: str | os.PathLike) -> Path:
     """Write a recorded run to one safetensors file: ids, text embeddings, every Step, and the settings as metadata.
 
-    Steps are stacked: (steps, batch, 4, h, w); raises BadInput where the file cannot be written.
+    Steps are stacked: (steps, batch, 4, h, w); raises BadInput where the file cannot be written, or there is no step.
     """
     from safetensors.torch import save
 
-    tensors = {"ids": trace.ids, "text_embeddings": trace.text_embeddings, "noisy": trace.steps[0].noisy}
-    tensors["timesteps"] = torch.tensor([step.timestep for step in trace.steps], dtype=torch.float64)
-    tensors["sigmas"] = torch.tensor([step.sigma for step in trace.steps], dtype=torch.float64)
+    path = checks.path(path)
+    steps = checks.part(trace, "a Trace, as `record` makes it", "steps").steps
+    if not steps:
+        raise BadInput("This run has no steps to keep: it started behind its last one.")
+    tensors = {"ids": trace.ids, "text_embeddings": trace.text_embeddings, "noisy": steps[0].noisy}
+    tensors["timesteps"] = torch.tensor([step.timestep for step in steps], dtype=torch.float64)
+    tensors["sigmas"] = torch.tensor([step.sigma for step in steps], dtype=torch.float64)
     for name in _STEP_TENSORS:
-        if getattr(trace.steps[0], name) is not None:
-            tensors[name] = torch.stack([getattr(step, name) for step in trace.steps])
+        seen = [getattr(step, name) for step in steps]
+        if any(values is not None for values in seen):  # a half that was not computed in a step is kept as NaN
+            tensors[name] = torch.stack(
+                [torch.full_like(steps[0].latents, torch.nan) if x is None else x for x in seen]
+            )
     tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
     with whole_file(path) as stream:
         stream.write(save(tensors, {"settings": json.dumps(trace.settings)}))
-    return Path(path)
+    return path
 
 
 def read_trace(path: str | os.PathLike) -> Trace:
     """Read a run that `save_trace` wrote; needs no model. Raises BadInput where the file is no trace."""
     from safetensors import SafetensorError, safe_open
 
+    path = checks.path(path)
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise ValueError("it is no plain file.")
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             settings = json.loads((file.metadata() or {})["settings"])
+        _check_trace(tensors, settings)
         start, steps = tensors["noisy"], []
         for i, (timestep, sigma) in enumerate(zip(tensors["timesteps"], tensors["sigmas"], strict=True)):
             told = {name: tensors[name][i] if name in tensors else None for name in _STEP_TENSORS}
+            skipped = [name for name in _HALVES if _is_nan(told[name]) and not _is_nan(told["noise_pred"])]
+            told |= dict.fromkeys(skipped)
             steps.append(Step(i, timestep.item(), sigma.item(), **told, noisy=steps[-1].latents if steps else start))
         return Trace(settings, tensors["ids"], tensors["text_embeddings"], tuple(steps))
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise BadInput(f"{path} cannot be read as a recorded run: {error}") from None
+
+
+def _is_nan(values: torch.Tensor | None) -> bool:
+    return values is not None and bool(values.isnan().all())
+
+
+def _check_trace(tensors: Mapping[str, torch.Tensor], settings) -> None:
+    """Raise ValueError or KeyError unless a trace's tensors and settings are those that `save_trace` writes."""
+    noisy, times = tensors["noisy"], tensors["timesteps"]
+    steps, batch = len(times) if times.dim() == 1 else 0, len(noisy) if noisy.dim() == 4 else 0
+    words = settings["prompts"] if isinstance(settings, dict) else None
+    if not isinstance(words, list) or len(words) != batch or not all(isinstance(each, str) for each in words):
+        raise ValueError("its settings do not name the prompts.")
+    if missing := {"negative_prompts", "num_inference_steps", "guidance_scale", "seeds"} - settings.keys():
+        raise ValueError(f"its settings lack {', '.join(sorted(missing))}.")
+    shapes = {"sigmas": (steps,), "ids": (2 * batch, *tensors["ids"].shape[1:2])}
+    shapes["text_embeddings"] = (2 * batch, *tensors["text_embeddings"].shape[1:3])
+    if tensors.keys().isdisjoint(_HALVES):
+        raise ValueError("it lacks what the UNet said.")
+    for name in _STEP_TENSORS:
+        if name in tensors or name not in _HALVES:
+            shapes[name] = (steps, *noisy.shape)
+    for name, shape in shapes.items():
+        if not steps or not batch or tensors[name].shape != shape or tensors[name].is_complex():
+            raise ValueError(f"its {name} have the shape {tuple(tensors[name].shape)}, not {shape}.")
 
 
 def about_picture(sd: StableDiffusion, run: Settings, seed: int, number: int = 0) -> dict[str, object]:
@@ -322,7 +386,9 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
 
     The maps show channel 0 of the first picture: latents divided by their spread, and those of the expected picture.
     """
-    steps = trace.steps
+    steps = checks.part(trace, "a Trace, as `record` or `read_trace` give it", "steps").steps
+    if not steps:
+        raise BadInput("This run has no steps to draw: it started behind its last one.")
     at = [round(k * (len(steps) - 1) / max(columns - 1, 1)) for k in range(columns)]
     fig = new_figure(figsize=(10, 5.6))
     upper, lower = fig.subfigures(2, 1, height_ratios=[1, 1.35])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from . import checks
 from .figures import (
     BLUE,
     DIVERGING,
@@ -36,7 +37,15 @@ V1_PAIR, _V1_TEXT = "openai/clip-vit-large-patch14", (768, 12)
 
 
 def embed(text_encoder: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
-    """The text encoder's last hidden state, after its final norm: ids (batch, 77) -> (batch, 77, dim)."""
+    """The text encoder's last hidden state, after its final norm: ids (batch, 77) -> (batch, 77, dim).
+
+    Raises BadInput for ids that are no whole numbers, that the encoder does not know, or that are too many in a row.
+    """
+    ids, config = checks.token_ids(ids), checks.part(text_encoder, "a text encoder (sd.text_encoder)", "config").config
+    length, known = config.max_position_embeddings, text_encoder.get_input_embeddings().num_embeddings
+    if ids.shape[1] > length or int(ids.max()) >= known:
+        given = f"{ids.shape[1]} positions and ids up to {int(ids.max())}"
+        raise BadInput(f"This text encoder reads {length} positions and ids below {known}, not {given}.")
     with torch.no_grad():
         return text_encoder(ids.to(text_encoder.device))[0]
 
@@ -66,6 +75,7 @@ def pair(prompt: str | Sequence[str], negative_prompt: str | Sequence[str] = "")
 
 def embed_texts(sd: StableDiffusion, texts: Sequence[str]) -> torch.Tensor:
     """The embeddings of `texts`, (len(texts), 77, dim), in one call of the text encoder."""
+    checks.part(sd, "a Stable Diffusion", "text_encoder")
     once = list(dict.fromkeys(texts))
     vectors = embed(sd.text_encoder, tokenize(sd.tokenizer, once))
     return vectors if len(once) == len(texts) else vectors[[once.index(text) for text in texts]]
@@ -109,8 +119,12 @@ def _read_pair(folder, tokenizer_folder, name: str) -> ClipPair:
 
 
 def similarity(clip: ClipPair, pictures: Sequence[Image], texts: str | Sequence[str]) -> torch.Tensor:
-    """How well each text fits each picture, as the pair sees it: cosines in -1 ... 1, float32, (pictures, texts)."""
-    pixels = clip.processor(images=list(pictures), return_tensors="pt").pixel_values  # (pictures, 3, size, size)
+    """How well each text fits each picture, as the pair sees it: cosines in -1 ... 1, float32, (pictures, texts).
+
+    One picture or several; each is read as `checks.rgb` says. Raises BadInput for what is no picture.
+    """
+    given = list(pictures) if isinstance(pictures, Sequence) else [pictures]
+    pixels = clip.processor(images=[checks.rgb(each) for each in given], return_tensors="pt").pixel_values
     with torch.no_grad():
         towers = clip.model(input_ids=tokenize(clip.tokenizer, texts), pixel_values=pixels)
     return towers.image_embeds @ towers.text_embeds.T  # both of length 1, so their product is the cosine
@@ -122,7 +136,7 @@ def flat_map(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     Principal component analysis: the two directions in which the vectors differ most. A direction and its opposite are
     equally good; the one is taken whose largest number is above 0, so that every machine draws the same map.
     """
-    centred = vectors.detach().float().cpu()
+    centred = checks.tensor(vectors, "vectors", "(n, dim)", 2).detach().float().cpu()
     centred = centred - centred.mean(dim=0)
     _, spread, directions = torch.linalg.svd(centred, full_matrices=False)
     axes = directions[:2]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+from .checks import rgb
+
 if TYPE_CHECKING:
     import torch
 
@@ -31,12 +33,12 @@ def new_figure(*args, photographs: bool = False, **kwargs) -> WordedFigure:
 
 
 def plot_picture(picture, title="", *, ax=None):
-    """Draw one PIL picture without axes, its title above; returns the Axes."""
+    """Draw one PIL picture without axes, upright as `checks.rgb` says, its title above; returns the Axes."""
     ax = _axes(ax)
-    ax.imshow(picture, interpolation="lanczos")
+    ax.imshow(rgb(picture), interpolation="lanczos")
     ax.set_title(title, fontsize=10)
     ax.set_axis_off()
-    return ax
+    return plain(ax)
 
 
 def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
@@ -50,7 +52,7 @@ def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
     ax.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
     ax.set_title(title, fontsize=10)
     ax.set(xticks=[], yticks=[])
-    return ax
+    return plain(ax)
 
 
 def plot_matrix(values, rows, columns, *, limits=(None, None), decimals=2, ax=None):
@@ -64,7 +66,7 @@ def plot_matrix(values, rows, columns, *, limits=(None, None), decimals=2, ax=No
         ax.text(column, row, f"{value:.{decimals}f}", ha="center", va="center", fontsize=8, color=ink)
     ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor", fontsize=9)
     ax.set_yticks(range(len(rows)), rows, fontsize=9)
-    return ax
+    return plain(ax)
 
 
 def open_axes(ax):
@@ -72,6 +74,15 @@ def open_axes(ax):
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(color=PALE, linewidth=0.6)
     ax.set_axisbelow(True)
+    return plain(ax)
+
+
+def plain(ax):
+    """Let Axes of a figure that is not ours draw words as they are, too: WordedFigure sees to its own; returns them."""
+    from .worded import WordedFigure, plain_texts
+
+    if not isinstance(ax.figure.canvas.figure, WordedFigure):  # the canvas knows the whole figure, not a part of it
+        plain_texts(ax)
     return ax
 
 

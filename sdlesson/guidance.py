@@ -8,17 +8,18 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
 
+from . import checks
 from .embeddings import embed, embed_texts, pair
 from .figures import BLUE, INK, ORANGE, PALE, new_figure, open_axes, plot_curves
-from .latents import check_size, initial_noise, seeded
+from .latents import as_latents, as_seeds, check_generator, check_size, initial_noise, seeded
 from .models import BadInput, StableDiffusion
 from .sigmas import derivative, lms_coefficients, lms_step, pred_original, scale_input
-from .tokens import as_prompts, tokenize
+from .tokens import as_prompts, tokenize, warn_of_unknown_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,12 +66,23 @@ class Steering:
     `change(x, sigma)` gives other latents x = picture + sigma * noise, before the first step and after each one (the
     last time at sigma 0). `interval` = (low, high): guidance counts where low < sigma <= high; elsewhere the prompt's
     plain guess is taken, at half the work. `loss` makes one number of the predicted original (batch, 4, h/8, w/8),
-    which is then moved by sigma^2 / (sigma^2 + 1) times the loss's gradient, downhill.
+    which is then moved by sigma^2 / (sigma^2 + 1) times the loss's gradient, downhill. Raises BadInput for what is no
+    function, and for an interval that is no pair of numbers.
     """
 
     change: Callable[[torch.Tensor, float], torch.Tensor] | None = None
     interval: tuple[float, float] = (0.0, math.inf)
     loss: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def __post_init__(self):
+        for name in ("change", "loss"):
+            if not (getattr(self, name) is None or callable(getattr(self, name))):
+                raise BadInput(f"Steering's {name} is a function, not {checks.told(getattr(self, name))}.")
+        ends = tuple(self.interval) if isinstance(self.interval, Sequence) else ()
+        if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends):
+            raise BadInput(
+                f"Steering's interval is a pair of noise levels, (low, high), not {checks.told(self.interval)}."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +105,16 @@ def settle(
     width: int | None = None,
 ) -> Settings:
     """Check a run's settings and fill in the model's own size and guidance scale; raises BadInput, with a sentence."""
+    checks.part(sd, "a Stable Diffusion", "unet")
     prompts = as_prompts(prompt)
     negatives = pair(prompts, negative_prompt)[: len(prompts)]
     most = sd.scheduler.config.num_train_timesteps
-    if not isinstance(num_inference_steps, Integral) or not 1 <= num_inference_steps <= most:
-        raise BadInput(f"The number of steps must be a whole number from 1 to {most}, not {num_inference_steps!r}.")
+    steps = checks.whole(num_inference_steps, "number of steps", 1, most)
     scale = sd.guidance_scale if guidance_scale is None else guidance_scale
-    if not isinstance(scale, Real) or not math.isfinite(scale):
-        raise BadInput(f"The guidance scale must be a finite number, not {scale!r}.")
+    scale = checks.number(scale, "guidance scale", -checks.MOST_GUIDANCE, checks.MOST_GUIDANCE)
     height, width = (own if side is None else side for side, own in zip((height, width), sd.size, strict=True))
     check_size(height, width, sd.vae_factor)
-    return Settings(tuple(prompts), tuple(negatives), int(num_inference_steps), float(scale), int(height), int(width))
+    return Settings(tuple(prompts), tuple(negatives), steps, scale, int(height), int(width))
 
 
 def denoise(
@@ -132,18 +143,22 @@ def denoise(
     batch, 77, dim), replace those of negative_prompt and prompt. With `start` that many steps are left out, and
     `latents` are those before the next one, as Step.noisy. `order` is that of K-LMS; `progress` shows a bar.
     Schedulers of second order call the UNet, and yield, more than num_inference_steps times. Raises BadInput at once,
-    before the first step.
+    before the first step. Words that a model of a closed world never read are named by an UnknownWordsWarning.
     """
     run = settle(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
+    steering = as_steering(steering)
     generator = seeded(seed) if generator is None else generator
-    if not isinstance(start, Integral) or not 0 <= start <= run.num_inference_steps:
+    check_generator(generator)
+    if not 0 <= checks.whole(start, "start") <= run.num_inference_steps:
         raise BadInput(f"A run of {run.num_inference_steps} steps can start at 0 to that number, not at {start!r}.")
     if start and latents is None:
         raise BadInput("A run that starts on its way needs the latents that it starts from.")
-    solver = _solver(sd, run.num_inference_steps, order, generator, start)
+    solver = _solver(sd, run.num_inference_steps, checks.whole(order, "order", 1), generator, start)
     x = _noise(sd, run, latents, generator).to(sd.unet.device, torch.float32)
     x = x if start else x * float(solver.scheduler.init_noise_sigma)
     embeddings = _embeddings(sd, run, text_embeddings, steering)
+    if text_embeddings is None:
+        warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
     if progress:
         from tqdm import tqdm
 
@@ -176,13 +191,17 @@ def record(
     known = inspect.signature(settle).parameters
     run = settle(sd, prompt, **{name: value for name, value in options.items() if name in known})
     ids = tokenize(sd.tokenizer, run.negative_prompts + run.prompts)
-    embeddings = embed(sd.text_encoder, ids) if text_embeddings is None else text_embeddings
+    if text_embeddings is None:
+        warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
+    own, wanted = text_embeddings, "(2 * batch, tokens, dim)"
+    embeddings = embed(sd.text_encoder, ids) if own is None else checks.tensor(own, "text embeddings", wanted, 3)
     steps = tuple(denoise(sd, prompt, seed=seed, text_embeddings=embeddings, **options))
-    seeds = [seed] * len(run.prompts) if isinstance(seed, Integral) else list(seed)
+    seeds = as_seeds(seed)
+    seeds = seeds if isinstance(seeds, list) else [seeds] * len(run.prompts)
     settings = vars(run) | {
         "prompts": list(run.prompts),
         "negative_prompts": list(run.negative_prompts),
-        "seeds": None if options.keys() & {"generator", "latents"} else seeds,
+        "seeds": seeds if options.get("generator") is None and options.get("latents") is None else None,
         "model": sd.name,
         "dtype": str(sd.dtype).removeprefix("torch."),
         "scheduler": type(sd.scheduler).__name__,
@@ -197,7 +216,7 @@ def _noise(sd: StableDiffusion, run: Settings, latents: torch.Tensor | None, gen
     batch, channels, factor = len(run.prompts), sd.unet.config.in_channels, sd.vae_factor
     if latents is None:
         return initial_noise(batch, run.height, run.width, generator=generator, channels=channels, factor=factor)
-    shape = (batch, channels, run.height // factor, run.width // factor)
+    shape, latents = (batch, channels, run.height // factor, run.width // factor), as_latents(latents)
     if latents.shape != shape:
         raise BadInput(f"The latents must have the shape {shape}, not {tuple(latents.shape)}.")
     return latents
@@ -211,9 +230,19 @@ def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None, 
         rows = slice(None)
     if given is None:
         return embed_texts(sd, (run.negative_prompts + run.prompts)[rows])
+    given = checks.tensor(given, "text embeddings", "(2 * batch, tokens, dim)", 3)
     if len(given) != 2 * batch:
         raise BadInput(f"{batch} prompts need {2 * batch} text embeddings, not {len(given)}.")
+    if given.shape[2] != sd.unet.config.cross_attention_dim:
+        raise BadInput(f"The UNet reads vectors of {sd.unet.config.cross_attention_dim} numbers, not {given.shape[2]}.")
     return given[rows]
+
+
+def as_steering(value: Steering | None) -> Steering:
+    """The steering, None being no hand in the run; raises BadInput for anything else."""
+    if not isinstance(value, Steering | None):
+        raise BadInput(f"The steering is a sdlesson.guidance.Steering, not {checks.told(value)}.")
+    return Steering() if value is None else value
 
 
 def _descend(sd: StableDiffusion, solver, x: torch.Tensor, embeddings: torch.Tensor, scale: float, steering: Steering):
@@ -244,7 +273,10 @@ def _changed(steering: Steering, solver, x: torch.Tensor, i: int) -> torch.Tenso
         return x
     sigma = solver.sigma(i) if i < len(solver.times) else 0.0
     shrink = (sigma**2 + 1) ** 0.5 if solver.scheduler.init_noise_sigma == 1 else 1.0  # latents of spread 1
-    return steering.change(x * shrink, sigma) / shrink
+    changed = steering.change(x * shrink, sigma)
+    if not isinstance(changed, torch.Tensor) or changed.shape != x.shape or not changed.is_floating_point():
+        raise BadInput(f"Steering's change gives back latents {tuple(x.shape)}, not {checks.told(changed)}.")
+    return changed.to(x) / shrink
 
 
 def _pulled(steering: Steering, solver, x: torch.Tensor, guided: torch.Tensor, sigma: float) -> torch.Tensor:
@@ -257,7 +289,10 @@ def _pulled(steering: Steering, solver, x: torch.Tensor, guided: torch.Tensor, s
         return guided
     original = pred_original(x, guided, sigma, solver.prediction_type).detach().requires_grad_()
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(steering.loss(original), original)
+        loss = steering.loss(original)
+        if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
+            raise BadInput("Steering's loss gives back one number, a tensor made from the predicted original.")
+        (gradient,) = torch.autograd.grad(loss, original)
     root = (sigma**2 + 1) ** 0.5
     weights = {"epsilon": sigma / root**2, "sample": -((sigma / root) ** 2), "v_prediction": sigma / root}
     return guided + weights[solver.prediction_type] * gradient

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from . import checks
 from .figures import BLUE, INK, ORANGE, SEQUENTIAL, by, new_figure, open_axes, plot_map, plot_picture
 from .models import BadInput
 
@@ -19,9 +20,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+#: Decoded pictures overshoot -1 ... 1 a little; what goes beyond this was never brought to that range.
+_FAR_OUT = 16.0
+
+
 def to_tensor(picture: Image) -> torch.Tensor:
-    """A PIL picture as the VAE wants it: float32, (1, 3, height, width), 0 ... 255 mapped to -1 ... 1."""
-    picture = picture.convert("RGB")
+    """A PIL picture as the VAE wants it: float32, (1, 3, height, width), 0 ... 255 mapped to -1 ... 1.
+
+    Any mode and orientation is read as `checks.rgb` says: upright, what is transparent on white, 16 bits and floats to
+    their own white. Raises BadInput for what is no picture.
+    """
+    picture = checks.rgb(picture)
     values = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
     values = values.view(1, picture.height, picture.width, 3).permute(0, 3, 1, 2)  # (1, 3, height, width)
     return values.float() / 127.5 - 1
@@ -32,11 +41,13 @@ def encode(
 ) -> torch.Tensor:
     """The picture's scaled latents, (batch, 4, height/8, width/8), with a spread of about 1.
 
-    `picture` is a PIL picture or a tensor (batch, 3, height, width) in -1 ... 1. Without `generator` they are the mean
-    of the encoder's Gaussian (its mode), with one a draw from it. The scaling factor is 0.18215 in v1.4 (Rombach et al.
-    2022, appendix D.1). Raises BadInput where a side does not fit the VAE's squares.
+    `picture` is a PIL picture (of any mode: see `to_tensor`), or a tensor or array (batch, 3, height, width): floats in
+    -1 ... 1, bytes in 0 ... 255. Without `generator` they are the mean of the encoder's Gaussian (its mode), with one a
+    draw from it. The scaling factor is 0.18215 in v1.4 (Rombach et al. 2022, appendix D.1). Raises BadInput where a
+    side does not fit the VAE's squares, and for numbers of another range.
     """
-    values = picture if isinstance(picture, torch.Tensor) else to_tensor(picture)
+    checks.part(vae, "a VAE (sd.vae)", "encoder")
+    values = _pixels(picture)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     check_size(*values.shape[-2:], factor)
     with torch.no_grad():
@@ -44,11 +55,32 @@ def encode(
     return (gaussian.mode() if generator is None else gaussian.sample(generator)) * vae.config.scaling_factor
 
 
+def _pixels(picture) -> torch.Tensor:
+    """A picture, or a batch of them, as floats (batch, 3, height, width) in -1 ... 1; raises BadInput."""
+    if len(getattr(picture, "shape", ())) != 4:
+        if isinstance(picture, torch.Tensor):
+            raise BadInput(f"Pictures are a tensor (batch, 3, height, width), not {checks.told(picture)}.")
+        return to_tensor(picture)
+    values = torch.as_tensor(picture)
+    if values.dtype == torch.uint8:
+        values = values.float() / 127.5 - 1
+    if values.shape[1] != 3 or not values.is_floating_point():
+        words = f"{checks.told(picture)} and dtype {str(values.dtype).removeprefix('torch.')}"
+        raise BadInput(f"Pictures are floats (-1 ... 1) or bytes (0 ... 255), (batch, 3, height, width), not {words}.")
+    if not bool((values.abs() <= _FAR_OUT).all()):
+        raise BadInput("The pixels of a tensor of floats lie in -1 ... 1; these are far beyond, or not finite.")
+    return values
+
+
 def psnr(picture: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """Peak signal-to-noise ratio of pictures (batch, 3, height, width) in -1 ... 1: a number in dB for each, (batch,).
 
     10 log10(peak^2 / mean squared error), with a peak of 2, from black to white. What lies outside is cut off first.
+    Raises BadInput where the shapes differ.
     """
+    picture, other = (checks.tensor(each, "pictures", "(batch, 3, height, width)", 4) for each in (picture, other))
+    if picture.shape != other.shape:
+        raise BadInput(f"Pictures of shape {tuple(picture.shape)} and {tuple(other.shape)} cannot be compared.")
     error = (picture.clamp(-1, 1) - other.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(2**2 / error)
 
@@ -57,8 +89,12 @@ def fit_preview(pictures: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
     """The best linear guess of a square's mean colour from its latents: a matrix (channels + 1, 3), last row constant.
 
     `pictures` (batch, 3, height, width) in -1 ... 1 and their `latents` (batch, channels, rows, columns), by least
-    squares.
+    squares. Raises BadInput where they are not as many.
     """
+    latents = as_latents(latents)
+    pictures = checks.tensor(pictures, "pictures", "(batch, 3, height, width)", 4)
+    if len(pictures) != len(latents):
+        raise BadInput(f"There are {len(pictures)} pictures for {len(latents)} latents.")
     colours = torch.nn.functional.adaptive_avg_pool2d(pictures.float(), latents.shape[-2:])
     return torch.linalg.lstsq(_with_ones(latents).flatten(0, 2), colours.permute(0, 2, 3, 1).flatten(0, 2)).solution
 
@@ -68,9 +104,18 @@ def preview(latents: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     return (_with_ones(latents) @ matrix).permute(0, 3, 1, 2)
 
 
+def as_latents(value, channels: int | None = None) -> torch.Tensor:
+    """Latents as a tensor (batch, channels, h, w); arrays and lists become one. Raises BadInput for anything else."""
+    words = f"(batch, {channels or 4}, h, w)"
+    values = checks.tensor(value, "latents", words, 4)
+    if channels not in (None, values.shape[1]):
+        raise BadInput(f"The latents must be a tensor {words}, not {checks.told(values)}.")
+    return values
+
+
 def _with_ones(latents: torch.Tensor) -> torch.Tensor:
     """Latents with the channels last and a 1 behind them: (batch, rows, columns, channels + 1)."""
-    return torch.nn.functional.pad(latents.float().permute(0, 2, 3, 1), (0, 1), value=1.0)
+    return torch.nn.functional.pad(as_latents(latents).float().permute(0, 2, 3, 1), (0, 1), value=1.0)
 
 
 def initial_noise(
@@ -88,7 +133,9 @@ def initial_noise(
     picture's noise by itself, so that a picture does not depend on its neighbours. Raises BadInput for sides that are
     no multiples of `factor`, or another number of generators than pictures.
     """
-    check_size(height, width, factor)
+    batch, channels = checks.whole(batch, "batch", 1), checks.whole(channels, "number of channels", 1)
+    check_size(height, width, checks.whole(factor, "side of a latent square", 1))
+    check_generator(generator)
     shape = (channels, height // factor, width // factor)
     if isinstance(generator, torch.Generator):
         return torch.randn((batch, *shape), generator=generator, device=generator.device)
@@ -97,16 +144,30 @@ def initial_noise(
     return torch.stack([torch.randn(shape, generator=one, device=one.device) for one in generator])
 
 
+def check_generator(generator) -> None:
+    """Raise BadInput unless `generator` is a torch.Generator or a list of them."""
+    each = [generator] if isinstance(generator, torch.Generator) else generator
+    if not isinstance(each, Sequence) or not all(isinstance(one, torch.Generator) for one in each):
+        raise BadInput(f"A generator is a torch.Generator, or one for each picture in a list, not {checks.told(each)}.")
+
+
 def seeded(seed: int | Sequence[int]) -> torch.Generator | list[torch.Generator]:
     """A fresh generator on the CPU, so that a seed means the same noise on every device; a list for a list of seeds.
 
     A seed is 0 ... 2^64 - 1; raises BadInput for another.
     """
-    if isinstance(seed, Sequence) and not isinstance(seed, str):
-        return [seeded(one) for one in seed]
-    if not isinstance(seed, Integral) or not 0 <= seed < 2**64:
-        raise BadInput(f"A seed is a whole number from 0 to 2^64 - 1, not {seed!r}.")
-    return torch.Generator("cpu").manual_seed(int(seed))
+    seeds = as_seeds(seed)
+    if isinstance(seeds, list):
+        return [torch.Generator("cpu").manual_seed(one) for one in seeds]
+    return torch.Generator("cpu").manual_seed(seeds)
+
+
+def as_seeds(seed: int | Sequence[int]) -> int | list[int]:
+    """A seed, or a list of those in a list, a range, an array ..., as whole numbers of Python; raises BadInput."""
+    several = isinstance(seed, Sequence) and not isinstance(seed, str | bytes | bytearray)
+    if several or len(getattr(seed, "shape", ())) == 1:
+        return [checks.whole(one, "seed", 0, 2**64 - 1) for one in seed]
+    return checks.whole(seed, "seed", 0, 2**64 - 1)
 
 
 def cuda_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
@@ -137,13 +198,13 @@ def cuda_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
 def check_size(height: int, width: int, factor: int = 8) -> None:
     """Raise BadInput unless both sides are positive multiples of `factor`, the VAE's square in pixels."""
     for name, side in (("height", height), ("width", width)):
-        if not isinstance(side, Integral) or side < factor or side % factor:
-            raise BadInput(f"The {name} must be a positive multiple of {factor} pixels, not {side!r}.")
+        if isinstance(side, bool) or not isinstance(side, Integral) or side < factor or side % factor:
+            raise BadInput(f"The {name} must be a positive multiple of {factor} pixels, not {checks.told(side)}.")
 
 
 def figure_latents(latents: torch.Tensor, title: str = "") -> Figure:
     """The channels of the first latents in the batch, shape (batch, channels, height, width), side by side."""
-    first = latents[0].detach().float().cpu()
+    first = as_latents(latents)[0].detach().float().cpu()
     fig = new_figure(figsize=(2.1 * len(first) + 0.6, 2.4))
     limit = float(first.abs().max())
     axes = fig.subplots(1, len(first), squeeze=False)[0]

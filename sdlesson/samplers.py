@@ -2,6 +2,7 @@
 
 A sampler knows nothing of UNets, prompts or guidance: `Denoiser` does. The latents are x = x0 + sigma * noise, as in
 `sigmas`; each sampler yields the x at every level that it comes to, the last of them (sigma 0) being the picture's.
+Each raises BadInput before its first step for levels that are not finite, or 0 before the end (`checks.noise_levels`).
 """
 
 from __future__ import annotations
@@ -17,21 +18,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from . import checks
 from .embeddings import text_embeddings
 from .figures import BLUE, GREEN, INK, ORANGE, PINK, new_figure, open_axes
 from .guidance import guide
 from .models import BadInput, StableDiffusion
 from .sigmas import (
-    alphas_cumprod,
-    betas,
     derivative,
     euler_step,
     lms_coefficients,
     lms_step,
     pred_original,
     scale_input,
+    training_levels,
     training_sigmas,
 )
+from .tokens import warn_of_unknown_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,6 +52,7 @@ STYLES = {
 
 def euler(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
     """Straight on, as if the slope stayed what it is until the next level. Order 1, one call a step."""
+    checks.noise_levels(sigmas)
     for sigma, after in pairwise(sigmas):
         slope = derivative(x, denoise(x, sigma), sigma)
         x = euler_step(x, slope, sigma, after)
@@ -61,6 +64,7 @@ def heun(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
 
     Karras et al. 2022, algorithm 1. At sigma 0 there is no slope to look at: the last step is Euler's, one call.
     """
+    checks.noise_levels(sigmas)
     for sigma, after in pairwise(sigmas):
         slope = derivative(x, denoise(x, sigma), sigma)
         if after > 0:
@@ -76,7 +80,8 @@ def lms(denoise: Callable, x, sigmas: Sequence[float], order: int = 4, *, land: 
     It begins with the slopes that it has: one, then two ... With `land` it ends as it begins: the last step uses one
     slope, the last but one two, which leaves less noise after few steps.
     """
-    slopes, steps = deque(maxlen=order), len(sigmas) - 1
+    checks.noise_levels(sigmas)
+    slopes, steps = deque(maxlen=checks.whole(order, "order", 1)), len(sigmas) - 1
     for i in range(steps):
         slopes.appendleft(derivative(x, denoise(x, sigmas[i]), sigmas[i]))
         weights = lms_coefficients(sigmas, i, min(order, steps - i) if land else order)
@@ -89,6 +94,7 @@ def dpmpp_2m(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
 
     Lu et al. 2022, algorithm 2. Log sigma has no end at 0: the last step is of order 1, as the first one.
     """
+    checks.noise_levels(sigmas)
     before = old = None  # the last level and its guess: forget them when a new run begins
     for sigma, after in pairwise(sigmas):
         guess = middle = denoise(x, sigma)
@@ -106,6 +112,7 @@ def ddim(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
     Its latents z = sqrt(abar) * x0 + sqrt(1 - abar) * noise keep the strength 1. What is yielded is z / sqrt(abar), the
     x of the other samplers: it is Euler's.
     """
+    checks.noise_levels(sigmas)
     abars = [1 / (sigma**2 + 1) for sigma in sigmas]
     z = abars[0] ** 0.5 * x
     for sigma, (abar, after) in zip(sigmas, pairwise(abars), strict=False):
@@ -120,7 +127,10 @@ def euler_ancestral(denoise: Callable, x, sigmas: Sequence[float], generator: to
 
     The two levels' squares add up: down^2 + fresh^2 = after^2. The noise is drawn on the CPU, from `generator`.
     """
+    checks.noise_levels(sigmas)
     for sigma, after in pairwise(sigmas):
+        if after > sigma:
+            raise BadInput(f"The noise levels of this sampler must fall; {float(sigma):g} rises to {float(after):g}.")
         fresh = after * (1 - (after / sigma) ** 2) ** 0.5  # sqrt(after^2 * (sigma^2 - after^2) / sigma^2)
         down = after**2 / sigma
         slope = derivative(x, denoise(x, sigma), sigma)
@@ -130,9 +140,11 @@ def euler_ancestral(denoise: Callable, x, sigmas: Sequence[float], generator: to
 
 
 def end(way: Way):
-    """The last x of a sampler's way."""
-    *_, x = way
-    return x
+    """The last x of a sampler's way; raises BadInput where it has no step."""
+    last = deque(way, maxlen=1)
+    if not last:
+        raise BadInput("This way has no step left: a sampler can be walked through once.")
+    return last[0]
 
 
 @dataclass
@@ -168,6 +180,7 @@ class Denoiser:
     @cached_property
     def _texts(self) -> torch.Tensor:
         """The text embeddings that the scale needs: (2, 77, dim), or at scale 0 and 1 one half, (1, 77, dim)."""
+        warn_of_unknown_words(self.sd, [self.prompt, self.negative_prompt])
         both = text_embeddings(self.sd, self.prompt, self.negative_prompt)
         return {0: both[:1], 1: both[1:]}.get(self.scale, both)
 
@@ -181,8 +194,8 @@ def timestep_of(sigma: float, all_sigmas: np.ndarray | None = None) -> float:
 
     `all_sigmas` are the training's levels (default: Stable Diffusion's). (diffusers interpolates log sigma here.)
     """
-    levels = training_sigmas(alphas_cumprod(betas())) if all_sigmas is None else np.asarray(all_sigmas)
-    return float(np.interp(sigma, levels, np.arange(len(levels))))
+    levels = training_levels(all_sigmas)
+    return float(np.interp(checks.number(sigma, "noise level", 0), levels, np.arange(len(levels))))
 
 
 def karras_sigmas(
@@ -191,12 +204,20 @@ def karras_sigmas(
     """Levels whose 1/rho-th powers run evenly, and 0: float64, (num_inference_steps + 1,).
 
     Karras et al. 2022, equation 5. The larger rho, the more of the levels are small ones. Raises BadInput where the
-    levels do not fall.
+    levels do not fall, or a number is not finite.
     """
+    checks.whole(num_inference_steps, "number of steps")
+    first, last = np.float64(checks.number(sigma_max, "sigma_max")), np.float64(checks.number(sigma_min, "sigma_min"))
     if num_inference_steps < 2 or not 0 < sigma_min < sigma_max:
         raise BadInput(f"{num_inference_steps} levels do not fall from {sigma_max} to {sigma_min}.")
-    ramp = np.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), num_inference_steps)
-    return np.append(ramp**rho, 0.0)
+    if checks.number(rho, "exponent rho", 0) == 0:
+        raise BadInput("The exponent rho must be above 0.")
+    with np.errstate(all="ignore"):  # an exponent that is far too large or small is told below
+        ramp = np.linspace(first ** (1 / rho), last ** (1 / rho), num_inference_steps)
+        levels = np.append(ramp**rho, 0.0)
+    if not (np.isfinite(levels).all() and (np.diff(levels) < 0).all()):
+        raise BadInput(f"{num_inference_steps} levels do not fall with the exponent rho {rho:g}.")
+    return levels
 
 
 def one_hill(x, sigma: float, spread=1.0):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import checks
 from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
 from .models import BadInput
 
@@ -27,8 +28,12 @@ def betas(
     """The variance of the noise added at each training step, float64, (num_train_timesteps,).
 
     "linear" runs evenly from start to end (Ho et al. 2020, section 4); "scaled_linear", Stable Diffusion's, has square
-    roots that run evenly. Raises BadInput for another schedule.
+    roots that run evenly. Raises BadInput for another schedule, and for variances outside of 0 ... 1.
     """
+    for name, beta in (("beta_start", beta_start), ("beta_end", beta_end)):
+        if checks.number(beta, name, 0, 1) == 1:
+            raise BadInput(f"The {name} must be below 1: at 1 nothing is left of the picture.")
+    checks.whole(num_train_timesteps, "number of training steps", 1)
     if beta_schedule == "linear":
         return np.linspace(beta_start, beta_end, num_train_timesteps)
     if beta_schedule == "scaled_linear":
@@ -37,19 +42,28 @@ def betas(
 
 
 def alphas_cumprod(betas: np.ndarray) -> np.ndarray:
-    """abar: how much of the picture's variance is left at each training step (Ho et al. 2020, equation 4)."""
-    return np.cumprod(1 - np.asarray(betas, dtype=np.float64))
+    """abar: how much of the picture's variance is left at each training step (Ho et al. 2020, equation 4).
+
+    Raises BadInput for betas outside of 0 ... 1: they are variances of which the picture keeps the rest.
+    """
+    return np.cumprod(1 - checks.numbers(betas, "betas", 0, 1))
 
 
 def training_sigmas(alphas_cumprod: np.ndarray) -> np.ndarray:
-    """The noise level at each training step, rising: sigma = sqrt((1 - abar) / abar)."""
-    abar = np.asarray(alphas_cumprod, dtype=np.float64)
+    """The noise level at each training step, rising: sigma = sqrt((1 - abar) / abar); float64.
+
+    Raises BadInput for numbers outside of 0 ... 1, and for 0, where nothing is left of the picture (zero terminal SNR).
+    """
+    abar = checks.numbers(alphas_cumprod, "shares of the picture (alphas_cumprod)", 0, 1)
+    if (abar == 0).any():
+        raise BadInput("Where alphas_cumprod is 0 nothing is left of the picture: there sigma has no end.")
     return np.sqrt((1 - abar) / abar)
 
 
 def timesteps(num_inference_steps: int, num_train_timesteps: int = 1000) -> np.ndarray:
     """Evenly spread training steps, from the noisiest to 0: 999, 946.42, 893.84 ... for 20 steps; not whole numbers."""
-    return np.linspace(0, num_train_timesteps - 1, num_inference_steps)[::-1]
+    training = checks.whole(num_train_timesteps, "number of training steps", 1)
+    return np.linspace(0, training - 1, checks.whole(num_inference_steps, "number of steps", 1))[::-1]
 
 
 def schedule(num_inference_steps: int = 20, all_sigmas: np.ndarray | None = None) -> np.ndarray:
@@ -57,9 +71,14 @@ def schedule(num_inference_steps: int = 20, all_sigmas: np.ndarray | None = None
 
     Read off the training's levels (default: Stable Diffusion's) at `timesteps`, with straight lines between them.
     """
-    levels = training_sigmas(alphas_cumprod(betas())) if all_sigmas is None else np.asarray(all_sigmas)
+    levels = training_levels(all_sigmas)
     steps = timesteps(num_inference_steps, len(levels))
     return np.append(np.interp(steps, np.arange(len(levels)), levels), 0.0)
+
+
+def training_levels(all_sigmas=None) -> np.ndarray:
+    """The training's noise levels, float64; None is Stable Diffusion's. Raises BadInput for what is no row of them."""
+    return training_sigmas(alphas_cumprod(betas())) if all_sigmas is None else checks.numbers(all_sigmas, "sigmas", 0)
 
 
 def scale_input(x, sigma: float):
@@ -97,14 +116,17 @@ def lms_coefficients(sigmas: Sequence[float] | np.ndarray, i: int, order: int = 
 
     Weight k is the exact integral, from sigma_i to sigma_(i+1), of Lagrange's polynomial that is 1 at sigma_(i-k) and 0
     at the other past sigmas (Adams and Bashforth's method on uneven steps). Their sum is the step sigma_(i+1) -
-    sigma_i. Raises BadInput where step i does not exist, the order is not positive, or two past sigmas are equal.
+    sigma_i. Raises BadInput where step i does not exist, the order is not positive, two past sigmas are equal, or one
+    of the sigmas is not finite or below 0.
     """
-    if not 0 <= i < len(sigmas) - 1 or order < 1:
-        raise BadInput(f"{len(sigmas)} sigmas make {len(sigmas) - 1} steps; there is no step {i} of order {order}.")
-    past = [float(sigma) for sigma in sigmas[max(0, i + 1 - order) : i + 1]][::-1]
+    levels = checks.numbers(sigmas, "sigmas", 0)
+    i, order = checks.whole(i, "step"), checks.whole(order, "order")
+    if not 0 <= i < len(levels) - 1 or order < 1:
+        raise BadInput(f"{len(levels)} sigmas make {len(levels) - 1} steps; there is no step {i} of order {order}.")
+    past = [float(sigma) for sigma in levels[max(0, i + 1 - order) : i + 1]][::-1]
     if len(set(past)) < len(past):
         raise BadInput(f"K-LMS needs different sigmas; before step {i} two are equal: {past}.")
-    step = float(sigmas[i + 1]) - past[0]
+    step = float(levels[i + 1]) - past[0]
     # In units of the step, counted from sigma_i, the numbers stay near 1: each integral is one from 0 to 1.
     nodes = [(sigma - past[0]) / (step or 1.0) for sigma in past]
     return step * np.array([_basis_integral(nodes, k) for k in range(len(nodes))])
@@ -134,6 +156,7 @@ def sample_lms(denoiser, x, sigmas: Sequence[float], order: int = 4) -> list:
 
     Order 1 is Euler's method. `x` is an array or a tensor at the level sigmas[0].
     """
+    checks.noise_levels(sigmas)
     slopes, way = [], [x]
     for i in range(len(sigmas) - 1):
         slopes = [derivative(x, denoiser(x, sigmas[i]), sigmas[i]), *slopes[: order - 1]]

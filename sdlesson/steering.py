@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from numbers import Real
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
 
+from . import checks
 from .figures import BLUE, INK, ORANGE, new_figure, open_axes, plot_curves, plot_picture
-from .guidance import Steering, denoise, settle
-from .latents import encode, initial_noise, preview, seeded
+from .guidance import Steering, as_steering, denoise, settle
+from .latents import as_latents, encode, initial_noise, preview, seeded
 from .models import BadInput, StableDiffusion
 from .sigmas import plot_sigmas
 
@@ -25,11 +26,10 @@ if TYPE_CHECKING:
 def first_step(strength: float, num_inference_steps: int) -> int:
     """How many steps of the way are left out at `strength`: all of them at 0, none at 1 (diffusers' own rounding).
 
-    Raises BadInput for a strength outside of 0 ... 1.
+    Raises BadInput for a strength outside of 0 ... 1, and for a number of steps that is not whole or below 1.
     """
-    if not isinstance(strength, Real) or not 0 <= strength <= 1:
-        raise BadInput(f"The strength must be a number from 0 to 1, not {strength!r}.")
-    return num_inference_steps - int(num_inference_steps * strength)
+    strength, steps = checks.number(strength, "strength", 0, 1), checks.whole(num_inference_steps, "number of steps", 1)
+    return steps - int(steps * strength)
 
 
 def img2img(
@@ -40,25 +40,35 @@ def img2img(
     strength: float = 0.6,
     num_inference_steps: int = 20,
     seed: int | Sequence[int] = 42,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     **options,
 ) -> torch.Tensor:
     """Paint over a picture (SDEdit, Meng et al. 2022): the final latents, (batch, 4, h/8, w/8).
 
-    `picture` is one for all prompts, or the latents of each. It is noised to the level where the last `strength` of the
-    steps begin; those are taken, with the `options` of `denoise`. At 0 the picture's latents come back, at 1 the
-    picture has no part in it.
+    `picture` is one for all prompts, what `encode` takes, or the latents of each. It is noised to the level where the
+    last `strength` of the steps begin; those are taken, with the `options` of `denoise`. At 0 the picture's latents
+    come back, at 1 the picture has no part in it. The noise is drawn from `generator`, else from `seed`. Raises
+    BadInput for options that the picture and the strength settle already: start, latents, height and width.
     """
-    clean, noise = _begin(sd, prompt, picture, num_inference_steps, seed)
+    _refuse(options, "start", "latents", "height", "width")
     start = first_step(strength, num_inference_steps)
+    generator = seeded(seed) if generator is None else generator
+    clean, noise = _begin(sd, prompt, picture, num_inference_steps, generator)
     x = noised(sd, clean, noise, start, num_inference_steps) if start else noise
-    options |= {"num_inference_steps": num_inference_steps, "start": start, "latents": x}
+    options |= {"num_inference_steps": num_inference_steps, "start": start, "latents": x, "generator": generator}
     for step in denoise(sd, prompt, **_own_size(sd, clean), **options):
         x = step.latents
     return x
 
 
 def noised(sd: StableDiffusion, clean: torch.Tensor, noise: torch.Tensor, step: int, steps: int) -> torch.Tensor:
-    """Latents with the noise that they have before `step` of `steps`, by the scheduler's own add_noise."""
+    """Latents with the noise that they have before `step` of `steps`, by the scheduler's own add_noise.
+
+    Raises BadInput where there is no such step, or `noise` has another shape than `clean`.
+    """
+    step = checks.whole(step, "step", 0, checks.whole(steps, "number of steps", 1))
+    clean, noise = as_latents(clean), as_latents(noise)
+    _check_alike(clean, noise)
     scheduler = copy.deepcopy(sd.scheduler)
     scheduler.set_timesteps(steps)
     if step == steps:  # behind the last step: no noise
@@ -71,24 +81,35 @@ def inpaint(
     sd: StableDiffusion,
     prompt: str | Sequence[str],
     picture: Image | torch.Tensor,
-    mask: torch.Tensor,
+    mask: torch.Tensor | Image,
     *,
     num_inference_steps: int = 20,
     seed: int | Sequence[int] = 42,
+    generator: torch.Generator | Sequence[torch.Generator] | None = None,
     **options,
 ) -> torch.Tensor:
     """Paint a part of a picture anew (Lugmayr et al. 2022, section 4.1): the final latents, (batch, 4, h/8, w/8).
 
-    `mask` is True where the picture may change: pixels (height, width), or latent squares (h/8, w/8). Before each step
-    the rest becomes the picture's own latents with that level's noise, at the end without noise.
+    `mask` is True (white) where the picture may change, anything that `checks.mask` takes: as large as the picture, or
+    one number for each latent square (h/8, w/8). Before each step the rest becomes the picture's own latents with that
+    level's noise, at the end without noise. Raises BadInput for a mask of another size, and for options that picture
+    and mask settle already: start, latents, height and width, and a `steering` that changes the latents itself.
     """
-    clean, noise = _begin(sd, prompt, picture, num_inference_steps, seed)
-    free = latent_mask(mask, sd.vae_factor) if mask.shape[-1] > clean.shape[-1] else mask.bool()
-    if free.shape[-2:] != clean.shape[-2:]:
-        raise BadInput(f"The mask must fit the picture's latents {tuple(clean.shape[-2:])}, not {tuple(free.shape)}.")
-    steering = keep_outside(free, clean, noise)
-    options |= {"num_inference_steps": num_inference_steps, "latents": noise, "steering": steering}
-    for step in denoise(sd, prompt, **_own_size(sd, clean), **options):
+    _refuse(options, "start", "latents", "height", "width")
+    steering = as_steering(options.pop("steering", None))
+    if steering.change is not None:
+        raise BadInput("inpaint changes the latents before each step by itself; leave out Steering(change=...).")
+    free = checks.mask(mask)
+    generator = seeded(seed) if generator is None else generator
+    clean, noise = _begin(sd, prompt, picture, num_inference_steps, generator)
+    size, squares = tuple(_own_size(sd, clean).values()), tuple(clean.shape[-2:])
+    if free.shape not in (size, squares):
+        words = f"The mask must fit the picture's latents {squares} or its pixels {size}, not {tuple(free.shape)}"
+        raise BadInput(f"{words}; mask.resize does that for a PIL picture.")
+    free = free if free.shape == squares else latent_mask(free, sd.vae_factor)
+    steering = dataclasses.replace(steering, change=keep_outside(free, clean, noise).change)
+    options |= {"num_inference_steps": num_inference_steps, "latents": noise, "generator": generator}
+    for step in denoise(sd, prompt, steering=steering, **_own_size(sd, clean), **options):
         x = step.latents
     return x
 
@@ -100,20 +121,34 @@ def keep_outside(free: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor) -
 
 
 def latent_mask(mask: torch.Tensor, factor: int = 8) -> torch.Tensor:
-    """A mask of pixels (height, width) as one of latent squares: True where any pixel of the square is."""
+    """A mask of pixels (height, width) as one of latent squares: True where any pixel of the square is.
+
+    `mask` is what `checks.mask` takes; raises BadInput where a side is no multiple of `factor`.
+    """
+    mask = checks.mask(mask)
+    if any(side % factor for side in mask.shape):
+        raise BadInput(f"The sides of the mask, {tuple(mask.shape)}, must be multiples of {factor} pixels.")
     rows, columns = (side // factor for side in mask.shape)
-    return mask.bool().view(rows, factor, columns, factor).any(dim=3).any(dim=1)
+    return mask.view(rows, factor, columns, factor).any(dim=3).any(dim=1)
 
 
-def _begin(sd, prompt, picture, steps: int, seed) -> tuple[torch.Tensor, torch.Tensor]:
+def _refuse(options: Mapping, *settled: str) -> None:
+    """Raise BadInput if `options` hold one that is `settled` already."""
+    for name in settled:
+        if options.get(name) is not None:
+            raise BadInput(f"The option {name} is settled here by the picture (its latents, its size); leave it out.")
+
+
+def _begin(sd, prompt, picture, steps: int, generator) -> tuple[torch.Tensor, torch.Tensor]:
     """The picture's latents, one for each prompt, and as much noise: (batch, 4, h/8, w/8) each."""
-    batch = len(settle(sd, prompt, num_inference_steps=steps).prompts)
-    latents = isinstance(picture, torch.Tensor)
-    clean = (picture if latents else encode(sd.vae, picture)).to(sd.device, torch.float32)
-    clean = clean.expand(batch, -1, -1, -1)
+    batch, channels = len(settle(sd, prompt, num_inference_steps=steps).prompts), sd.unet.config.in_channels
+    is_latents = len(getattr(picture, "shape", ())) == 4 and picture.shape[1] == channels
+    clean = as_latents(picture) if is_latents else encode(sd.vae, picture)
+    if len(clean) not in (1, batch):
+        raise BadInput(f"There are {len(clean)} pictures for {batch} prompts; give one, or one for each prompt.")
+    clean = clean.to(sd.device, torch.float32).expand(batch, -1, -1, -1)
     height, width = (side * sd.vae_factor for side in clean.shape[-2:])
-    channels, factor = sd.unet.config.in_channels, sd.vae_factor
-    noise = initial_noise(batch, height, width, generator=seeded(seed), channels=channels, factor=factor)
+    noise = initial_noise(batch, height, width, generator=generator, channels=channels, factor=sd.vae_factor)
     return clean, noise.to(sd.device)
 
 
@@ -123,7 +158,8 @@ def _own_size(sd: StableDiffusion, clean: torch.Tensor) -> dict[str, int]:
 
 
 def lerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
-    """The point on the straight line from `one` (share 0) to `other` (share 1)."""
+    """The point on the straight line from `one` (share 0) to `other` (share 1); raises BadInput for unequal shapes."""
+    _check_alike(one, other)
     return one + share * (other - one)
 
 
@@ -131,13 +167,24 @@ def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
     """The point on the arc from `one` (share 0) to `other` (share 1), each of the batch by itself (Shoemake 1985).
 
     With the angle a between the two: (sin((1 - share) a) * one + sin(share a) * other) / sin a. Of two arrows of one
-    length all points have that length. Where the two point the same way, it is `lerp`.
+    length all points have that length. Where the two point the same way, it is `lerp`. Raises BadInput for unequal
+    shapes.
     """
+    _check_alike(one, other)
     first, second = one.flatten(1), other.flatten(1)
     cosine = torch.cosine_similarity(first, second, dim=1).clamp(-1, 1)
     angle = cosine.acos().view(-1, *[1] * (one.dim() - 1))  # (batch, 1, 1, 1)
     arc = ((1 - share) * angle).sin() * one + (share * angle).sin() * other
     return torch.where(angle > 1e-3, arc / angle.sin().clamp(min=1e-6), lerp(one, other, share))
+
+
+def _check_alike(one: torch.Tensor, other: torch.Tensor) -> None:
+    """Raise BadInput unless both are tensors of one shape: others would be stretched over each other."""
+    for each in (one, other):
+        if not isinstance(each, torch.Tensor) or not each.is_floating_point():
+            raise BadInput(f"Two tensors of floats are mixed here, not {checks.told(each)}.")
+    if one.shape != other.shape:
+        raise BadInput(f"Tensors of the shapes {tuple(one.shape)} and {tuple(other.shape)} cannot be mixed.")
 
 
 def pull_colour(matrix: torch.Tensor, colour: Sequence[float], pull: float | Sequence[float]) -> Callable:
@@ -160,10 +207,11 @@ def plot_mask(picture: Image, free: torch.Tensor, *, ax=None):
     """Draw a picture whose latent squares (h/8, w/8) that may change, `free`, are framed and covered in blue."""
     from matplotlib.colors import ListedColormap
 
+    picture, free = checks.rgb(picture), checks.mask(free)
     ax = plot_picture(picture, ax=ax)
     rows, columns = (torch.arange(side + 1) for side in free.shape)
     edges = columns * picture.width / free.shape[1] - 0.5, rows * picture.height / free.shape[0] - 0.5
-    cover = torch.where(free.cpu(), 1.0, float("nan"))
+    cover = torch.where(free, 1.0, float("nan"))
     ax.pcolormesh(*edges, cover, cmap=ListedColormap([BLUE]), alpha=0.45, edgecolors="white", linewidth=0.4)
     ax.set(xlim=(-0.5, picture.width - 0.5), ylim=(picture.height - 0.5, -0.5))
     return ax
@@ -172,6 +220,7 @@ def plot_mask(picture: Image, free: torch.Tensor, *, ax=None):
 def figure_mask(picture: Image, pixels: torch.Tensor, factor: int = 8) -> Figure:
     """A mask (height, width) over its picture: as it was drawn, and as the latent squares that it becomes."""
     fig = new_figure(figsize=(5.0, 2.6), photographs=True)
+    pixels = checks.mask(pixels)
     squares = latent_mask(pixels, factor)
     sizes = []
     for ax, (name, free) in zip(fig.subplots(1, 2), {"pixels": pixels, "latent squares": squares}.items(), strict=True):

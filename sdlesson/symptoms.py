@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
+from . import checks
 from .decoding import paint_latents, to_pil
 from .embeddings import embed_texts, text_embeddings
 from .figures import DIVERGING, INK, new_figure
 from .guidance import denoise
-from .latents import initial_noise, seeded
+from .latents import as_seeds, initial_noise, seeded
 from .models import BadInput, StableDiffusion
 from .sigmas import alphas_cumprod, betas, training_sigmas
 
@@ -241,10 +242,13 @@ def fall_ill(
 ) -> Chart:
     """Paint `prompt` once for each seed with one of CAUSES put in (None: healthy), and listen.
 
-    Raises BadInput for another cause.
+    Raises BadInput for another cause, and for too few steps: "stopped early" leaves out the last three.
     """
     if cause is not None and cause not in CAUSES:
         raise BadInput(f"No such cause: {cause!r}; there are {', '.join(CAUSES)}.")
+    checks.whole(num_inference_steps, "number of steps", 4 if cause == "stopped early" else 1)
+    seeds = as_seeds(seeds)
+    seeds = seeds if isinstance(seeds, list) else [seeds]
     prompts, (height, width) = [prompt] * len(seeds), sd.size
     options: dict = {"num_inference_steps": num_inference_steps}
     change, early, factor = None, 0, 1.0
@@ -290,8 +294,8 @@ def _unscaled(sd: StableDiffusion) -> Callable:
 
 def hidden_cause(number: int) -> str:
     """What is wrong with mystery `number`, 1, 2 ...: each of CAUSES once in as many mysteries, in a seeded order."""
-    if not isinstance(number, int) or number < 1:
-        raise BadInput(f"Mysteries are numbered 1, 2, 3 ...; there is no {number!r}.")
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+        raise BadInput(f"Mysteries are numbered 1, 2, 3 ...; there is no {checks.told(number)}.")
     around, place = divmod(number - 1, len(CAUSES))
     return random.Random(3 + around).sample(CAUSES, len(CAUSES))[place]
 

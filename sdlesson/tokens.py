@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import json
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
+from . import checks
+from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes, plain
 from .models import BadInput
 
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
     from transformers import CLIPTokenizer
+
+    from .models import StableDiffusion
 
 _CLIP_LENGTH = 77  # tokens that CLIP's text encoder reads, start and end among them (Radford et al. 2021, section 2.4)
 _NAMED = 30  # words that a warning names before it only counts
@@ -26,11 +30,15 @@ class TruncationWarning(UserWarning):
     """A prompt had more tokens than the text encoder reads; the message names the words that were cut off."""
 
 
+class UnknownWordsWarning(UserWarning):
+    """A prompt had words that a model of a small closed world never read; the message names them."""
+
+
 def as_prompts(prompt: str | Sequence[str]) -> list[str]:
     """A prompt, or several, as a list of at least one text; raises BadInput for anything else."""
     prompts = [prompt] if isinstance(prompt, str) else list(prompt) if isinstance(prompt, Sequence) else None
     if prompts is None or not all(isinstance(text, str) for text in prompts):
-        raise BadInput(f"A prompt is a text or a list of texts, not {prompt!r}.")
+        raise BadInput(f"A prompt is a text or a list of texts, not {checks.told(prompt)}.")
     if not prompts:
         raise BadInput("The list of prompts is empty; give at least one.")
     for text in prompts:
@@ -52,7 +60,7 @@ def tokenize(tokenizer: CLIPTokenizer, prompt: str | Sequence[str]) -> torch.Ten
     list.
     """
     prompts = as_prompts(prompt)
-    length = context_length(tokenizer)
+    length = context_length(checks.part(tokenizer, "a tokenizer (sd.tokenizer)", "convert_ids_to_tokens"))
     ids = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
     # Only a row that is full to its end can have lost something: then its last token but one is a piece of a word.
     for text, row in zip(prompts, ids.tolist(), strict=True):
@@ -83,6 +91,51 @@ def _complaint(text: str, lost: list[str], length: int) -> str:
     named = " ".join(lost[:_NAMED]) + (f" ... and {len(lost) - _NAMED} words more" if lost[_NAMED:] else "")
     begin = " ".join(text.split()[:5])
     return f'the prompt "{begin} ..." is longer than the {length - 2} tokens that the model reads; cut off: "{named}"'
+
+
+def unknown_words(sd: StableDiffusion, texts: Sequence[str]) -> list[str]:
+    """The words and signs of `texts` that `sd` never read, each once: none but for models of `sdlesson.world` alone.
+
+    Those are the bundled model, its copies and its successors: their sdlesson.json is named "tiny". Punctuation and
+    capitals do not count, and words that were added to the tokenizer are known.
+    """
+    if not _is_of_the_world(sd):
+        return []
+    from .world.captions import vocabulary
+
+    found = {}
+    for text in texts:
+        for added in sd.tokenizer.get_added_vocab():
+            text = text.replace(added, " ")
+        runs = itertools.groupby(text.lower(), _kind)
+        found |= dict.fromkeys("".join(letters) for kind, letters in runs if kind)
+    return [word for word in found if word not in vocabulary()]
+
+
+def warn_of_unknown_words(sd: StableDiffusion, texts: Sequence[str], stacklevel: int = 2) -> None:
+    """Name the words that `sd` never read, if there are any, in one UnknownWordsWarning."""
+    if unknown := unknown_words(sd, texts):
+        named = ", ".join(f'"{word}"' for word in unknown[:_NAMED])
+        more = f" and {len(unknown) - _NAMED} more" if unknown[_NAMED:] else ""
+        sentence = (
+            f"this model never read {named}{more}: it knows the words of sdlesson.world alone, and paints something"
+        )
+        warnings.warn(f"{sentence} else in their place", UnknownWordsWarning, stacklevel=stacklevel + 1)
+
+
+def _is_of_the_world(sd: StableDiffusion) -> bool:
+    try:
+        about = json.loads((sd.folder / "sdlesson.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError):  # made elsewhere: no such file, or no folder
+        return False
+    return isinstance(about, dict) and about.get("name") == "tiny"
+
+
+def _kind(letter: str) -> str:
+    """What a letter makes with its neighbours of the same kind: a word, a sign such as an emoji, or (empty) nothing."""
+    if letter in "\u200d\ufe0f":  # what joins emoji, and says that one is drawn in colour
+        return "sign"
+    return {"L": "word", "M": "word", "N": "word", "S": "sign"}.get(unicodedata.category(letter)[0], "")
 
 
 def byte_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
@@ -146,7 +199,7 @@ def plot_merges(steps: Sequence, ranks: Mapping[tuple[str, str], int], *, ax=Non
     ax.tick_params(length=0)
     ax.set(xticks=[], xlim=(-0.1, left + 0.1), ylim=(len(steps) - 0.5, -0.5))
     ax.spines[:].set_visible(False)
-    return ax
+    return plain(ax)
 
 
 def _brick(ax, left: float, row: int, part: str, colour: str) -> float:

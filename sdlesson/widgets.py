@@ -34,7 +34,7 @@ from .models import BadInput, StableDiffusion
 from .samplers import karras_sigmas
 from .sigmas import alphas_cumprod, betas, lms_coefficients, schedule, training_sigmas
 from .slider import Slider
-from .tokens import TruncationWarning, context_length, cut_words, pieces, tokenize
+from .tokens import TruncationWarning, context_length, cut_words, pieces, tokenize, unknown_words
 
 
 def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
@@ -304,7 +304,7 @@ def _named_places(tokenizer, prompt: str) -> dict[str, list[int]]:
     ids = tokenize(tokenizer, prompt)[0].tolist()
     end = ids.index(tokenizer.eos_token_id)
     words = {}
-    for word in dict.fromkeys(re.findall(r"\w+", prompt.lower())):
+    for word in dict.fromkeys(each.lower() for each in re.findall(r"\w+", prompt)):
         with contextlib.suppress(BadInput):  # cut off
             words[word] = word_positions(tokenizer, prompt, word)
     return {"(start)": [0], **words, "(end)": [end], "(padding)": list(range(end + 1, len(ids)))}
@@ -339,7 +339,9 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
         tiles = [
             tile(source, prompt, f"{prompt}: the picture that is expected at step {step}") for prompt, source in pair
         ]
-        return in_a_row(tiles) + f"<p>Step {step}: {seen['apart'][step]:.0%} as far apart as at the end.</p>"
+        unknown = ", ".join(unknown_words(sd, seen["prompts"]))
+        told = f"<p>This model never read: {escape(unknown)}.</p>" if unknown else ""
+        return in_a_row(tiles) + f"<p>Step {step}: {seen['apart'][step]:.0%} as far apart as at the end.</p>{told}"
 
     wide = ipywidgets.Layout(width="min(100%, 44em)")
     first_box = ipywidgets.Text(first, description="first prompt", style=WIDE, layout=wide)

@@ -5,10 +5,14 @@ The judges of lesson NN stand in `lesson_NN.py` beside this file and are read wh
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import importlib
 import json
 import math
+import os
 import pkgutil
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +25,8 @@ from ..models import BadInput
 
 #: Where progress is kept, in the folder of the notebook, once the learner has asked for it.
 PROGRESS = Path("progress.json")
+_MOST = 2**20  # bytes of a progress file; ours have some hundred
+_PATIENCE = 2.0  # seconds to wait for another notebook that writes; what takes longer was killed meanwhile
 
 
 class Mistake(NamedTuple):
@@ -107,12 +113,15 @@ def no_number(answer, what: str = "") -> Mistake | None:
 
 
 def call(function, *arguments):
-    """What the learner's `function` gives for `arguments`; the judging ends if it is none, or gives `...` or None."""
+    """What the learner's `function` gives for copies of `arguments`; the judging ends if it gives `...` or None.
+
+    It gets copies, so it may work in place: what the judge knows stays as it was. It also ends if it is no function.
+    """
     if not callable(function):
         raise _Stopped(
             Mistake("Give the function itself: its name, without brackets.", f"{function!r} is no function.")
         )
-    got = function(*arguments)
+    got = function(*copy.deepcopy(arguments))
     if got is ...:
         raise Unanswered
     if got is None:
@@ -140,14 +149,13 @@ def keep_progress() -> None:
 
     Nothing is written before this is called; deleting the file ends it. Raises BadInput where it cannot be written.
     """
-    if not PROGRESS.exists():
-        _write(set())
+    _add()
     print(f"Solved exercises are kept in {PROGRESS}, in this notebook's folder. Delete the file to stop.")
 
 
 def show_progress() -> None:
     """Print, for each lesson, which exercises are solved (as far as `keep_progress` was asked to keep them)."""
-    if not PROGRESS.exists():
+    if not os.path.lexists(PROGRESS):
         print("Nothing is kept yet: keep_progress() begins it.")
         return
     solved = _solved()
@@ -158,19 +166,50 @@ def show_progress() -> None:
 
 
 def _note(name: str) -> None:
-    """Remember that exercise `name` is solved, if the learner has asked for that."""
-    if PROGRESS.exists():
-        _write(_solved() | {name})
+    """Remember that exercise `name` is solved, if the learner has asked for that; says what is in the way of it."""
+    if os.path.lexists(PROGRESS):
+        try:
+            _add(name)
+        except BadInput as bad:
+            print(f"This is not kept: {bad}")
 
 
 def _solved() -> set[str]:
     """The names in progress.json; raises BadInput where the file is not one of ours."""
     try:
-        return set(json.loads(PROGRESS.read_text(encoding="utf-8"))["solved"])
-    except (OSError, ValueError, TypeError, KeyError):
+        if not PROGRESS.is_file() or PROGRESS.stat().st_size > _MOST:
+            raise ValueError
+        names = json.loads(PROGRESS.read_text(encoding="utf-8"))["solved"]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError
+        return set(names)
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise BadInput(f"{PROGRESS} cannot be read; delete it, then call keep_progress() again.") from None
 
 
-def _write(solved: set[str]) -> None:
-    with whole_file(PROGRESS) as stream:
-        stream.write(json.dumps({"solved": sorted(solved)}, indent=1).encode())
+def _add(*names: str) -> None:
+    """Write progress.json anew with `names` among those that it holds; one notebook after another."""
+    with _alone():
+        solved = _solved() if os.path.lexists(PROGRESS) else set()
+        with whole_file(PROGRESS) as stream:
+            stream.write(json.dumps({"solved": sorted(solved | {*names})}, indent=1).encode())
+
+
+@contextlib.contextmanager
+def _alone():
+    """Hold a lock beside the progress file, so that of two notebooks none loses what the other one writes."""
+    lock = PROGRESS.with_name(f".{PROGRESS.name}.lock")
+    until = time.monotonic() + _PATIENCE
+    while time.monotonic() < until:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            time.sleep(0.01)
+        except OSError:  # a folder that cannot be written to: whole_file says so
+            break
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()

@@ -103,7 +103,7 @@ def _guidance(answer, **_facts) -> Mistake | None:
     generator = torch.Generator().manual_seed(0)
     uncond, text = torch.randn((2, 1, 4, 3, 3), generator=generator)
     scale = 3.0
-    got = call(answer, uncond.clone(), text.clone(), scale)
+    got = call(answer, uncond, text, scale)
     if got.shape != uncond.shape:
         return Mistake(
             "The result is one guess, of the shape of each of the two.",

@@ -183,7 +183,7 @@ def _rows(answer, **_facts) -> Mistake | None:
     """A function (ids, start, end, padding, length) -> rows of one length, each with marks of its own."""
     start, end, padding, length = 100, 200, 300, 5
     for ids in ([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6], [1, 2]):
-        got = call(answer, list(ids), start, end, padding, length)
+        got = call(answer, ids, start, end, padding, length)
         got = [[int(number) for number in row] for row in got]
         mistake = _wrong_rows(got, ids, start, end, padding, length)
         if mistake:

@@ -58,7 +58,7 @@ def _measure(answer, **_facts) -> Mistake | None:
     spread = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 4, 1, 1)
     contrast = torch.linspace(0.5, 1.5, 5).view(5, 1, 1, 1)
     latents = torch.randn((5, 4, 3, 3), generator=generator) * spread * contrast + spread - 2
-    got = torch.as_tensor(call(answer, latents.clone()), dtype=torch.float32)
+    got = torch.as_tensor(call(answer, latents), dtype=torch.float32)
     if got.numel() != 1:
         return Mistake(
             "One number for all channels: no `dim=` in the standard deviation.",
@@ -122,7 +122,7 @@ def _own_noise(answer, **_facts) -> Mistake | None:
     seeds, shape = [42, 43, 44], (4, 6, 8)
     with torch.random.fork_rng(devices=[]):
         before = torch.manual_seed(0).get_state()
-        got = torch.as_tensor(call(answer, list(seeds), shape), dtype=torch.float32)
+        got = torch.as_tensor(call(answer, seeds, shape), dtype=torch.float32)
         untouched = torch.equal(before, torch.random.get_rng_state())
     if got.shape != (len(seeds), *shape):
         return Mistake(
@@ -155,7 +155,7 @@ def _draw(answer, **_facts) -> Mistake | None:
     """A function (moments, noise, factor) -> scaled draw from the encoder's Gaussian."""
     moments, factor = torch.randn((2, 8, 3, 3), generator=torch.Generator().manual_seed(0)), 0.4
     noise = torch.randn((2, 4, 3, 3), generator=torch.Generator().manual_seed(1))
-    got = torch.as_tensor(call(answer, moments.clone(), noise.clone(), factor), dtype=torch.float32)
+    got = torch.as_tensor(call(answer, moments, noise, factor), dtype=torch.float32)
     if got.shape != noise.shape:
         return Mistake(
             "Eight channels go in, four come out. Which side does `chunk` cut?",

@@ -233,7 +233,7 @@ def _loop(scheduler, noise, guess, steps: int, *, first: bool = True, scale: boo
 def _run(walk, scheduler, noise, guess, steps: int):
     """What the learner's loop returns, or the Mistake that it shows by failing."""
     try:
-        got = call(walk, scheduler, noise.clone(), guess, steps)
+        got = call(walk, scheduler, noise, guess, steps)
     except IndexError as error:
         return Mistake(
             "An IndexError comes from a scheduler that looks beyond its list: see (a), (b), (c) in the table.",

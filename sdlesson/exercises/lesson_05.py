@@ -157,7 +157,7 @@ def _rescale(answer, **_facts) -> Mistake | None:
     text, guided = torch.randn((2, 2, 4, 3, 3), generator=generator)
     text = text * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1) * torch.arange(1, 5).view(1, 4, 1, 1) + 0.5
     guided, phi = 3 * guided + 1, 0.7
-    got = call(answer, text.clone(), guided.clone(), phi)
+    got = call(answer, text, guided, phi)
     if not isinstance(got, torch.Tensor) or got.shape != guided.shape:
         return Mistake(
             "The result has the shape of `guided`. Does `std` keep the sides that it went over (keepdim=True)?",

@@ -85,7 +85,7 @@ def _louder(answer, *, position, factor) -> Mistake | None:
     plain = fit.softmax(dim=-1)
     right = plain.clone()
     right[2:, ..., position] *= factor
-    got = call(answer, fit.clone())
+    got = call(answer, fit)
     wrong_shape = _not_like(got, plain)
     if wrong_shape:
         return wrong_shape
@@ -139,7 +139,7 @@ def _only(answer, **_facts) -> Mistake | None:
     rest = torch.ones(77, dtype=torch.bool)
     rest[positions] = False
     right = fit.masked_fill(rest, float("-inf")).softmax(dim=-1)
-    got = call(answer, fit.clone(), list(positions))
+    got = call(answer, fit, positions)
     wrong_shape = _not_like(got, right)
     if wrong_shape:
         return wrong_shape
@@ -190,7 +190,7 @@ def _lift(answer, **_facts) -> Mistake | None:
     generator = torch.Generator().manual_seed(2)
     heat, mask = torch.rand(6, 5, generator=generator) + 0.1, torch.rand(6, 5, generator=generator) < 0.3
     inside, area = heat[mask].sum() / heat.sum(), mask.float().mean()
-    got = float(call(answer, heat.clone(), mask.clone()))
+    got = float(call(answer, heat, mask))
     if abs(got - inside / area) < 1e-4:
         return None
     even = "Try a heat of 0.2 everywhere: the answer should be 1."

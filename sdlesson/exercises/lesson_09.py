@@ -144,7 +144,7 @@ def _heun_step(answer, **_facts) -> Mistake | None:
             raise ZeroDivisionError("there is no slope at σ = 0: the last step has to do without it")
         return torch.tanh(x / (1 + sigma**2))
 
-    got = call(answer, denoise, x.clone(), sigma, after)
+    got = call(answer, denoise, x, sigma, after)
     if not isinstance(got, torch.Tensor) or got.shape != x.shape:
         return Mistake("The result is x at the next level, a tensor.", f"A tensor of {len(x)} numbers went in.")
     here = (x - denoise(x, sigma)) / sigma
@@ -159,7 +159,7 @@ def _heun_step(answer, **_facts) -> Mistake | None:
             "The result is not x + (slope + far) / 2 · (after − sigma).",
         )
     try:
-        last = call(answer, denoise, x.clone(), sigma, 0.0)
+        last = call(answer, denoise, x, sigma, 0.0)
     except ZeroDivisionError:
         last = None
     if last is None or not torch.allclose(last, denoise(x, sigma)):

@@ -71,7 +71,7 @@ def _velocity(answer, **_facts) -> Mistake | None:
     """A function (latents, noise, kept) -> v (Salimans and Ho 2022)."""
     latents, noise = torch.randn((2, 2, 4, 3, 3), generator=torch.Generator().manual_seed(0))
     kept = torch.tensor(0.7)
-    got = call(answer, latents.clone(), noise.clone(), kept)
+    got = call(answer, latents, noise, kept)
     if not isinstance(got, torch.Tensor) or got.shape != latents.shape:
         return Mistake("v has the shape of the latents.", f"The result is no tensor of shape {tuple(latents.shape)}.")
     a, b = kept.sqrt(), (1 - kept).sqrt()
@@ -105,7 +105,7 @@ def _velocity(answer, **_facts) -> Mistake | None:
 def _moving_average(answer, **_facts) -> Mistake | None:
     """A function (average, weights, decay) -> the next moving average."""
     average, weights = torch.randn((2, 5), generator=torch.Generator().manual_seed(0))
-    got = call(answer, average.clone(), weights.clone(), 0.9)
+    got = call(answer, average, weights, 0.9)
     if not isinstance(got, torch.Tensor) or got.shape != average.shape:
         return Mistake(
             "The new average has the shape of the old one.", f"The result is no tensor of {len(average)} numbers."

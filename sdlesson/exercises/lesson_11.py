@@ -87,7 +87,7 @@ def _fits(answer, *, libraries) -> Mistake | None:
         False: "Without turns all weights stay. Only one part works at a time: take the largest work, not the sum.",
     }
     for memory, by_turns, right, told in cases:
-        got = call(answer, memory, dict(gib), dict(working), by_turns)
+        got = call(answer, memory, gib, working, by_turns)
         if got not in (True, False):
             return Mistake("Answer with True or False.", f"The function returns {got!r}, not True or False.")
         if bool(got) != right:
@@ -100,5 +100,5 @@ def _fits(answer, *, libraries) -> Mistake | None:
 def _without_libraries(answer, gib, working, by_turns) -> bool:
     """Does the function's limit lie where the libraries count nothing?"""
     peak = 4.0 if by_turns else 6.5
-    low, high = (call(answer, peak + more, dict(gib), dict(working), by_turns) for more in (-0.05, 0.05))
+    low, high = (call(answer, peak + more, gib, working, by_turns) for more in (-0.05, 0.05))
     return not low and bool(high)

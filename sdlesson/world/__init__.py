@@ -1,7 +1,6 @@
 """The picture world that the tiny model knows: a caption grammar and the painter that draws its scenes."""
 
 from .captions import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, parse_caption, random_scene
-from .painter import draw, locate
 
 __all__ = [
     "COLOURS",
@@ -16,3 +15,12 @@ __all__ = [
     "parse_caption",
     "random_scene",
 ]
+
+
+def __getattr__(name: str):
+    """Load the painter (and Skia) when it is first asked for: the captions need neither."""
+    if name not in ("draw", "locate"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import painter
+
+    return getattr(painter, name)

@@ -35,6 +35,12 @@ HELD_OUT = frozenset(
 )
 
 
+def vocabulary() -> frozenset[str]:
+    """Every word that a caption of this world can have."""
+    phrases = ("a an of riding", *STYLES, *RIDERS, *MOUNTS, *PLACES.values(), *COLOURS)
+    return frozenset(word for phrase in phrases for word in phrase.split())
+
+
 def _with_article(words: str) -> str:
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
