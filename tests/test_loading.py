@@ -119,7 +119,9 @@ class Handler(BaseHTTPRequestHandler):
     def facts(self):
         """Name, size, checksum and whether it is a big file (kept in Git LFS), of every file."""
         for name, data in self.server.files.items():
-            yield name, len(data), hashlib.sha256(data).hexdigest(), name.endswith((".safetensors", ".bin", ".ckpt"))
+            big = name.endswith((".safetensors", ".bin", ".ckpt"))
+            git = hashlib.sha1(b"blob %d\0" % len(data) + data)
+            yield name, len(data), hashlib.sha256(data).hexdigest() if big else git.hexdigest(), big
 
     def siblings(self):
         return [
