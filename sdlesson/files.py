@@ -100,6 +100,10 @@ def _told(path: str | os.PathLike):
         yield
     except OSError as error:
         raise BadInput(f"{path} cannot be written: {error.strerror or error}.") from None
+    except Exception as error:
+        if isinstance(error, BadInput) or "(os error " not in str(error):  # how libraries in Rust say it
+            raise
+        raise BadInput(f"{path} cannot be written: {error}.") from None
 
 
 def replace_folder(folder: str | os.PathLike, write: Callable[[Path], object]) -> None:

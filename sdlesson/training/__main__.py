@@ -74,13 +74,6 @@ def stages(text: str) -> list[str]:
     return [stage for stage in STAGES if stage in names]
 
 
-def in_one_sentence(error: Exception) -> str:
-    """What went wrong, without the system's numbers."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'A file'}: {error.strerror}."
-    return str(error)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the asked-for stages; returns 0, or 2 after one clear sentence about something the user can put right."""
     given = parse_arguments(arguments)
@@ -102,8 +95,11 @@ def main(arguments: list[str] | None = None) -> int:
         accelerator.wait_for_everyone()
         for stage in given.stages if not given.start else remaining(given.stages):
             run_stage(run, stage)
-    except (BadInput, OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
-        print(f"sdlesson.training: {in_one_sentence(error)}", file=sys.stderr)
+    except (BadInput, SafetensorError) as error:
+        print(f"sdlesson.training: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"sdlesson.training: {error.filename or given.out}: {error.strerror or error}.", file=sys.stderr)
         return 2
     finally:
         accelerator.end_training()

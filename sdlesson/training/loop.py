@@ -170,8 +170,8 @@ class Trainer:
     def _restore(self) -> None:
         try:
             state = torch.load(self.file, map_location=self.accelerator.device, weights_only=True)
-        except (RuntimeError, EOFError, UnpicklingError):
-            raise BadInput(f"{self.file} is damaged; delete it, and its stage begins again.") from None
+        except (OSError, RuntimeError, EOFError, UnpicklingError):
+            raise BadInput(f"{self.file} cannot be read; delete it, and its stage begins again.") from None
         self.job.objective.load_state_dict(state["objective"])
         self.averages = state["averages"]
         self.optimizer.load_state_dict(state["optimizer"])
