@@ -217,13 +217,13 @@ def test_a_function_gets_copies_of_all_it_is_given():
         numbers.clear()
         names["a"].clear()
         picture.putpixel((0, 0), 0)
-        scheduler.set_timesteps(3)
+        scheduler.marked = True
         return True
 
     assert call(spoil, *given)
     tensor, numbers, names, picture, scheduler = given
     assert (tensor.tolist(), numbers, names, picture.getpixel((0, 0))) == ([1, 1], [1, 2], {"a": [3]}, 9)
-    assert scheduler.num_inference_steps is None
+    assert not hasattr(scheduler, "marked")
 
 
 @pytest.mark.parametrize(
