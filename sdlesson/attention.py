@@ -75,6 +75,8 @@ class Heat:
         Coarser maps are enlarged, bilinearly. Where the chosen layers differ in their number of heads (v2.1), the mean
         over each one's heads is taken, and there is one. Raises BadInput where nothing is left.
         """
+        if not isinstance(calls, slice):
+            calls = checks.whole(calls, "UNet call", -self.calls, self.calls - 1)
         chosen = {name: kept[calls] for name, kept in self.layers.items() if side in (None, self.sides[name])}
         if not chosen or not all(map(len, chosen.values())):
             raise BadInput(
@@ -89,9 +91,12 @@ class Heat:
     def of(self, positions: Sequence[int], *, image: int = 0, head: int | None = None, **where) -> torch.Tensor:
         """The heat map of the tokens at `positions`, summed: (rows, columns); one head's, or the mean of all.
 
-        `where` is what `probabilities` takes: calls, side.
+        `where` is what `probabilities` takes: calls, side. Raises BadInput for what was not recorded.
         """
-        summed = self.probabilities(**where)[image, ..., list(positions)].sum(dim=-1)  # (heads, rows, columns)
+        kept = self.probabilities(**where)
+        checks.whole(image, "image", -len(kept), len(kept) - 1)
+        places = [checks.whole(each, "position", -kept.shape[-1], kept.shape[-1] - 1) for each in positions]
+        summed = kept[image, ..., places].sum(dim=-1)  # (heads, rows, columns)
         if head is not None and not 0 <= head < len(summed):
             raise BadInput(f"There is no head {head} in what was kept of these layers; heads: {len(summed)}.")
         return summed.mean(dim=0) if head is None else summed[head]

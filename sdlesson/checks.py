@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,8 @@ def whole(value, name: str, low: int | None = None, high: int | None = None) -> 
 def number(value, name: str, low: float = -math.inf, high: float = math.inf) -> float:
     """`value` as a finite number in low ... high; raises BadInput for another, and for a bool."""
     plain = _plain(value)
-    if isinstance(plain, Real) and not isinstance(plain, bool) and math.isfinite(plain) and low <= plain <= high:
+    is_number = isinstance(plain, Real) and not isinstance(plain, bool) and abs(plain) <= sys.float_info.max
+    if is_number and low <= plain <= high:
         return float(plain)
     limits = f" from {low:g} to {high:g}" if math.isfinite(low) and math.isfinite(high) else ""
     limits = f" of at least {low:g}" if math.isfinite(low) and not limits else limits

@@ -80,9 +80,7 @@ class Steering:
                 raise BadInput(f"Steering's {name} is a function, not {checks.told(getattr(self, name))}.")
         ends = tuple(self.interval) if isinstance(self.interval, Sequence) else ()
         if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends):
-            raise BadInput(
-                f"Steering's interval is a pair of noise levels, (low, high), not {checks.told(self.interval)}."
-            )
+            raise BadInput(f"Steering's interval is two noise levels, (low, high), not {checks.told(self.interval)}.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -249,7 +249,13 @@ def figure_histograms(panels: Mapping[str, torch.Tensor], *, limit: float = 4.0)
 
 
 def figure_round_trip(before: Image, after: Image) -> Figure:
-    """A PIL picture, what came back of it, and where they differ; on the right the worst part, enlarged."""
+    """A PIL picture, what came back of it, and where they differ; on the right the worst part, enlarged.
+
+    Raises BadInput where their sizes differ.
+    """
+    before, after = checks.rgb(before), checks.rgb(after)
+    if before.size != after.size:
+        raise BadInput(f"Pictures of {by(before.size)} and {by(after.size)} pixels cannot be compared.")
     error = np.abs(np.asarray(before, dtype=float) - np.asarray(after, dtype=float)).mean(axis=2)  # levels of 255
     side = max(8, min(before.size) // 4)
     tiles = error[: before.height // side * side, : before.width // side * side]

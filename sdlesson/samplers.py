@@ -180,6 +180,9 @@ class Denoiser:
     @cached_property
     def _texts(self) -> torch.Tensor:
         """The text embeddings that the scale needs: (2, 77, dim), or at scale 0 and 1 one half, (1, 77, dim)."""
+        for text in (self.prompt, self.negative_prompt):
+            if not isinstance(text, str):
+                raise BadInput(f"A Denoiser paints one prompt, a text, not {checks.told(text)}.")
         warn_of_unknown_words(self.sd, [self.prompt, self.negative_prompt])
         both = text_embeddings(self.sd, self.prompt, self.negative_prompt)
         return {0: both[:1], 1: both[1:]}.get(self.scale, both)
@@ -234,12 +237,20 @@ def one_hill_way(x, sigma: float, after: float, spread=1.0):
 
 
 def error(x: torch.Tensor, truth: torch.Tensor) -> float:
-    """How far x lies from the truth, as a share of the truth's length."""
+    """How far x lies from the truth, as a share of the truth's length; raises BadInput where their shapes differ."""
+    if x.shape != truth.shape:
+        raise BadInput(f"What has the shape {tuple(x.shape)} cannot be measured by a truth of {tuple(truth.shape)}.")
     return float((x - truth).norm() / truth.norm())
 
 
 def fitted_order(counts: Sequence[float], errors: Sequence[float]) -> float:
-    """p in error ~ counts^-p: minus the slope of the straight line through the logarithms."""
+    """p in error ~ counts^-p: minus the slope of the straight line through the logarithms.
+
+    Raises BadInput for fewer than two points, and for numbers that have no logarithm.
+    """
+    counts, errors = checks.numbers(counts, "counts", 0), checks.numbers(errors, "errors", 0)
+    if len(counts) != len(errors) or len(set(counts)) < 2 or not (counts.all() and errors.all()):
+        raise BadInput("An order is fitted to two or more counts, and an error above 0 for each.")
     return float(-np.polyfit(np.log(counts), np.log(errors), 1)[0])
 
 

@@ -145,7 +145,12 @@ def _basis_integral(nodes: list[float], k: int) -> float:
 
 
 def lms_step(x, slopes: Sequence, coefficients: Sequence[float]):
-    """One step of K-LMS: x + sum of coefficient * slope; slopes dx/dsigma newest first, as many as coefficients."""
+    """One step of K-LMS: x + sum of coefficient * slope; slopes dx/dsigma newest first.
+
+    Raises BadInput unless there are as many of these as of those.
+    """
+    if len(slopes) != len(coefficients):
+        raise BadInput(f"There are {len(slopes)} slopes for {len(coefficients)} coefficients.")
     for slope, weight in zip(slopes, coefficients, strict=True):
         x = x + float(weight) * slope
     return x

@@ -117,10 +117,8 @@ def warn_of_unknown_words(sd: StableDiffusion, texts: Sequence[str], stacklevel:
     if unknown := unknown_words(sd, texts):
         named = ", ".join(f'"{word}"' for word in unknown[:_NAMED])
         more = f" and {len(unknown) - _NAMED} more" if unknown[_NAMED:] else ""
-        sentence = (
-            f"this model never read {named}{more}: it knows the words of sdlesson.world alone, and paints something"
-        )
-        warnings.warn(f"{sentence} else in their place", UnknownWordsWarning, stacklevel=stacklevel + 1)
+        world = "it knows the words of sdlesson.world alone, and paints something else in their place"
+        warnings.warn(f"this model never read {named}{more}: {world}", UnknownWordsWarning, stacklevel=stacklevel + 1)
 
 
 def _is_of_the_world(sd: StableDiffusion) -> bool:

@@ -12,6 +12,7 @@ from html import escape
 import ipywidgets
 import torch
 
+from . import checks
 from .attention import Heat, word_positions
 from .decoding import decode, paint_latents, to_pil
 from .embeddings import embed_texts
@@ -43,8 +44,7 @@ def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
     Shown are one channel of the noisy latents, of the predicted noise and of the predicted original, the predicted
     original decoded, and the step's sigma on its curve.
     """
-    steps = trace.steps
-    expected = _expected(sd, trace)
+    expected, steps = _expected(sd, trace), trace.steps
     sigmas = [step.sigma for step in steps]
     curve = Plot((2.9, 2.2), xlabel="step", ylabel="σ", xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1.08 * max(sigmas)))
 
@@ -75,7 +75,12 @@ def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
 
 
 def _expected(sd: StableDiffusion, trace: Trace):
-    """step -> its first predicted original, decoded: small ones at once, others when they are first asked for."""
+    """step -> its first predicted original, decoded: small ones at once, others when they are first asked for.
+
+    Raises BadInput for what is no recorded run, or one without steps.
+    """
+    if not checks.part(trace, "a Trace, as `record` or `read_trace` give it", "steps").steps:
+        raise BadInput("This run has no steps to explore: it started behind its last one.")
 
     @cache
     def expected(step: int):

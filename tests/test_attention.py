@@ -259,6 +259,36 @@ def test_words_that_are_not_there_are_named(toy, word):
         word_positions(toy.tokenizer, PROMPT, word)
 
 
+@pytest.mark.parametrize(
+    ("prompt", "word", "found"),
+    [
+        ("İİ at ay", "at", [("a", "t")]),
+        ("İİİİİİ horse cartoon moon astronaut", "cartoon", ["cartoon"]),
+        ("İİİİİİ horse", "horse", ["horse"]),
+        ("İstanbul horse İstanbul", "i̇stanbul", ["İstanbul", "İstanbul"]),
+        ("the STRASSE, a straße", "Straße", ["STRASSE", "straße"]),
+        ("ﬁne horse, fine moon", "FINE", ["ﬁne", "fine"]),
+        ("ŉŉ ẞẞ ΐΐ moon", "moon", ["moon"]),
+        ("ΟΔΟΣ horse", "οδος", ["ΟΔΟΣ"]),
+        ("🐎🐎 horse 🐎", "horse", ["horse"]),
+        ("🐎🐎 horse 🐎", "🐎", ["🐎🐎", "🐎"]),
+        ("cafe\u0301 horse", "horse", ["horse"]),
+    ],
+)
+def test_letters_that_grow_in_lower_case_shift_nothing(toy, prompt, word, found):
+    """Each position's own letters in the prompt, by the tokenizer's offsets, are those of the word and no others."""
+    offsets = toy.tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    spans = [offsets[place - 1] for place in word_positions(toy.tokenizer, prompt, word)]
+    letters = "".join(prompt[place] for place in sorted({place for span in spans for place in range(*span)}))
+    assert letters == "".join("".join(each) for each in found)
+
+
+@pytest.mark.parametrize(("prompt", "word"), [("İ horse", "i"), ("ß horse", "s"), ("cafe\u0301", "cafe"), ("ﬁsh", "f")])
+def test_a_part_of_a_letter_is_no_word(toy, prompt, word):
+    with pytest.raises(BadInput, match="does not see the word"):
+        word_positions(toy.tokenizer, prompt, word)
+
+
 def test_a_word_that_was_cut_off_has_no_position(toy):
     with pytest.raises(BadInput, match="does not see"):
         word_positions(toy.tokenizer, "moon " * 80 + "horse", "horse")
@@ -274,6 +304,18 @@ def test_auc_is_what_it_says():
     assert auc(heat, mask.numpy()) == auc(heat, mask)
     assert auc(mask.float(), mask) == 1 and auc(-mask.float(), mask) == 0 and auc(torch.ones(9, 8), mask) == 0.5
     assert math.isnan(auc(heat, torch.zeros(9, 8, dtype=torch.bool)))
+
+
+def test_integer_masks_count_as_boolean_ones():
+    heat, mask = torch.rand(6, 6, generator=torch.Generator().manual_seed(3)), torch.eye(6)
+    kinds = [mask.bool(), mask.long(), mask.to(torch.uint8), (mask * 255).to(torch.uint8), mask.numpy() * 255, mask]
+    assert {round(auc(heat, each), 4) for each in kinds} == {0.3111}
+    assert {iou(each, other) for each in kinds for other in kinds} == {1.0}
+    for odd in (torch.full((6, 6), math.nan), heat * math.inf):
+        with pytest.raises(BadInput, match="hotter than NaN"):
+            auc(odd, mask)
+    with pytest.raises(BadInput, match="from 0 to 36"):
+        hottest(heat, 37)
 
 
 def test_masks_meet():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -137,10 +139,24 @@ def test_cut_words_are_named_on_stderr(here, capsys):
         (["x", "--guidance", "nan"], "finite"),
         (["x", "--guidance", "inf"], "finite"),
         (["x", "--guidance", "much"], "finite"),
+        (["x", "--guidance", "1e40"], "from -1e+06 to 1e+06"),
+        (["x", "--guidance=-1e7"], "from -1e+06 to 1e+06"),
         (["x", "--seed", "-1"], "from 0 to"),
         (["x", "--seed", str(2**64)], "from 0 to"),
         (["x", "--seed", str(2**64 - 1), "-n", "2"], "last seed"),
         (["x", "-n", "0"], "at least 1"),
+        (["x", "-n", "1000000000000"], "at most 10000 pictures, not 1000000000000"),
+        (["x", "y", "-n", "5001"], "at most 10000 pictures, not 10002"),
+        (["x", "-n", "1000000", "--model", "nowhere"], "at most 10000 pictures"),
+        (["x", "-o", "s.png", "--trace", "s.png"], "written twice"),
+        (["x", "-o", "s.png", "--trace", "./s.png"], "written twice"),
+        (["x", "y", "-o", "s.png", "--trace", "s-2.png"], "written twice"),
+        (["x", "-n", "3", "-o", "s.png", "--trace", "s-3.png"], "written twice"),
+        (["x", "-o", "a\0b.png"], "cannot be the name of a file"),
+        (["x", "-o", "\ud800.png"], "cannot be the name of a file"),
+        (["x", "--trace", "a\0b"], "cannot be the name of a file"),
+        (["x", "-o", "x" * 300 + ".png"], "too long"),
+        (["x", "y", "-o", "x" * 250 + ".png"], "too long"),
         (["x", "-o", "nowhere/out.png"], "no folder"),
         (["x", "-o", "out.jpg"], "PNG"),
         (["x", "-o", "."], "PNG"),
@@ -154,6 +170,68 @@ def test_cut_words_are_named_on_stderr(here, capsys):
 def test_bad_input_is_one_sentence(here, capsys, words, sentence):
     assert sentence in refused(capsys, "paint", *words)
     assert list(here.iterdir()) == []
+
+
+def test_a_link_to_a_picture_is_that_picture(here, capsys):
+    (here / "link.png").symlink_to("s.png")
+    assert "written twice" in refused(capsys, "paint", "x", "-o", "s.png", "--trace", "link.png")
+
+
+def test_a_folder_in_the_way_of_a_later_picture(here, capsys):
+    (here / "out-2.png").mkdir()
+    assert "out-2.png is a folder" in refused(capsys, "paint", "x", "-n", "3")
+
+
+def test_a_wrong_model_name_is_told_at_once_for_ten_thousand_pictures(here, capsys):
+    start = time.process_time()
+    assert "no folder nowhere" in refused(capsys, "paint", "x", "-n", "10000", "--model", "nowhere")
+    assert time.process_time() - start < 10
+
+
+def paint_in_a_process(*words, **options):
+    command = [sys.executable, "-m", "sdlesson", "paint", *words, "--steps", "1"]
+    return subprocess.run(command, timeout=250, **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options))
+
+
+@pytest.mark.parametrize("name", ["Łukasz.png", "🐎.png", "\udce4.png"])
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_a_name_that_the_terminal_cannot_print_loses_no_picture(here, capsysbinary, monkeypatch, name, encoding):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    assert run("paint", "horse", "moon", "--steps", 1, "-o", name) == 0
+    stem = name.removesuffix(".png")
+    assert sorted(path.name for path in here.iterdir()) == [f"{stem}-1.png", f"{stem}-2.png"]
+    said = sys.stdout.buffer.getvalue().decode(encoding).splitlines()
+    assert len(said) == 2 and all("48x48, 1 steps" in line for line in said)
+
+
+def test_the_encoding_of_a_process_of_its_own(here):
+    done = paint_in_a_process("horse", "moon", "-o", "Łukasz.png", env=os.environ | {"PYTHONIOENCODING": "cp1252"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode("cp1252").startswith("\\u0141ukasz-1.png: 48x48")
+    assert len(list(here.glob("*.png"))) == 2
+
+
+def test_nobody_listens_any_more(here):
+    """A pipe whose reader has gone, and a stdout that was never open: all pictures are painted, nothing is said."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = paint_in_a_process("horse", "-n", "2", "-o", "a.png", stdout=writer)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")
+    closed = [sys.executable, "-m", "sdlesson", "paint", "horse", "--steps", "1", "-n", "3", "-o", "b.png"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *closed], timeout=250)
+    assert done.returncode == 0
+    assert sorted(path.name for path in here.iterdir()) == ["a-1.png", "a-2.png", "b-1.png", "b-2.png", "b-3.png"]
+
+
+def test_words_that_the_tiny_model_never_read_are_named_on_stderr(here, capsys, toy_folder):
+    shutil.copytree(toy_folder, "closed")
+    (here / "closed/sdlesson.json").write_text('{"name": "tiny"}')
+    assert run("paint", "a cat on a sofa", "--model", "closed", "--steps", 1) == 0
+    err = capsys.readouterr().err
+    assert err.startswith('sdlesson: warning: this model never read "cat", "sofa"') and err.count("\n") == 1
+    assert run("paint", PROMPT, "--model", "closed", "--steps", 1) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_broken_model_is_one_sentence(here, capsys, toy_folder):

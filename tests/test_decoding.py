@@ -30,7 +30,7 @@ from sdlesson.decoding import (
     save_trace,
     to_pil,
 )
-from sdlesson.guidance import record
+from sdlesson.guidance import Steering, record
 from sdlesson.latents import initial_noise, seeded
 from sdlesson.models import ARTICLE_SCHEDULE, BadInput
 
@@ -211,6 +211,91 @@ def test_a_trace_is_read_back_without_a_model(toy, tmp_path, scale):
         for name in ("noisy", "latents", "noise_text", "noise_pred", "pred_original"):
             assert torch.equal(getattr(ours, name), getattr(theirs, name))
         assert (ours.noise_uncond is None) == (scale == 1)
+
+
+def spoiled(path, tensors=None, settings=None):
+    """The trace of `path` with other tensors (None: left out) and settings."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(path, "pt") as file:
+        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = file.metadata()["settings"]
+    kept = {name: values for name, values in (kept | (tensors or {})).items() if values is not None}
+    save_file(kept, path, {"settings": about if settings is None else settings})
+    return path
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {"latents": None},
+        {"noisy": None},
+        {"ids": None},
+        {"noise_uncond": None, "noise_text": None},
+        {"timesteps": torch.tensor(3.0)},
+        {"sigmas": torch.tensor(3.0)},
+        {"latents": torch.tensor(3.0)},
+        {"noisy": torch.zeros(4, 6, 6)},
+        {"noise_pred": torch.zeros(1, 1, 4, 6, 6)},
+        {"latents": torch.zeros(2, 1, 4, 6, 7)},
+        {"sigmas": torch.zeros(3)},
+        {"timesteps": torch.zeros(0), "sigmas": torch.zeros(0)},
+        {"text_embeddings": torch.zeros(3, 77, 24)},
+        {"ids": torch.zeros(2, dtype=torch.int64)},
+        {"pred_original": torch.zeros(2, 1, 4, 6, 6, dtype=torch.complex64)},
+    ],
+    ids=lambda tensors: " ".join(f"{name} {'' if x is None else tuple(x.shape)}" for name, x in tensors.items()),
+)
+def test_a_trace_of_the_wrong_shape_is_told(toy, tmp_path, tensors):
+    path = save_trace(record(toy, PROMPT, num_inference_steps=2), tmp_path / "t.safetensors")
+    read_trace(spoiled(path))
+    with pytest.raises(BadInput, match="cannot be read as a recorded run"):
+        read_trace(spoiled(path, tensors))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        "[]",
+        '"text"',
+        "null",
+        "{}",
+        '{"prompts": "a horse"}',
+        '{"prompts": [1]}',
+        '{"prompts": ["a", "b"]}',
+        "[" * 100_000,
+        "{",
+        '{"prompts": ["a horse"], "seeds": [1]}',
+    ],
+    ids=lambda text: text[:20],
+)
+def test_a_trace_of_the_wrong_settings_is_told(toy, tmp_path, settings):
+    path = save_trace(record(toy, PROMPT, num_inference_steps=2), tmp_path / "t.safetensors")
+    with pytest.raises(BadInput, match="cannot be read as a recorded run") as told:
+        read_trace(spoiled(path, settings=settings))
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes in folders")
+def test_only_plain_files_are_read_as_traces(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for path in (tmp_path / "pipe", tmp_path / "zero", tmp_path):
+        with pytest.raises(BadInput, match="no plain file"):
+            read_trace(path)
+
+
+@pytest.mark.parametrize("interval", [(1.0, 8.0), (9.0, 99.0), (0.0, 5.0)])
+def test_a_trace_keeps_halves_that_only_some_steps_have(toy, tmp_path, interval):
+    trace = record(toy, PROMPT, num_inference_steps=6, steering=Steering(interval=interval))
+    again = read_trace(save_trace(trace, tmp_path / "t.safetensors"))
+    had = [step.noise_uncond is not None for step in trace.steps]
+    assert True in had and False in had
+    assert [step.noise_uncond is not None for step in again.steps] == had
+    for ours, theirs in zip(again.steps, trace.steps, strict=True):
+        assert torch.equal(ours.noise_text, theirs.noise_text)
+        assert theirs.noise_uncond is None or torch.equal(ours.noise_uncond, theirs.noise_uncond)
 
 
 def test_what_is_no_trace(tmp_path, toy_folder):

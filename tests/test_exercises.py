@@ -1,10 +1,18 @@
 """The exercises' judges: right answers pass, and each mistake meets the sentence that was written for it."""
 
+import json
+import os
+import subprocess
+import sys
+import time
 from types import SimpleNamespace
 
 import pytest
+import torch
+from PIL import Image
 
-from sdlesson.exercises import check, keep_progress, lesson_exercises, lessons, show_progress
+from sdlesson import exercises
+from sdlesson.exercises import call, check, keep_progress, lesson_exercises, lessons, show_progress
 from sdlesson.models import BadInput
 
 SETTINGS = {"prompt": "a photograph of an astronaut riding a horse", "seed": 42, "num_inference_steps": 20}
@@ -58,10 +66,164 @@ def test_progress_is_kept_only_when_the_learner_asks(said, small, tmp_path, caps
     assert "lesson 00: 1 of 3   00.1 ✓ 00.2 · 00.3 ·" in capsys.readouterr().out
 
 
-def test_a_broken_progress_file_is_named(said, small, tmp_path):
-    (tmp_path / "progress.json").write_text("[]")
-    with pytest.raises(BadInput, match="progress.json cannot be read; delete it"):
+BROKEN = {
+    "a list": "[]",
+    "mixed kinds": '{"solved": ["00.1", 3, null]}',
+    "a text": '{"solved": "00.1"}',
+    "deep": "[" * 100_000,
+    "deep inside": '{"solved": ' + "[" * 100_000 + "]" * 100_000 + "}",
+    "no JSON": "solved: 00.1",
+    "no text": b"\xff\xfe\x00",
+    "too large": '{"solved": []}' + " " * 2**21,
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_progress_file_is_named(said, small, tmp_path, broken):
+    written = BROKEN[broken] if isinstance(BROKEN[broken], bytes) else BROKEN[broken].encode()
+    (tmp_path / "progress.json").write_bytes(written)
+    for ask in (show_progress, keep_progress):
+        with pytest.raises(BadInput, match="progress.json cannot be read; delete it"):
+            ask()
+    told = said("00.1", (3, 4, 16, 32), sd=small)  # the answer is right all the same
+    assert "well done" in told and "This is not kept: progress.json cannot be read; delete it" in told
+    assert (tmp_path / "progress.json").read_bytes() == written
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without such things")
+@pytest.mark.parametrize("kind", ["endless device", "pipe", "folder", "link to nowhere"])
+def test_what_is_no_file_is_not_read(said, small, tmp_path, kind):
+    place = tmp_path / "progress.json"
+    made = {
+        "endless device": lambda: place.symlink_to("/dev/zero"),
+        "pipe": lambda: os.mkfifo(place),
+        "folder": place.mkdir,
+        "link to nowhere": lambda: place.symlink_to("nowhere"),
+    }
+    made[kind]()
+    with pytest.raises(BadInput, match="progress.json cannot be read"):
         show_progress()
+    assert "This is not kept" in said("00.1", (3, 4, 16, 32), sd=small)
+    assert os.path.lexists(place)
+
+
+def test_two_notebooks_lose_nothing(said, tmp_path):
+    """Four processes solve 30 exercises each, at once, in one folder."""
+    keep_progress()
+    program = "import sys; from sdlesson.exercises import _note\nfor k in range(30): _note(f'{sys.argv[1]}.{k}')"
+    running = [subprocess.Popen([sys.executable, "-c", program, str(number)], cwd=tmp_path) for number in range(4)]
+    assert [process.wait(timeout=120) for process in running] == [0] * 4
+    kept = json.loads((tmp_path / "progress.json").read_text())["solved"]
+    assert kept == sorted(f"{number}.{k}" for number in range(4) for k in range(30))
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
+
+
+def test_a_kernel_that_was_killed_while_it_wrote_stops_nobody(said, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(exercises, "_PATIENCE", 0.2)
+    keep_progress()
+    (tmp_path / ".progress.json.lock").touch()
+    start = time.monotonic()
+    said("00.1", (3, 4, 16, 32), sd=small)
+    assert time.monotonic() - start < 2
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"solved": ["00.1"]}
+    assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
+
+
+def in_place(x, denoised, sigma, after):
+    x += (x - denoised) / sigma * (after - sigma)
+    return x
+
+
+def guided_in_place(uncond, text, scale):
+    text -= uncond
+    text *= scale
+    uncond += text
+    return uncond
+
+
+def velocity_in_place(latents, noise, kept):
+    noise *= kept.sqrt()
+    noise -= latents * (1 - kept).sqrt()
+    kept.zero_()
+    latents.zero_()
+    return noise
+
+
+def average_in_place(average, weights, decay):
+    average.mul_(decay).add_(weights.mul_(1 - decay))
+    return average
+
+
+def silent_in_place(scores, positions):
+    rest = torch.ones(77, dtype=torch.bool)
+    rest[positions] = False
+    positions.clear()
+    return scores.masked_fill_(rest, float("-inf")).softmax(dim=-1)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("04.3", in_place),
+        ("00.3", guided_in_place),
+        ("10.3", velocity_in_place),
+        ("10.4", average_in_place),
+        ("07.4", silent_in_place),
+    ],
+)
+def test_a_right_answer_may_work_in_place(said, name, answer):
+    assert "well done" in said(name, answer)
+
+
+#: Every exercise whose answer is a function, and what its judge has to know.
+FUNCTIONS = {
+    **dict.fromkeys(["00.3", "01.5", "02.3", "02.4", "03.2", "03.4", "03.5", "04.3", "04.4", "05.4", "06.5"], {}),
+    **dict.fromkeys(["07.4", "07.5", "08.4", "09.4", "10.3", "10.4", "symptoms.4"], {}),
+    "07.3": {"position": 5, "factor": 3.0},
+    "11.3": {"libraries": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("given", ["first", "last", "nothing"])
+def test_nobody_is_praised_for_spoiling_what_the_judge_knows(said, name, given):
+    def spoil(*arguments):
+        for each in arguments:
+            if isinstance(each, torch.Tensor):
+                each.zero_()
+            elif isinstance(each, list | dict):
+                each.clear()
+            elif isinstance(each, Image.Image):
+                each.paste(0, (0, 0, *each.size))
+        kept = [each for each in arguments if not callable(each)]
+        return {"first": kept[0], "last": kept[-1], "nothing": torch.zeros(())}[given]
+
+    assert "well done" not in said(name, spoil, **FUNCTIONS[name]) + said(name, spoil, **FUNCTIONS[name])
+
+
+def test_every_exercise_with_a_function_is_among_them():
+    tasks = {name: task for lesson in lessons() for name, task in lesson_exercises(lesson).items()}
+    asked = {name for name, task in tasks.items() if {"call", "_run"} & set(task.judge.__code__.co_names)}
+    assert asked == {*FUNCTIONS, "04.5"}  # that one gets a scheduler of its own: test_sigmas
+
+
+def test_a_function_gets_copies_of_all_it_is_given():
+    from diffusers import LMSDiscreteScheduler
+
+    given = torch.ones(2), [1, 2], {"a": [3]}, Image.new("L", (2, 2), 9), LMSDiscreteScheduler()
+
+    def spoil(tensor, numbers, names, picture, scheduler):
+        tensor.zero_()
+        numbers.clear()
+        names["a"].clear()
+        picture.putpixel((0, 0), 0)
+        scheduler.marked = True
+        return True
+
+    assert call(spoil, *given)
+    tensor, numbers, names, picture, scheduler = given
+    assert (tensor.tolist(), numbers, names, picture.getpixel((0, 0))) == ([1, 1], [1, 2], {"a": [3]}, 9)
+    assert not hasattr(scheduler, "marked")
 
 
 @pytest.mark.parametrize(

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections import Counter
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 from PIL import Image
 
+from sdlesson import attention, decoding, embeddings, guidance, latents, samplers, sigmas, tokens
 from sdlesson.figures import (
     BLUE,
     DIVERGING,
     ORANGE,
     SEQUENTIAL,
     figure_curves,
+    figure_pictures,
     figure_rows,
     new_figure,
     plot_curves,
     plot_map,
+    plot_matrix,
+    plot_picture,
 )
 
 
@@ -122,3 +129,99 @@ def test_a_map_can_be_drawn_on_axes_that_are_given():
     ax = fig.subplots()
     assert plot_map(torch.eye(2), ax=ax) is ax
     assert plt.get_fignums() == []  # no figure of ours belongs to pyplot
+
+
+#: Learners' words that Matplotlib would read as mathematics, or has no glyphs for.
+WORDS = [r"a horse for $\price$", "a $5 horse and a $6 duck", "Ba$$in", r"$\frac{1}{2}$ \$ ^_{}", "馬に乗る 🐎 $x$"]
+
+
+def with_words(toy, text):
+    """One of each kind of figure that draws words of a learner's, those words everywhere."""
+    curve, maps = ([1, 2, 3], [0.1, 10.0, 1000.0]), torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
+    two, joined = {text: curve, "other": curve}, text.replace(" ", "")
+    trace = guidance.record(toy, text, num_inference_steps=2)
+    return {
+        "trace": decoding.figure_trace(trace),
+        "pieces": tokens.figure_pieces(toy.tokenizer, {text: text}),
+        "places": tokens.figure_places(toy.tokenizer, {text: text}),
+        "merges": tokens.figure_merges(toy.tokenizer, [joined]),
+        "learning": tokens.figure_learning([Counter({(text, text): 2})]),
+        "latents": latents.figure_latents(trace.steps[0].latents, text),
+        "histograms": latents.figure_histograms({text: maps}),
+        "pictures": figure_pictures([picture()], [text]),
+        "rows": figure_rows({text: [maps]}, [text]),
+        "curves": figure_curves({text: two}, text, text),
+        "heat": attention.figure_heat({text: maps}, picture()),
+        "table": attention.figure_table(maps, [text] * 3, [text] * 3, text),
+        "cosines": embeddings.figure_cosines({text: (maps, [text] * 3)}),
+        "captions": embeddings.figure_captions(maps[:, :2], {text: [text, "a", "b"]}),
+        "fit": embeddings.figure_fit(torch.eye(2), [picture()] * 2, [text] * 2),
+        "mixture": embeddings.figure_mixture([picture()] * 2, [0, 1], torch.eye(2), [text, "other"]),
+        "heads": embeddings.figure_heads(maps[None], [text] * 3),
+        "amounts": decoding.figure_amounts({text: {text: 3.0, "b": 5.0}}),
+        "errors": samplers.figure_errors({text: (text, {text: {5: 0.1, 10: 0.01}})}),
+        "levels": samplers.figure_levels({text: [3.0, 1.0]}),
+        "schedules": sigmas.figure_schedules({text: np.array([0.1, 2.0])}),
+        "ways": sigmas.figure_ways({text: ([3.0, 0.0], [[1.0, 2.0], [1.0, 0.5]])}),
+    }
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_a_learners_words_are_drawn_as_they_are(toy, text):
+    for name, fig in with_words(toy, text).items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # no glyph is missing
+            fig.render(0.5)
+        drawn = [each for each in fig.findobj(Text) if "$" in each.get_text()]
+        powers = [each for each in drawn if each.get_text().startswith(r"$\mathdefault{10^")]
+        assert [each.get_text() for each in drawn if each not in powers and each.get_parse_math()] == [], name
+        assert name in ("learning", "merges") or any(text in each.get_text() for each in fig.findobj(Text)), name
+
+
+def test_a_dollar_leaves_its_mark():
+    """What is drawn is the text itself: as if every dollar were another sign of the same width, and no word is lost."""
+
+    def ink(text):
+        fig = new_figure(figsize=(3, 1))
+        fig.text(0.1, 0.5, text)
+        return np.asarray(Image.open(io.BytesIO(fig.render()[1])).convert("L"))
+
+    columns = {text: np.flatnonzero((ink(text) < 128).any(axis=0)) for text in ("$5 x $6", "€5 x €6", "5x6")}
+    assert abs(np.ptp(columns["$5 x $6"]) - np.ptp(columns["€5 x €6"])) <= 2
+    assert np.ptp(columns["$5 x $6"]) > 1.5 * np.ptp(columns["5x6"])  # what mathematics would leave of it
+
+
+def test_powers_of_ten_stay_powers():
+    fig = new_figure()
+    ax = fig.subplots()
+    ax.plot([1, 2], [1, 1e6])
+    ax.set_yscale("log")
+    fig.render()
+    shown = [label for label in ax.get_yticklabels() if label.get_text()]
+    assert shown and all(label.get_parse_math() and "10^" in label.get_text() for label in shown)
+    assert not ax.title.get_parse_math()
+
+
+@pytest.mark.parametrize("text", WORDS)
+def test_on_axes_of_their_own_too(text):
+    """A learner's own Matplotlib figure, into which our functions draw."""
+    fig, axes = plt.subplots(2, 3)
+    try:
+        plot_picture(picture(), text, ax=axes[0, 0])
+        plot_map(torch.eye(2), text, ax=axes[0, 1])
+        plot_matrix(torch.eye(2), [text] * 2, [text] * 2, ax=axes[0, 2])
+        plot_curves({text: ([1, 2], [1, 2]), "b": ([1], [1])}, text, text, ax=axes[1, 0])
+        attention.plot_heat(torch.eye(2), picture(), text, ax=axes[1, 1])
+        latents.plot_histogram(torch.randn(9), text, ax=axes[1, 2])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fig.savefig(io.BytesIO(), dpi=40)
+    finally:
+        plt.close(fig)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "RGBA", "I;16", "F", "P", "CMYK"])
+def test_pictures_are_drawn_in_their_own_colours(mode):
+    shown = plot_picture(Image.new(mode, (4, 3))).images[0].get_array()
+    white = mode == "RGBA" or mode == "CMYK"  # see-through, and no ink
+    assert shown.shape == (3, 4, 3) and (np.asarray(shown) == (255 if white else 0)).all()

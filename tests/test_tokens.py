@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import warnings
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import sdlesson
+from sdlesson import samplers, steering
 from sdlesson.models import BadInput
 from sdlesson.tokens import (
     TruncationWarning,
+    UnknownWordsWarning,
     byte_words,
     context_length,
     count_pairs,
@@ -26,7 +33,9 @@ from sdlesson.tokens import (
     plot_pairs,
     plot_places,
     tokenize,
+    unknown_words,
 )
+from sdlesson.world import captions
 
 PROMPT = "a photograph of an astronaut riding a horse"
 
@@ -94,6 +103,84 @@ def test_a_tokenizer_with_padding_of_its_own(toy_folder):
     assert pieces(tokenizer, tokenize(tokenizer, "a horse")[0])[3:6] == ["<|endoftext|>", "!", "!"]
     with pytest.warns(TruncationWarning, match="moon"):
         tokenize(tokenizer, " ".join(["horse"] * 75 + ["moon"]))
+
+
+@pytest.fixture
+def closed(toy, tmp_path):
+    """The toy as a model of the tiny world: what says so is a file in its folder."""
+    (tmp_path / "sdlesson.json").write_text('{"name": "tiny"}')
+    return replace(toy, folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "unknown"),
+    [
+        ("A photograph, of an Astronaut riding a HORSE on the moon!", []),
+        ("", []),
+        ("a cat on a sofa", ["cat", "sofa"]),
+        ("an astronot riding a hors", ["astronot", "hors"]),
+        ("un astronaute à cheval", ["un", "astronaute", "à", "cheval"]),
+        ("馬に乗る宇宙飛行士", ["馬に乗る宇宙飛行士"]),
+        ("a 🐎🐎 and a 🧑‍🚀, horse", ["🐎🐎", "and", "🧑‍🚀"]),
+        ("a $5 horse, $5!", ["$", "5"]),
+        ("horses riding horses", ["horses"]),
+        ("चंद्रमा horse", ["चंद्रमा"]),
+    ],
+)
+def test_words_that_the_world_never_had(closed, toy, prompt, unknown):
+    assert unknown_words(closed, [prompt]) == unknown
+    assert unknown_words(toy, [prompt]) == []  # this one's world is open
+
+
+def test_every_caption_of_the_world_is_known(tiny):
+    rng = sdlesson.samplers.np.random.default_rng(0)
+    texts = [captions.random_scene(rng, split).caption for split in ("train", "heldout") for _ in range(200)]
+    assert unknown_words(tiny, texts) == []
+    assert {word for text in texts for word in text.split()} == captions.vocabulary()
+
+
+def test_a_word_that_was_added_is_known(closed):
+    tokenizer = SimpleNamespace(get_added_vocab=lambda: {"<zuzu>": 1, "zaza": 2})
+    assert unknown_words(replace(closed, tokenizer=tokenizer), ["a <zuzu> riding a zaza, a zozo"]) == ["zozo"]
+
+
+def test_whose_world_is_closed(tiny, toy, tmp_path):
+    copied = shutil.copytree(sdlesson.checkpoint_path(), tmp_path / "mine")
+    assert unknown_words(replace(tiny, folder=copied, name="mine"), ["a cat"]) == ["cat"]
+    for text in ("{", "[]", json.dumps({"name": "big"}), "{}"):
+        (copied / "sdlesson.json").write_text(text)
+        assert unknown_words(replace(tiny, folder=copied), ["a cat"]) == []
+    assert unknown_words(replace(tiny, folder=None), ["a cat"]) == []
+
+
+def test_each_run_says_once_what_it_never_read(closed, picture):
+    few, cat, none = {"num_inference_steps": 1}, "a cat on a horse", "a horse"
+
+    def said(run):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            run()
+        return [str(each.message) for each in caught if each.category is UnknownWordsWarning]
+
+    runs = [
+        lambda words: sdlesson.paint(words, model=closed, **few),
+        lambda words: list(sdlesson.denoise(closed, [none, words], **few)),
+        lambda words: list(sdlesson.denoise(closed, none, negative_prompt=words, **few)),
+        lambda words: sdlesson.record(closed, words, **few),
+        lambda words: steering.img2img(closed, words, picture, **few),
+        lambda words: samplers.Denoiser(closed, words)(torch.zeros(1, 4, 6, 6), 1.0),
+    ]
+    for run in runs:
+        (told,) = said(lambda run=run: run(cat))
+        assert told.startswith('this model never read "cat": it knows the words of sdlesson.world alone')
+        assert said(lambda run=run: run(none)) == []
+
+
+@pytest.fixture
+def picture():
+    from PIL import Image
+
+    return Image.new("RGB", (48, 48), "teal")
 
 
 @pytest.mark.parametrize("text", ["", "naïve café", "馬に乗る宇宙飛行士", "🧑‍🚀🐎", "a\u0000b", "<|endoftext|>"])

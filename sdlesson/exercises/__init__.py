@@ -26,7 +26,7 @@ from ..models import BadInput
 #: Where progress is kept, in the folder of the notebook, once the learner has asked for it.
 PROGRESS = Path("progress.json")
 _MOST = 2**20  # bytes of a progress file; ours have some hundred
-_PATIENCE = 2.0  # seconds to wait for another notebook that writes; what takes longer was killed meanwhile
+_PATIENCE = 5.0  # seconds after which a notebook that writes, a matter of milliseconds, must have been killed
 
 
 class Mistake(NamedTuple):
@@ -198,13 +198,17 @@ def _add(*names: str) -> None:
 @contextlib.contextmanager
 def _alone():
     """Hold a lock beside the progress file, so that of two notebooks none loses what the other one writes."""
-    lock = PROGRESS.with_name(f".{PROGRESS.name}.lock")
-    until = time.monotonic() + _PATIENCE
-    while time.monotonic() < until:
+    lock, seen, since = PROGRESS.with_name(f".{PROGRESS.name}.lock"), None, 0.0
+    while True:
         try:
             os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
             break
         except FileExistsError:
+            with contextlib.suppress(OSError):  # it may be gone by now
+                if seen != (seen := lock.stat().st_mtime_ns):
+                    since = time.monotonic()
+                elif time.monotonic() > since + _PATIENCE:
+                    lock.unlink()
             time.sleep(0.01)
         except OSError:  # a folder that cannot be written to: whole_file says so
             break
