@@ -386,7 +386,10 @@ class _AnyScheduler:
     def step(self, output, original, i: int, x):
         """The latents at the next noise level."""
         timestep = self.scheduler.timesteps[self.start + i]
-        return self.scheduler.step(output, timestep, x, return_dict=False, **self.extra)[0]
+        try:
+            return self.scheduler.step(output, timestep, x, return_dict=False, **self.extra)[0]
+        except NotImplementedError as error:  # some know no UNet that predicts the sample
+            raise BadInput(f"{type(self.scheduler).__name__} cannot paint with this model: {error}.") from None
 
 
 def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
