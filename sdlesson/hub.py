@@ -51,9 +51,10 @@ def from_hub(name: str, revision: str | None = None, *, seconds: float = 10.0) -
     `seconds` is how long the hub may take to answer. Raises ModelError, with one sentence, where it cannot be had.
     """
     import huggingface_hub as hub
+    from huggingface_hub.utils import validate_repo_id
 
     try:
-        hub.utils.validate_repo_id(name)
+        validate_repo_id(name)
     except ValueError as error:
         raise ModelError(f"There is no folder {name}, and it is no hub id: {first_line(error)}") from None
     revision = revision or PINNED.get(name)

@@ -28,6 +28,12 @@ def broken(toy_folder, tmp_path):
     return shutil.copytree(toy_folder, tmp_path / "broken")
 
 
+def tell(folder, file, **changes):
+    """Change settings in one of the folder's JSON files; "gone" takes a setting away."""
+    config = json.loads((folder / file).read_text()) | changes
+    (folder / file).write_text(json.dumps({key: value for key, value in config.items() if value != "gone"}))
+
+
 def refuses(model, *words, **options):
     """Loading `model` raises a ModelError: one line that holds all `words`."""
     with pytest.raises(ModelError) as caught:
@@ -230,10 +236,20 @@ def test_weights_with_holes(broken, part):
     refuses(broken, gone, "missing")
 
 
-def test_weights_of_another_size(broken):
-    config = json.loads((broken / "unet/config.json").read_text())
-    (broken / "unet/config.json").write_text(json.dumps(config | {"cross_attention_dim": 40}))
-    refuses(broken, str(broken / "unet"))
+@pytest.mark.parametrize(
+    ("part", "changes", "words"),
+    [
+        ("unet", {"layers_per_block": 2, "block_out_channels": [16, 40]}, "mid_block"),
+        ("unet", {"conv_in_kernel": 5}, "conv_in.weight is (16, 4, 3, 3) in the file and (16, 4, 5, 5)"),
+        ("vae", {"block_out_channels": [8, 8, 16, 32]}, " in the file and "),
+        ("text_encoder", {"intermediate_size": 40}, "fc1.bias is (48,) in the file and (40,)"),
+        ("text_encoder", {"num_hidden_layers": 3}, "is missing"),
+    ],
+)
+def test_weights_of_another_size(broken, part, changes, words):
+    """The first weight that does not fit is named, with both shapes."""
+    tell(broken, f"{part}/config.json", **changes)
+    refuses(broken, str(broken / part), words)
 
 
 def test_configurations_that_are_not_what_we_need(broken):
