@@ -41,8 +41,8 @@ def encode(
     check_size(*values.shape[-2:], factor)
     with torch.no_grad():
         gaussian = vae.encode(values.to(vae.device, vae.dtype)).latent_dist
-    drawn = gaussian.mode() if generator is None else gaussian.sample(generator)
-    return drawn.float() * vae.config.scaling_factor
+    gaussian = type(gaussian)(gaussian.parameters.float())  # a seed draws the same noise whatever the VAE computes in
+    return (gaussian.mode() if generator is None else gaussian.sample(generator)) * vae.config.scaling_factor
 
 
 def psnr(picture: torch.Tensor, other: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import struct
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -362,25 +363,34 @@ def _load_parts(folder: Path, device: torch.device, dtypes: dict[str, torch.dtyp
 
 
 def _text_encoder(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
-    """The text encoder of a folder in `dtype`; transformers knows what its weights were called in older files."""
+    """The text encoder of a folder in `dtype`; files of before 2026 say text_model in front of each name.
+
+    transformers' own from_pretrained would set torch's default dtype meanwhile, for every thread of the process.
+    """
+    import torch
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    config = CLIPTextConfig.from_pretrained(folder, local_files_only=True)
+    config = CLIPTextConfig.from_pretrained(folder, local_files_only=True, dtype=dtype)
+    with torch.device("meta"):
+        model = CLIPTextModel(config)
     weights = read_weights(_weight_files(folder.parent, folder.name), dtype)
-    model, info = CLIPTextModel.from_pretrained(
-        None, config=config, state_dict=weights, dtype=dtype, output_loading_info=True
-    )
-    return _whole(model, info, folder)
+    model.embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]  # 0 ... 76: no file holds them
+    return _filled(model, {name.removeprefix("text_model."): weights[name] for name in weights}, folder)
 
 
 def _image_part(kind: type, folder: Path, dtype: torch.dtype):
-    """The UNet or VAE of a folder in `dtype`: made without memory of its own, then given the file's tensors."""
+    """The UNet or VAE of a folder in `dtype`."""
     import torch
 
     with torch.device("meta"):
         model = kind.from_config(kind.load_config(folder, local_files_only=True))
     weights = read_weights(_weight_files(folder.parent, folder.name), dtype)
-    model.load_state_dict({_new_name(name): weights[name] for name in weights}, strict=False, assign=True)
+    return _filled(model, {_new_name(name): weights[name] for name in weights}, folder)
+
+
+def _filled(model, weights: dict[str, torch.Tensor], folder: Path):
+    """A model that was made without memory of its own, given the file's tensors."""
+    model.load_state_dict(weights, strict=False, assign=True)
     lost = [name for values in (model.named_parameters(), model.named_buffers()) for name, x in values if x.is_meta]
     return _whole(model, {"missing_keys": lost}, folder)
 
@@ -446,21 +456,40 @@ def _quick_imports():
             gc.enable()
 
 
-@contextlib.contextmanager
-def quiet():
-    """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after."""
-    from diffusers.utils import logging as diffusers_log
-    from transformers.utils import logging as transformers_log
+class _Quiet(contextlib.AbstractContextManager):
+    """The one of `quiet`: it counts who is inside, since the libraries' settings are those of the whole process."""
 
-    logs = (diffusers_log, transformers_log)
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, (verbosity, bars) in zip(logs, before, strict=True):
-            log.set_verbosity(verbosity)
-            if bars:
-                log.enable_progress_bar()
+    def __init__(self):
+        self._lock, self._inside, self._before = threading.Lock(), 0, []
+
+    def __enter__(self):
+        from diffusers.utils import logging as diffusers_log
+        from transformers.utils import logging as transformers_log
+
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                logs = (diffusers_log, transformers_log)
+                self._before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+                for log in logs:
+                    log.set_verbosity_error()
+                    log.disable_progress_bar()
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._inside -= 1
+            for log, verbosity, bars in () if self._inside else self._before:
+                log.set_verbosity(verbosity)
+                if bars:
+                    log.enable_progress_bar()
+
+
+_QUIET = _Quiet()
+
+
+def quiet() -> contextlib.AbstractContextManager:
+    """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after.
+
+    Of several threads inside, the last one to leave brings them back.
+    """
+    return _QUIET
