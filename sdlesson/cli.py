@@ -239,9 +239,10 @@ def _guidance(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not abs(number) <= checks.MOST_GUIDANCE:  # NaN is not, either
-        most = f"from -{checks.MOST_GUIDANCE:g} to {checks.MOST_GUIDANCE:g}"
-        raise argparse.ArgumentTypeError(f"must be a finite number {most}, not {text!r}")
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a finite number, not {text!r}")
+    if abs(number) > checks.MOST_GUIDANCE:
+        raise argparse.ArgumentTypeError(f"must lie between -1e6 and 1e6, not {text!r}")
     return number
 
 
