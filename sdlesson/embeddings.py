@@ -39,7 +39,7 @@ V1_PAIR, _V1_TEXT = "openai/clip-vit-large-patch14", (768, 12)
 def embed(text_encoder: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
     """The text encoder's last hidden state, after its final norm: ids (batch, 77) -> (batch, 77, dim).
 
-    Raises BadInput for ids that are no whole numbers or that the encoder does not know, and transformers' own ValueError
+    Raises BadInput for ids that are no whole numbers or that the encoder does not know; transformers raises ValueError
     for more of them in a row than it has positions.
     """
     checks.part(text_encoder, "a text encoder (sd.text_encoder)", "get_input_embeddings")
