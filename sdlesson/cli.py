@@ -207,13 +207,20 @@ def _say(text: str, *, error: bool = False) -> None:
 
 @contextlib.contextmanager
 def _warnings_as_sentences():
-    """Our own warnings go to stderr, one line each; those of the libraries are not for the person who paints."""
+    """Our own warnings go to stderr, each once, in one line; those of the libraries are not for the one who paints."""
+    said = set()
+
+    def say(message, *_, **__):
+        if str(message) not in said:  # each batch of a run warns anew
+            said.add(str(message))
+            _say(f"sdlesson: warning: {message}", error=True)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=TruncationWarning)
         warnings.filterwarnings("always", category=UnknownWordsWarning)
         warnings.filterwarnings("always", "the picture holds")
-        warnings.showwarning = lambda message, *_, **__: _say(f"sdlesson: warning: {message}", error=True)
+        warnings.showwarning = say
         yield
 
 
@@ -239,9 +246,10 @@ def _guidance(text: str) -> float:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not abs(number) <= checks.MOST_GUIDANCE:  # NaN is not, either
-        most = f"from -{checks.MOST_GUIDANCE:g} to {checks.MOST_GUIDANCE:g}"
-        raise argparse.ArgumentTypeError(f"must be a finite number {most}, not {text!r}")
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"must be a finite number, not {text!r}")
+    if abs(number) > checks.MOST_GUIDANCE:
+        raise argparse.ArgumentTypeError(f"must lie between -1e6 and 1e6, not {text!r}")
     return number
 
 

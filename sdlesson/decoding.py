@@ -208,8 +208,9 @@ def _check_trace(tensors: Mapping[str, torch.Tensor], settings) -> None:
         raise ValueError("its settings do not name the prompts.")
     if missing := {"negative_prompts", "num_inference_steps", "guidance_scale", "seeds"} - settings.keys():
         raise ValueError(f"its settings lack {', '.join(sorted(missing))}.")
-    shapes = {"sigmas": (steps,), "ids": (2 * batch, *tensors["ids"].shape[1:2])}
-    shapes["text_embeddings"] = (2 * batch, *tensors["text_embeddings"].shape[1:3])
+    shapes = {"sigmas": (steps,)}
+    for name, sides in (("ids", 2), ("text_embeddings", 3)):  # their lengths are the model's own
+        shapes[name] = (2 * batch, *tensors[name].shape[1:]) if tensors[name].dim() == sides else (0,) * sides
     if tensors.keys().isdisjoint(_HALVES):
         raise ValueError("it lacks what the UNet said.")
     for name in _STEP_TENSORS:

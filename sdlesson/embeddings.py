@@ -39,13 +39,13 @@ V1_PAIR, _V1_TEXT = "openai/clip-vit-large-patch14", (768, 12)
 def embed(text_encoder: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
     """The text encoder's last hidden state, after its final norm: ids (batch, 77) -> (batch, 77, dim).
 
-    Raises BadInput for ids that are no whole numbers, that the encoder does not know, or that are too many in a row.
+    Raises BadInput for ids that are no whole numbers or that the encoder does not know; transformers raises ValueError
+    for more of them in a row than it has positions.
     """
-    ids, config = checks.token_ids(ids), checks.part(text_encoder, "a text encoder (sd.text_encoder)", "config").config
-    length, known = config.max_position_embeddings, text_encoder.get_input_embeddings().num_embeddings
-    if ids.shape[1] > length or int(ids.max()) >= known:
-        given = f"{ids.shape[1]} positions and ids up to {int(ids.max())}"
-        raise BadInput(f"This text encoder reads {length} positions and ids below {known}, not {given}.")
+    checks.part(text_encoder, "a text encoder (sd.text_encoder)", "get_input_embeddings")
+    ids, known = checks.token_ids(ids), text_encoder.get_input_embeddings().num_embeddings
+    if int(ids.max()) >= known:
+        raise BadInput(f"This text encoder knows the ids below {known}, and not {int(ids.max())}.")
     with torch.no_grad():
         return text_encoder(ids.to(text_encoder.device))[0]
 

@@ -121,7 +121,8 @@ def settle(
     most = sd.scheduler.config.num_train_timesteps
     steps = checks.whole(num_inference_steps, "number of steps", 1, most)
     scale = sd.guidance_scale if guidance_scale is None else guidance_scale
-    scale = checks.number(scale, "guidance scale", -checks.MOST_GUIDANCE, checks.MOST_GUIDANCE)
+    if abs(scale := checks.number(scale, "guidance scale")) > checks.MOST_GUIDANCE:
+        raise BadInput(f"The guidance scale must lie between -1e6 and 1e6: {scale:g} would overflow.")
     height, width = (own if side is None else side for side, own in zip((height, width), sd.size, strict=True))
     check_size(height, width, sd.vae_factor)
     return Settings(tuple(prompts), tuple(negatives), steps, scale, int(height), int(width))
@@ -163,7 +164,7 @@ def denoise(
         raise BadInput(f"A run of {run.num_inference_steps} steps can start at 0 to that number, not at {start!r}.")
     if start and latents is None:
         raise BadInput("A run that starts on its way needs the latents that it starts from.")
-    solver = _solver(sd, run.num_inference_steps, checks.whole(order, "order", 1), generator, start)
+    solver = _solver(sd, run.num_inference_steps, checks.whole(order, "order"), generator, start)
     x = _noise(sd, run, latents, generator).to(sd.unet.device, torch.float32)
     x = x if start else x * float(solver.scheduler.init_noise_sigma)
     embeddings = _embeddings(sd, run, text_embeddings, steering)

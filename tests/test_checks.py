@@ -256,12 +256,12 @@ def test_a_noise_level_is_a_number(sigma, words):
     assert samplers.timestep_of(torch.tensor(1.0)) == samplers.timestep_of(1.0)
 
 
-@pytest.mark.parametrize("scale", [1e40, -1e7, math.nan, True, "8", None])
-def test_no_guidance_overflows(toy, scale):
-    if scale is None:
-        assert guidance.settle(toy, PROMPT, guidance_scale=None).guidance_scale == toy.guidance_scale
-        return
-    with pytest.raises(BadInput, match="guidance scale must be a finite number from -1e.06 to 1e.06"):
+@pytest.mark.parametrize(
+    ("scale", "words"),
+    [(1e40, "between"), (-1e7, "between"), (10**400, "a finite"), (math.nan, "a finite"), (True, "True"), ("8", "'8'")],
+)
+def test_no_guidance_overflows(toy, scale, words):
+    with pytest.raises(BadInput, match=f"The guidance scale must .*{words}"):
         sdlesson.denoise(toy, PROMPT, guidance_scale=scale)
     last = sdlesson.record(toy, PROMPT, guidance_scale=checks.MOST_GUIDANCE, num_inference_steps=20).steps[-1]
     assert last.latents.isfinite().all()

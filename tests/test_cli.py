@@ -139,8 +139,8 @@ def test_cut_words_are_named_on_stderr(here, capsys):
         (["x", "--guidance", "nan"], "finite"),
         (["x", "--guidance", "inf"], "finite"),
         (["x", "--guidance", "much"], "finite"),
-        (["x", "--guidance", "1e40"], "from -1e+06 to 1e+06"),
-        (["x", "--guidance=-1e7"], "from -1e+06 to 1e+06"),
+        (["x", "--guidance", "1e40"], "between -1e6 and 1e6, not '1e40'"),
+        (["x", "--guidance=-1e7"], "between -1e6 and 1e6"),
         (["x", "--seed", "-1"], "from 0 to"),
         (["x", "--seed", str(2**64)], "from 0 to"),
         (["x", "--seed", str(2**64 - 1), "-n", "2"], "last seed"),
@@ -224,10 +224,11 @@ def test_nobody_listens_any_more(here):
     assert sorted(path.name for path in here.iterdir()) == ["a-1.png", "a-2.png", "b-1.png", "b-2.png", "b-3.png"]
 
 
-def test_words_that_the_tiny_model_never_read_are_named_on_stderr(here, capsys, toy_folder):
+def test_words_that_the_tiny_model_never_read_are_named_on_stderr(here, capsys, toy_folder, monkeypatch):
+    monkeypatch.setattr("sdlesson.cli._AT_ONCE", 2 * 6 * 6)  # several batches
     shutil.copytree(toy_folder, "closed")
     (here / "closed/sdlesson.json").write_text('{"name": "tiny"}')
-    assert run("paint", "a cat on a sofa", "--model", "closed", "--steps", 1) == 0
+    assert run("paint", "a cat on a sofa", "--model", "closed", "--steps", 1, "-n", 5) == 0
     err = capsys.readouterr().err
     assert err.startswith('sdlesson: warning: this model never read "cat", "sofa"') and err.count("\n") == 1
     assert run("paint", PROMPT, "--model", "closed", "--steps", 1) == 0
