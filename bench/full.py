@@ -25,8 +25,9 @@ import torch
 from against_pipeline import PROMPT, process
 from stand_in import write_stand_in
 
-from sdlesson.fullsize import GIB, MEASURED, Measured, empty_parts, flops, keep_measured, matmul_rate
-from sdlesson.thrift import fast_dtype
+from sdlesson.engine.lean import fast_dtype
+from sdlesson.engine.measured import MEASURED, Measured, keep_measured
+from sdlesson.fullsize import GIB, empty_parts, flops, matmul_rate
 
 #: Before the work: clocks on the UNet and the VAE, the same for all. argv: the file for the times, then the rest.
 CLOCKS = """

@@ -27,7 +27,8 @@ import warnings
 from pathlib import Path
 
 from sdlesson.fullsize import SHAPES, VOCABULARY, count, empty_parts
-from sdlesson.models import ARTICLE_SCHEDULE, BadInput, checkpoint_path
+from sdlesson.loading.errors import BadInput
+from sdlesson.models import ARTICLE_SCHEDULE, checkpoint_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DTYPES = {"float16": ("F16", 2), "bfloat16": ("BF16", 2), "float32": ("F32", 4)}

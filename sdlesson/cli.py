@@ -13,9 +13,10 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from . import checks
-from .files import check_writable
-from .models import BadInput, default_model, find, load
+from .loading import doors as checks
+from .loading.errors import BadInput
+from .loading.writing import check_writable
+from .models import default_model, find, load
 from .tokens import TruncationWarning, UnknownWordsWarning, as_prompts
 
 #: Latent squares computed in one batch: one 512x512 picture, or sixteen of the tiny model's.

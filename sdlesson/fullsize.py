@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 
-from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
-from .files import whole_file
-from .models import BadInput, quiet
+from .loading.quiet import quiet
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from torch.nn import Module
+
 
 #: What the configurations on the hub hold, as far as it shapes the parts.
 SHAPES = {
@@ -35,39 +30,19 @@ SHAPES = {
         "parameters": {"unet": 865_910_724, "text_encoder": 340_387_840, "vae": 83_653_863},
     },
 }
+
+
 VOCABULARY = 49408
+
+
 GIB = 2**30
 
-#: Times and memory of whole pictures, as `make bench-full` measured them, one entry for each machine and way.
-MEASURED = Path(__file__).parent / "full_size.json"
 
 #: GiB of Python with torch, diffusers and transformers before any weight is there (Linux, torch 2.13 for the CPU).
 LIBRARIES = 0.45
 
-_COLOURS = {"libraries": PALE, "text_encoder": BLUE, "unet": ORANGE, "vae": GREEN, "working": PINK}
-_NAMES = {"text_encoder": "text encoder", "unet": "UNet", "vae": "VAE"}
+
 _KINDS = {"convolution": "convolutions", "addmm": "matrices", "mm": "matrices"}  # torch's name -> ours; else attention
-
-
-@dataclass(frozen=True)
-class Measured:
-    """One whole picture of the real size: who painted it, where, how, and what it took.
-
-    `step_seconds` is the median of the UNet calls, `gib` the process's peak resident memory, `limit_seconds` the FLOPs
-    of one guided step by the matrix rate of the same machine and dtype, `levels` the largest and the mean difference
-    to the peer's float32 picture, of 255.
-    """
-
-    way: str
-    device: str
-    dtype: str
-    steps: int
-    seconds: float
-    step_seconds: float
-    vae_seconds: float
-    gib: float
-    limit_seconds: float
-    levels: tuple[float, float]
 
 
 def empty_parts(model: str = "v1.4", divide: int = 1, size: int = 512) -> dict[str, Module]:
@@ -219,103 +194,3 @@ def peak_gib(gib: Mapping[str, float], working: Mapping[str, float], *, by_turns
     `gib` and `working` are by part. By turns, only the weights of the part at work are in memory.
     """
     return libraries + max((gib[part] if by_turns else sum(gib.values())) + working[part] for part in gib)
-
-
-def read_measured(file: Path = MEASURED) -> list[Measured]:
-    """What `make bench-full` has written, machine by machine; empty where there is nothing yet."""
-    if not file.is_file():
-        return []
-    try:
-        return [Measured(**row | {"levels": tuple(row["levels"])}) for row in json.loads(file.read_text("utf-8"))]
-    except (ValueError, TypeError, KeyError):
-        raise BadInput(f"{file} is no table of make bench-full; delete it and run that again.") from None
-
-
-def keep_measured(rows: Sequence[Measured], file: Path = MEASURED) -> None:
-    """Write `rows` to the table; what is there of the same ways on the same device is replaced, the rest stays."""
-    new = {(row.way, row.device): row for row in rows}
-    rest = [row for row in read_measured(file) if (row.way, row.device) not in new]
-    text = json.dumps([asdict(row) for row in [*rest, *rows]], indent=1)
-    with whole_file(file) as stream:
-        stream.write(f"{text}\n".encode())
-
-
-def figure_memory(columns: Mapping[str, Mapping[str, float]], *, title="") -> Figure:
-    """Stacked columns of GiB: name -> (libraries, text_encoder, unet, vae, working) -> GiB."""
-    fig = new_figure(figsize=(1.5 + 1.6 * len(columns), 3.6))
-    ax = fig.subplots()
-    names = list(columns)
-    base = [0.0] * len(names)
-    for part, colour in _COLOURS.items():
-        heights = [columns[name].get(part, 0.0) for name in names]
-        if any(heights):
-            style = {"color": colour, "edgecolor": "white", "linewidth": 0.8}
-            ax.bar(names, heights, bottom=base, width=0.55, label=_NAMES.get(part, part), **style)
-        base = [low + high for low, high in zip(base, heights, strict=True)]
-    for place, top in enumerate(base):
-        ax.text(place, top, f"{top:.2f}", ha="center", va="bottom", fontsize=9, color=INK)
-    ax.set_ylabel("GiB", fontsize=9)
-    ax.set_ylim(0, 1.13 * max(base))
-    ax.tick_params(labelsize=9)
-    ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1), reverse=True)
-    ax.set_title(title, fontsize=10)
-    open_axes(ax).grid(visible=False, axis="x")
-    told = "; ".join(f"{name}, {top:.2f} GiB" for name, top in zip(names, base, strict=True)).replace("\n", " ")
-    fig.words = f"Stacked columns of memory{': ' + title if title else ''}. {told}."
-    return fig
-
-
-def figure_bars(bars: Mapping[str, float], xlabel: str, *, title="", digits=1, told=True, other="-") -> Figure:
-    """Lying bars with their numbers; `told` puts the numbers into the description, too.
-
-    Bars whose names end with `other` are blue, as what is compared with; the rest is orange.
-    """
-    fig = new_figure(figsize=(8, 0.8 + 0.38 * len(bars)))
-    ax = fig.subplots()
-    names = list(bars)
-    colours = [BLUE if name.endswith(other) else ORANGE for name in names]
-    ax.barh(names, [bars[name] for name in names], color=colours, height=0.6)
-    for place, name in enumerate(names):
-        ax.text(bars[name], place, f" {bars[name]:,.{digits}f}", va="center", fontsize=9, color=INK)
-    ax.invert_yaxis()
-    ax.set_xlabel(xlabel, fontsize=9)
-    ax.margins(x=0.12)
-    ax.tick_params(labelsize=9)
-    ax.set_title(title, fontsize=10)
-    open_axes(ax).grid(visible=False, axis="y")
-    listed = (f"{name} {bars[name]:,.{digits}f}" if told else name for name in names)
-    fig.words = f"Bars of {xlabel}{', ' + title if title else ''}: {'; '.join(listed)}.".replace("\n", " ")
-    return fig
-
-
-def figure_measured(rows: Sequence[Measured]) -> Figure:
-    """Three panels, one bar for each way of one machine: seconds a step, seconds in all, and peak memory."""
-    fig = new_figure(figsize=(10, 1.1 + 0.42 * len(rows)))
-    panels = {
-        "seconds a guided step": [row.step_seconds for row in rows],
-        f"seconds a picture of {rows[0].steps} steps": [row.seconds for row in rows],
-        "peak memory of the process, GiB": [row.gib for row in rows],
-    }
-    names = [f"{row.way}, {row.dtype}" for row in rows]
-    for ax, (label, values) in zip(fig.subplots(1, 3, sharey=True), panels.items(), strict=True):
-        colours = [ORANGE if row.way == "sdlesson" else BLUE for row in rows]
-        ax.barh(names, values, color=colours, height=0.6)
-        for place, value in enumerate(values):
-            ax.text(value, place, f" {value:.{1 if value >= 10 else 2}f}", va="center", fontsize=9, color=INK)
-        ax.set_xlabel(label, fontsize=9)
-        ax.margins(x=0.22)
-        ax.tick_params(labelsize=8.5)
-        open_axes(ax).grid(visible=False, axis="y")
-    fig.axes[0].invert_yaxis()
-    fig.axes[0].axvline(rows[0].limit_seconds, color=INK, linestyle="--", linewidth=1)
-    fig.axes[0].set_title("dashed: all FLOPs at the matrix rate", fontsize=8.5)
-    fig.suptitle(f"measured on the stand-in of v1.4's shapes: {rows[0].device}", fontsize=10)
-    told = "; ".join(
-        f"{name}: {row.step_seconds:.1f} seconds a step, {row.seconds:.0f} in all, {row.gib:.2f} GiB"
-        for name, row in zip(names, rows, strict=True)
-    )
-    fig.words = (
-        f"Bars for {rows[0].device}. {told}. "
-        f"A dashed line at {rows[0].limit_seconds:.1f} seconds: all FLOPs of a step at the rate of a matrix product."
-    )
-    return fig

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import codecs
-import contextlib
-import gc
 import os
 import re
-import shutil
-import tempfile
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .loading import fit
-from .loading.errors import BadInput, ModelError, first_line  # noqa: F401  (the rooms take BadInput from here)
-from .loading.files import read_json
-from .loading.folders import HUB_FILES, check_folder, weight_files  # noqa: F401  (and a lesson HUB_FILES)
+from .loading.errors import ModelError, first_line
 from .loading.folders import WEIGHTS as _WEIGHTS
+from .loading.folders import check_folder, weight_files
+from .loading.quiet import quick_imports, quiet
+from .loading.weights import image_part, stored_dtype, text_encoder_of, tokenizer_of
 
 if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
+
 
 #: The article's K-LMS, as Stable Diffusion was trained: also v1.4's scheduler/scheduler_config.json.
 ARTICLE_SCHEDULE = {
@@ -32,13 +28,21 @@ ARTICLE_SCHEDULE = {
     "beta_schedule": "scaled_linear",
     "num_train_timesteps": 1000,
 }
+
+
 ARTICLE_GUIDANCE = 8.0
 
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+
 _HUB_SECONDS = 10.0  # how long the hub may take to answer before we say that it cannot be reached
+
+
 _BIG = 200 * 2**20  # bytes of UNet weights from which speed and memory count for more than bits: see thrift.py
+
+
 _WORKING = 3 * 2**30  # bytes that Python, the libraries and the tensors of a lesson take besides the weights
-_MAPPED = 128 * 2**20  # bytes of a weight file that are in memory at once while it is converted to another dtype
 
 
 @dataclass(repr=False)
@@ -117,7 +121,7 @@ def load(
         raise ModelError(f'low_memory is True, False or "auto", not {low_memory!r}.')
     folder = find(name, revision=revision)
     about = fit.recommended(folder)
-    with _quick_imports():
+    with quick_imports():
         import torch
     device, dtype = _device(device, torch), _dtype(dtype, torch)
     big = _bytes(folder, "unet") > _BIG
@@ -158,10 +162,10 @@ def find(name: str, *, revision: str | None = None) -> Path:
             f"There is no folder {name}; a model is 'tiny', a folder in Diffusers layout, "
             "or a hub id such as CompVis/stable-diffusion-v1-4."
         )
-    with _quick_imports():
+    with quick_imports():
         import huggingface_hub  # noqa: F401
 
-        from .hub import from_hub
+        from .loading.hub import from_hub
     return from_hub(name, revision, seconds=_HUB_SECONDS)
 
 
@@ -192,7 +196,7 @@ def _dtype(dtype, torch) -> torch.dtype | None:
 
 def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low_memory) -> tuple[dict, torch.dtype]:
     """The five parts of a big model, kept and computed as the device does it best, and the dtype that they work in."""
-    from . import thrift
+    from .engine import lean as thrift
 
     dtype = dtype or thrift.fast_dtype(device)
     if device.type != "cpu":
@@ -201,7 +205,7 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
         return parts, dtype
     if low_memory == "auto":
         low_memory = thrift.is_short(_bytes(folder, *_WEIGHTS) + _WORKING)
-    kept = {part: _kept_in(folder, part, dtype) if low_memory or part == "unet" else dtype for part in _WEIGHTS}
+    kept = {part: stored_dtype(folder, part, dtype) if low_memory or part == "unet" else dtype for part in _WEIGHTS}
     parts = _load_parts(folder, device, kept)
     parts["vae"].enable_slicing()  # a batch one by one: a picture of v1.4's decoder takes more than a GiB
     thrift.keep_freed()
@@ -216,30 +220,18 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
     return parts, dtype
 
 
-def _kept_in(folder: Path, part: str, dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which a part's weights stay: that of its files where it has 16 bits, else `dtype`."""
-    import torch
-    from safetensors import safe_open
-
-    with safe_open(weight_files(folder, part)[0], framework="pt") as stream:
-        stored = {stream.get_slice(name).get_dtype() for name in stream.keys()}  # noqa: SIM118  (no mapping)
-    narrow = {"F16": torch.float16, "BF16": torch.bfloat16}
-    found = [narrow[code] for code in stored if code in narrow]
-    return found[0] if len(found) == 1 and "F32" not in stored else dtype
-
-
 def _load_parts(folder: Path, device: torch.device, dtypes: dict[str, torch.dtype]) -> dict:
     """The five parts by name, on `device`, each in its dtype; raises ModelError where weights do not fit."""
-    with _quick_imports():
+    with quick_imports():
         from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
     parts, part = {}, "tokenizer"
     with quiet():
         try:
-            parts[part] = _tokenizer(folder / part)
+            parts[part] = tokenizer_of(folder / part)
             part = "text_encoder"
-            parts[part] = _text_encoder(folder / part, dtypes[part]).to(device)
+            parts[part] = text_encoder_of(folder / part, dtypes[part]).to(device)
             for part, kind in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
-                parts[part] = _image_part(kind, folder / part, dtypes[part]).to(device)
+                parts[part] = image_part(kind, folder / part, dtypes[part]).to(device)
             part = "scheduler"
             parts[part] = LMSDiscreteScheduler.from_config(fit.schedule(folder) or ARTICLE_SCHEDULE)
         except ModelError:
@@ -247,172 +239,3 @@ def _load_parts(folder: Path, device: torch.device, dtypes: dict[str, torch.dtyp
         except Exception as error:  # the libraries raise OSError, ValueError, RuntimeError, KeyError, their own ...
             raise ModelError(f"The part {folder / part} cannot be loaded: {first_line(error)}") from error
     return parts
-
-
-def _tokenizer(folder: Path) -> CLIPTokenizer:
-    """The tokenizer of a folder; where it does not say how long its texts are, as long as the text encoder reads."""
-    from transformers import CLIPTokenizer
-
-    with _without_marks(folder) as readable:
-        tokenizer = CLIPTokenizer.from_pretrained(readable, local_files_only=True)
-    if fit.text_length(folder.parent) is None:
-        tokenizer.model_max_length = read_json(folder.parent / "text_encoder/config.json").get(
-            "max_position_embeddings", 77
-        )
-    return tokenizer
-
-
-@contextlib.contextmanager
-def _without_marks(folder: Path):
-    """`folder` itself, or a copy without the byte-order marks of its files, which transformers does not read."""
-    marked = [file.name for file in folder.iterdir() if file.is_file() and _start(file) == codecs.BOM_UTF8]
-    if not marked:
-        yield folder
-        return
-    with tempfile.TemporaryDirectory() as place:
-        copy = Path(shutil.copytree(folder, Path(place) / folder.name))
-        for name in marked:
-            (copy / name).write_bytes((folder / name).read_bytes().removeprefix(codecs.BOM_UTF8))
-        yield copy
-
-
-def _start(file: Path) -> bytes:
-    with open(file, "rb") as stream:
-        return stream.read(len(codecs.BOM_UTF8))
-
-
-def _text_encoder(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
-    """The text encoder of a folder in `dtype`; files of before 2026 say text_model in front of each name.
-
-    transformers' own from_pretrained would set torch's default dtype meanwhile, for every thread of the process.
-    """
-    import torch
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    known = CLIPTextConfig().to_dict().keys() - {"return_dict", "output_attentions", "output_hidden_states"}
-    told = read_json(folder / "config.json")  # of which nothing may choose the code that runs (attn_implementation)
-    config = CLIPTextConfig(**{key: value for key, value in told.items() if key in known} | {"dtype": dtype})
-    with torch.device("meta"):
-        model = CLIPTextModel(config)
-    weights = read_weights(weight_files(folder.parent, folder.name), dtype)
-    model.embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]  # 0 ... 76: no file holds them
-    return _filled(model, {name.removeprefix("text_model."): weights[name] for name in weights}, folder)
-
-
-def _image_part(kind: type, folder: Path, dtype: torch.dtype):
-    """The UNet or VAE of a folder in `dtype`."""
-    import torch
-
-    config = {key: value for key, value in read_json(folder / "config.json").items() if key != "_use_default_values"}
-    if folder.name == "unet":
-        config["sample_size"] = fit.sample_size(folder.parent)
-    with torch.device("meta"):
-        model = kind.from_config(config)
-    weights = read_weights(weight_files(folder.parent, folder.name), dtype)
-    return _filled(model, {_new_name(name): weights[name] for name in weights}, folder)
-
-
-def _filled(model, weights: dict[str, torch.Tensor], folder: Path):
-    """A model that was made without memory of its own, given the file's tensors; raises ModelError if they do not fit.
-
-    What they leave out would stay random.
-    """
-    needed = {name: tuple(values.shape) for name, values in model.state_dict().items()}
-    wrong = [
-        f"{name} is {tuple(values.shape)} in the file and {needed[name]} by the configuration"
-        for name, values in sorted(weights.items())
-        if name in needed and tuple(values.shape) != needed[name]
-    ]
-    if not wrong:
-        model.load_state_dict(weights, strict=False, assign=True)
-        both = (*model.named_parameters(), *model.named_buffers())
-        wrong = [f"{name} is missing" for name, values in sorted(both, key=lambda pair: pair[0]) if values.is_meta]
-    if wrong:
-        more = f"; so are {len(wrong) - 1} more, missing or misshapen" if wrong[1:] else ""
-        raise ModelError(f"The weights in {folder} do not fit its configuration: {wrong[0]}{more}.")
-    return model.eval()
-
-
-def read_weights(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """The tensors of safetensors files by name, those of real numbers in `dtype`.
-
-    A tensor that is stored in `dtype` stays on the disk until it is used; the others are converted one by one, the
-    file closed and opened anew after every 128 MiB: what a closed file had in memory is free again.
-    """
-    from safetensors import safe_open
-
-    weights = {}
-    for file in files:
-        with safe_open(file, framework="pt") as stream:
-            names = list(stream.keys())
-        while names:
-            with safe_open(file, framework="pt") as stream:
-                size = 0
-                while names and size < _MAPPED:
-                    values = stream.get_tensor(name := names.pop())
-                    size += values.nbytes
-                    weights[name] = values.to(dtype) if values.is_floating_point() else values
-                    del values
-    return weights
-
-
-def _new_name(name: str) -> str:
-    """What diffusers now calls a weight of the VAE's attention: the files of 2022 say query, key, value, proj_attn."""
-    before, block, after = name.partition(".attentions.")
-    for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
-        after = after.replace(f".{old}.", f".{new}.")
-    return before + block + after
-
-
-@contextlib.contextmanager
-def _quick_imports():
-    """Import without the garbage collector: it would walk the million objects of torch and diffusers again and again.
-
-    What modules hold is never garbage; pausing takes about a fifth off the time of these imports.
-    """
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
-
-
-class _Quiet(contextlib.AbstractContextManager):
-    """The one of `quiet`: it counts who is inside, since the libraries' settings are those of the whole process."""
-
-    def __init__(self):
-        self._lock, self._inside, self._before = threading.Lock(), 0, []
-
-    def __enter__(self):
-        from diffusers.utils import logging as diffusers_log
-        from transformers.utils import logging as transformers_log
-
-        with self._lock:
-            self._inside += 1
-            if self._inside == 1:
-                logs = (diffusers_log, transformers_log)
-                self._before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
-                for log in logs:
-                    log.set_verbosity_error()
-                    log.disable_progress_bar()
-
-    def __exit__(self, *_):
-        with self._lock:
-            self._inside -= 1
-            for log, verbosity, bars in () if self._inside else self._before:
-                log.set_verbosity(verbosity)
-                if bars:
-                    log.enable_progress_bar()
-
-
-_QUIET = _Quiet()
-
-
-def quiet() -> contextlib.AbstractContextManager:
-    """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after.
-
-    Of several threads inside, the last one to leave brings them back.
-    """
-    return _QUIET

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from . import checks
-from .figures import BLUE, INK, ORANGE, new_figure, open_axes, plot_curves, plot_picture
 from .guidance import Steering, as_steering, denoise, settle
 from .latents import as_latents, encode, initial_noise, preview, seeded
-from .models import BadInput, StableDiffusion
-from .sigmas import plot_sigmas
+from .loading import doors as checks
+from .loading.errors import BadInput
+from .models import StableDiffusion
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 
@@ -201,103 +199,3 @@ def pull_colour(matrix: torch.Tensor, colour: Sequence[float], pull: float | Seq
         return -(pulls.to(original) * shown).sum()
 
     return loss
-
-
-def plot_mask(picture: Image, free: torch.Tensor, *, ax=None):
-    """Draw a picture whose latent squares (h/8, w/8) that may change, `free`, are framed and covered in blue."""
-    from matplotlib.colors import ListedColormap
-
-    picture, free = checks.rgb(picture), checks.mask(free)
-    ax = plot_picture(picture, ax=ax)
-    rows, columns = (torch.arange(side + 1) for side in free.shape)
-    edges = columns * picture.width / free.shape[1] - 0.5, rows * picture.height / free.shape[0] - 0.5
-    cover = torch.where(free, 1.0, float("nan"))
-    ax.pcolormesh(*edges, cover, cmap=ListedColormap([BLUE]), alpha=0.45, edgecolors="white", linewidth=0.4)
-    ax.set(xlim=(-0.5, picture.width - 0.5), ylim=(picture.height - 0.5, -0.5))
-    return ax
-
-
-def figure_mask(picture: Image, pixels: torch.Tensor, factor: int = 8) -> Figure:
-    """A mask (height, width) over its picture: as it was drawn, and as the latent squares that it becomes."""
-    fig = new_figure(figsize=(5.0, 2.6), photographs=True)
-    pixels = checks.mask(pixels)
-    squares = latent_mask(pixels, factor)
-    sizes = []
-    for ax, (name, free) in zip(fig.subplots(1, 2), {"pixels": pixels, "latent squares": squares}.items(), strict=True):
-        if free is pixels:
-            plot_picture(picture, ax=ax)
-            ax.contour(pixels.float(), levels=[0.5], colors=[BLUE], linewidths=2.4)
-        else:
-            plot_mask(picture, free, ax=ax)
-        sizes.append(f"{int(free.sum())} of {free.numel()} {name}")
-        ax.set_title(f"the mask in {name}", fontsize=10)
-    fig.words = f"A picture twice, with the part that may change: {sizes[0]}, outlined, and {sizes[1]}, in blue."
-    return fig
-
-
-def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
-    """Where the loop is entered at each strength, on the curve of the noise levels that `scheduler` has set."""
-    sigmas = [float(sigma) for sigma in scheduler.sigmas]
-    fig = new_figure(figsize=(7, 2.8))
-    ax = plot_sigmas(sigmas, ax=fig.subplots())
-    for note in list(ax.texts):
-        note.remove()
-    told = []
-    for strength in strengths:
-        step = first_step(strength, len(sigmas) - 1)
-        left = len(sigmas) - 1 - step
-        words = f"strength {strength:g}: {left} step{'s' * (left != 1)} left"
-        ax.plot(step, sigmas[step], "o", color=BLUE, markersize=8)
-        ax.annotate(
-            words, (step, sigmas[step]), xytext=(5, 6), textcoords="offset points", fontsize=9, rotation=22, color=INK
-        )
-        told.append(f"{words}, from sigma {sigmas[step]:.2f}")
-    ax.set_xlim(None, 1.22 * (len(sigmas) - 1))
-    ax.set_ylim(None, 1.45 * max(sigmas))
-    fig.words = f"The falling curve of the noise levels, with the points where the loop is entered: {'; '.join(told)}."
-    return fig
-
-
-def plot_mixes(one: torch.Tensor, other: torch.Tensor, shares: Sequence[float], *, ax=None):
-    """Draw the two ways from one arrow to another, true to scale, in the plane that the two span; returns the Axes."""
-    ax = new_figure(figsize=(4.2, 4.2)).subplots() if ax is None else ax
-    along = one.flatten().double() / one.double().norm()
-    aside = other.flatten().double() - (other.flatten().double() @ along) * along
-    aside = aside / aside.norm()
-    fine = [k / 40 for k in range(41)]
-    for mix, colour, mark in ((slerp, BLUE, "s"), (lerp, ORANGE, "o")):
-        xs, ys = ([float(mix(one, other, t).flatten().double() @ axis) for t in fine] for axis in (along, aside))
-        ax.plot(xs, ys, color=colour, linewidth=1.4)
-        xs, ys = ([float(mix(one, other, t).flatten().double() @ axis) for t in shares] for axis in (along, aside))
-        ax.plot(xs, ys, mark, color=colour, markersize=6, label=mix.__name__, linestyle="none")
-    for end in (one, other):
-        tip = tuple(float(end.flatten().double() @ axis) for axis in (along, aside))
-        ax.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0})
-    ax.set_aspect("equal")
-    ax.set_xlabel("along the first noise", fontsize=9)
-    ax.set_ylabel("away from it", fontsize=9)
-    ax.tick_params(labelsize=8)
-    ax.legend(frameon=False, fontsize=9, loc=(0.12, 0.12))
-    return open_axes(ax)
-
-
-def figure_mixes(one: torch.Tensor, other: torch.Tensor, shares: Sequence[float]) -> Figure:
-    """The straight way and the arc between two latents (1, 4, h, w), and how long the arrow is on the way."""
-    fig = new_figure(figsize=(9, 3.6))
-    left, right = fig.subplots(1, 2, width_ratios=[1, 1.5])
-    plot_mixes(one, other, shares, ax=left)
-    norms = {mix.__name__: [float(mix(one, other, t).norm()) for t in shares] for mix in (lerp, slerp)}
-    curves = {name: (shares, values) for name, values in norms.items()}
-    plot_curves(curves, "share of the second", "length of the arrow", ax=right)
-    right.set_ylim(0, 1.08 * max(norms["slerp"]))
-    fig.words = (
-        f"Left: two arrows, {_angle(one, other):.0f} degrees apart, the straight way (lerp) and the arc (slerp) from "
-        f"tip to tip. Right: the arrow's length; the shortest is {min(norms['lerp']):.0f} on the straight way and "
-        f"{min(norms['slerp']):.0f} on the arc, {norms['lerp'][0]:.0f} at the start."
-    )
-    return fig
-
-
-def _angle(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The angle between two arrows, in degrees."""
-    return float(torch.cosine_similarity(one.flatten().double(), other.flatten().double(), dim=0).acos().rad2deg())

@@ -16,20 +16,18 @@ from sdlesson.attention import (
     Heat,
     auc,
     cross_attentions,
-    figure_heat,
-    figure_table,
     fit_size,
     hottest,
     iou,
-    plot_heat,
     record_attention,
     scores,
     weigh_attention,
     word_positions,
 )
 from sdlesson.embeddings import text_embeddings
+from sdlesson.figures.attention import figure_heat, figure_table, plot_heat
 from sdlesson.guidance import denoise, record
-from sdlesson.models import BadInput
+from sdlesson.loading.errors import BadInput
 from sdlesson.tokens import pieces, tokenize
 
 PROMPT = "a cartoon of an astronaut riding a horse on the moon"
@@ -380,7 +378,7 @@ LAYER = {"heads": 8, "side": (8, 12), "tokens": 77, "prompts": 3}
     ],
 )
 def test_judge_of_the_shape(said, answer, words):
-    assert words in said("07.1", answer, **LAYER) + said("07.1", answer, **LAYER)
+    assert words in said("attention.1", answer, **LAYER) + said("attention.1", answer, **LAYER)
 
 
 @pytest.mark.parametrize(
@@ -396,7 +394,7 @@ def test_judge_of_the_shape(said, answer, words):
     ],
 )
 def test_judge_of_the_sum(said, answer, words):
-    assert words in said("07.2", answer, weight=0.2, factor=4) + said("07.2", answer, weight=0.2, factor=4)
+    assert words in said("attention.2", answer, weight=0.2, factor=4) + said("attention.2", answer, weight=0.2, factor=4)
 
 
 def louder(fit, half=slice(2, None), column=9, before=False, again=False, factor=4, dim=-1):
@@ -437,7 +435,7 @@ def louder_square(fit):
     ],
 )
 def test_judge_of_the_louder_word(said, answer, words):
-    assert words in said("07.3", answer, position=9, factor=4) + said("07.3", answer, position=9, factor=4)
+    assert words in said("attention.3", answer, position=9, factor=4) + said("attention.3", answer, position=9, factor=4)
 
 
 def only(fit, positions, value=float("-inf"), turned=False):
@@ -468,7 +466,7 @@ def only_after(fit, positions):
     ],
 )
 def test_judge_of_the_silent_tokens(said, answer, words):
-    assert words in said("07.4", answer) + said("07.4", answer)
+    assert words in said("attention.4", answer) + said("attention.4", answer)
 
 
 @pytest.mark.parametrize(
@@ -489,4 +487,4 @@ def test_judge_of_the_silent_tokens(said, answer, words):
     ],
 )
 def test_judge_of_the_lift(said, answer, words):
-    assert words in said("07.5", answer) + said("07.5", answer)
+    assert words in said("attention.5", answer) + said("attention.5", answer)

@@ -13,8 +13,10 @@ import torch
 from PIL import Image
 
 import sdlesson
-from sdlesson import BadInput, attention, checks, guidance, latents, samplers, sigmas, steering, symptoms
+from sdlesson import BadInput, attention, guidance, latents, samplers, sigmas, steering, symptoms
+from sdlesson.figures.decoding import figure_trace
 from sdlesson.guidance import Steering
+from sdlesson.loading import doors as checks
 
 PROMPT = "a photograph of an astronaut riding a horse"
 
@@ -532,7 +534,7 @@ def test_a_run_without_steps(toy, tmp_path):
     with pytest.raises(BadInput, match="no steps to keep"):
         sdlesson.save_trace(run, tmp_path / "t")
     with pytest.raises(BadInput, match="no steps to draw"):
-        sdlesson.decoding.figure_trace(run)
+        figure_trace(run)
     assert not list(tmp_path.iterdir())
 
 

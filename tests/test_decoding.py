@@ -12,27 +12,30 @@ from PIL import Image
 from toy import TOY_SCALING, make_pipeline
 
 import sdlesson
-from sdlesson import files
 from sdlesson.decoding import (
     decode,
     decode_stages,
-    figure_amounts,
-    figure_clipping,
-    figure_reach,
-    figure_stages,
-    figure_trace,
     level_differences,
     paint,
     paint_latents,
-    plot_amounts,
     read_trace,
     save_png,
     save_trace,
     to_pil,
 )
+from sdlesson.figures.decoding import (
+    figure_amounts,
+    figure_clipping,
+    figure_reach,
+    figure_stages,
+    figure_trace,
+    plot_amounts,
+)
 from sdlesson.guidance import Steering, record
 from sdlesson.latents import initial_noise, seeded
-from sdlesson.models import ARTICLE_SCHEDULE, BadInput
+from sdlesson.loading import writing as files
+from sdlesson.loading.errors import BadInput
+from sdlesson.models import ARTICLE_SCHEDULE
 
 PROMPT = "a photograph of an astronaut riding a horse"
 FIVE = [
@@ -417,7 +420,7 @@ def twice(said, *args, **facts):
     ],
 )
 def test_exercise_stage_shape(said, toy, answer, words):
-    assert words in twice(said, "06.1", answer, sd=toy)
+    assert words in twice(said, "decoding.1", answer, sd=toy)
 
 
 VALUES = [-1, -0.5, 0.2, 0.995, 1.3]
@@ -438,7 +441,7 @@ VALUES = [-1, -0.5, 0.2, 0.995, 1.3]
     ],
 )
 def test_exercise_bytes(said, answer, words):
-    assert words in twice(said, "06.2", answer, values=VALUES)
+    assert words in twice(said, "decoding.2", answer, values=VALUES)
 
 
 @pytest.mark.parametrize(
@@ -456,7 +459,7 @@ def test_exercise_bytes(said, answer, words):
     ],
 )
 def test_exercise_other_picture(said, answer, words):
-    assert words in twice(said, "06.3", answer)
+    assert words in twice(said, "decoding.3", answer)
 
 
 BLACK = {"prompt": PROMPT, "seed": 42, "dtype": "float16"}
@@ -477,7 +480,7 @@ BLACK = {"prompt": PROMPT, "seed": 42, "dtype": "float16"}
     ],
 )
 def test_exercise_black(said, answer, words):
-    assert words in twice(said, "06.4", answer, black=BLACK)
+    assert words in twice(said, "decoding.4", answer, black=BLACK)
 
 
 def signed(picture):
@@ -501,4 +504,4 @@ def signed(picture):
     ],
 )
 def test_exercise_furthest(said, furthest, words):
-    assert words in twice(said, "06.5", furthest)
+    assert words in twice(said, "decoding.5", furthest)

@@ -8,9 +8,8 @@ import torch
 from PIL import Image
 
 from sdlesson import embeddings as room
-from sdlesson.embeddings import (
-    embed,
-    embed_texts,
+from sdlesson.embeddings import embed, embed_texts, flat_map, load_pair, pair, similarity, text_embeddings
+from sdlesson.figures.embeddings import (
     figure_captions,
     figure_cosines,
     figure_embeddings,
@@ -18,14 +17,9 @@ from sdlesson.embeddings import (
     figure_heads,
     figure_mixture,
     figure_sum,
-    flat_map,
-    load_pair,
-    pair,
     plot_cosines,
-    similarity,
-    text_embeddings,
 )
-from sdlesson.models import BadInput
+from sdlesson.loading.errors import BadInput
 from sdlesson.tokens import tokenize
 from sdlesson.world import Scene, draw
 
@@ -198,7 +192,7 @@ TWINS = ["a horse on the moon", "a horse of the moon"]  # start, a, horse: 3 is 
     ],
 )
 def test_first_difference(said, toy, answer, words):
-    assert words in said("02.1", answer, sd=toy, texts=TWINS) + said("02.1", answer, sd=toy, texts=TWINS)
+    assert words in said("embeddings.1", answer, sd=toy, texts=TWINS) + said("embeddings.1", answer, sd=toy, texts=TWINS)
 
 
 @pytest.mark.parametrize(
@@ -218,13 +212,13 @@ def test_first_difference(said, toy, answer, words):
     ],
 )
 def test_unet_text(said, toy, answer, words):
-    assert words in said("02.2", answer, sd=toy) + said("02.2", answer, sd=toy)
+    assert words in said("embeddings.2", answer, sd=toy) + said("embeddings.2", answer, sd=toy)
 
 
 def test_the_width_is_not_the_vocabulary(said, toy):
     answer = (6, 77, toy.text_encoder.config.vocab_size)
-    assert "how wide" in said("02.2", answer, sd=toy).lower()
-    assert "tokens that the tokenizer knows" in said("02.2", answer, sd=toy)
+    assert "how wide" in said("embeddings.2", answer, sd=toy).lower()
+    assert "tokens that the tokenizer knows" in said("embeddings.2", answer, sd=toy)
 
 
 def unit(vectors, dim=1):
@@ -252,7 +246,7 @@ def unit(vectors, dim=1):
     ],
 )
 def test_clip_score(said, score, words):
-    assert words in said("02.3", score) + said("02.3", score)
+    assert words in said("embeddings.3", score) + said("embeddings.3", score)
 
 
 def at(hidden, ids, end, moved=0):
@@ -279,7 +273,7 @@ def at(hidden, ids, end, moved=0):
     ],
 )
 def test_end_vectors(said, pick, words):
-    assert words in said("02.4", pick) + said("02.4", pick)
+    assert words in said("embeddings.4", pick) + said("embeddings.4", pick)
 
 
 def changed(table, ids, position, vector):
@@ -304,7 +298,7 @@ def changed(table, ids, position, vector):
 def test_no_word(said, answer, words):
     table, ids = random(9, 5), torch.tensor([[1, 2, 3, 4]])
     facts = {"tokens": table[ids], "table": table, "ids": ids, "at": 2, "other": 7}
-    assert words in said("02.5", answer(table, ids), **facts) + said("02.5", answer(table, ids), **facts)
+    assert words in said("embeddings.5", answer(table, ids), **facts) + said("embeddings.5", answer(table, ids), **facts)
 
 
 @pytest.mark.parametrize("copy", [lambda tokens: tokens, lambda tokens: tokens.clone()])
@@ -313,5 +307,5 @@ def test_a_new_vector_written_into_the_tokens_themselves(said, copy):
     tokens = table[ids]
     facts = {"tokens": tokens, "table": table, "ids": ids, "at": 2, "other": 7}
     tokens[0, 2] = (table[3] + table[7]) / 2  # the right vector, in the wrong place
-    assert "is it still what it was" in said("02.5", copy(tokens), **facts)
-    assert "You changed `tokens` itself" in said("02.5", copy(tokens), **facts)
+    assert "is it still what it was" in said("embeddings.5", copy(tokens), **facts)
+    assert "You changed `tokens` itself" in said("embeddings.5", copy(tokens), **facts)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from sdlesson import exercises
 from sdlesson.exercises import call, check, keep_progress, lesson_exercises, lessons, show_progress
-from sdlesson.models import BadInput
+from sdlesson.loading.errors import BadInput
 
 SETTINGS = {"prompt": "a photograph of an astronaut riding a horse", "seed": 42, "num_inference_steps": 20}
 
@@ -33,33 +33,33 @@ def test_an_open_answer_gets_the_hint(said):
 
 
 def test_a_mistake_gets_its_hint_first_and_then_what_is_wrong(said, small):
-    first = said("00.1", (3, 4, 128, 256), sd=small)
-    second = said("00.1", (3, 4, 128, 256), sd=small)
+    first = said("onepage.1", (3, 4, 128, 256), sd=small)
+    second = said("onepage.1", (3, 4, 128, 256), sd=small)
     assert "Hint: These are pixels" in first
     assert "divide both by 8" in second and "Hint" not in second
-    assert "Hint:" in said("00.1", (3, 3, 16, 32), sd=small)  # another mistake starts with its own hint
+    assert "Hint:" in said("onepage.1", (3, 3, 16, 32), sd=small)  # another mistake starts with its own hint
 
 
 def test_an_answer_that_raises_is_explained(said):
     def broken(uncond, text, scale):
         return uncond + scael * text  # noqa: F821 - a learner's typing error
 
-    assert "NameError" in said("00.3", broken)
-    assert "not yet" in said("00.1", 7, sd=None)
+    assert "NameError" in said("onepage.3", broken)
+    assert "not yet" in said("onepage.1", 7, sd=None)
 
 
 def test_an_unknown_exercise_is_named():
-    with pytest.raises(KeyError, match="no exercise '00.9'"):
-        check("00.9", 1)
+    with pytest.raises(KeyError, match="no exercise 'onepage.9'"):
+        check("onepage.9", 1)
 
 
 def test_progress_is_kept_only_when_the_learner_asks(said, small, tmp_path, capsys):
-    said("00.1", (3, 4, 16, 32), sd=small)
+    said("onepage.1", (3, 4, 16, 32), sd=small)
     show_progress()
     assert not list(tmp_path.iterdir()) and "Nothing is kept yet" in capsys.readouterr().out
     keep_progress()
-    said("00.1", (3, 4, 16, 32), sd=small)
-    said("00.2", SETTINGS, settings=SETTINGS)  # not solved
+    said("onepage.1", (3, 4, 16, 32), sd=small)
+    said("onepage.2", SETTINGS, settings=SETTINGS)  # not solved
     keep_progress()  # a second time: nothing is lost
     capsys.readouterr()
     show_progress()
@@ -68,8 +68,8 @@ def test_progress_is_kept_only_when_the_learner_asks(said, small, tmp_path, caps
 
 BROKEN = {
     "a list": "[]",
-    "mixed kinds": '{"solved": ["00.1", 3, null]}',
-    "a text": '{"solved": "00.1"}',
+    "mixed kinds": '{"solved": ["onepage.1", 3, null]}',
+    "a text": '{"solved": "onepage.1"}',
     "deep": "[" * 100_000,
     "deep inside": '{"solved": ' + "[" * 100_000 + "]" * 100_000 + "}",
     "no JSON": "solved: 00.1",
@@ -85,7 +85,7 @@ def test_a_broken_progress_file_is_named(said, small, tmp_path, broken):
     for ask in (show_progress, keep_progress):
         with pytest.raises(BadInput, match="progress.json cannot be read; delete it"):
             ask()
-    told = said("00.1", (3, 4, 16, 32), sd=small)  # the answer is right all the same
+    told = said("onepage.1", (3, 4, 16, 32), sd=small)  # the answer is right all the same
     assert "well done" in told and "This is not kept: progress.json cannot be read; delete it" in told
     assert (tmp_path / "progress.json").read_bytes() == written
 
@@ -103,7 +103,7 @@ def test_what_is_no_file_is_not_read(said, small, tmp_path, kind):
     made[kind]()
     with pytest.raises(BadInput, match="progress.json cannot be read"):
         show_progress()
-    assert "This is not kept" in said("00.1", (3, 4, 16, 32), sd=small)
+    assert "This is not kept" in said("onepage.1", (3, 4, 16, 32), sd=small)
     assert os.path.lexists(place)
 
 
@@ -123,9 +123,9 @@ def test_a_kernel_that_was_killed_while_it_wrote_stops_nobody(said, small, tmp_p
     keep_progress()
     (tmp_path / ".progress.json.lock").touch()
     start = time.monotonic()
-    said("00.1", (3, 4, 16, 32), sd=small)
+    said("onepage.1", (3, 4, 16, 32), sd=small)
     assert time.monotonic() - start < 2
-    assert json.loads((tmp_path / "progress.json").read_text()) == {"solved": ["00.1"]}
+    assert json.loads((tmp_path / "progress.json").read_text()) == {"solved": ["onepage.1"]}
     assert [path.name for path in tmp_path.iterdir()] == ["progress.json"]
 
 
@@ -164,11 +164,11 @@ def silent_in_place(scores, positions):
 @pytest.mark.parametrize(
     ("name", "answer"),
     [
-        ("04.3", in_place),
-        ("00.3", guided_in_place),
-        ("10.3", velocity_in_place),
-        ("10.4", average_in_place),
-        ("07.4", silent_in_place),
+        ("sigmas.3", in_place),
+        ("onepage.3", guided_in_place),
+        ("training.3", velocity_in_place),
+        ("training.4", average_in_place),
+        ("attention.4", silent_in_place),
     ],
 )
 def test_a_right_answer_may_work_in_place(said, name, answer):
@@ -177,10 +177,10 @@ def test_a_right_answer_may_work_in_place(said, name, answer):
 
 #: Every exercise whose answer is a function, and what its judge has to know.
 FUNCTIONS = {
-    **dict.fromkeys(["00.3", "01.5", "02.3", "02.4", "03.2", "03.4", "03.5", "04.3", "04.4", "05.4", "06.5"], {}),
-    **dict.fromkeys(["07.4", "07.5", "08.4", "09.4", "10.3", "10.4", "symptoms.4"], {}),
-    "07.3": {"position": 5, "factor": 3.0},
-    "11.3": {"libraries": 0.5},
+    **dict.fromkeys(["onepage.3", "tokens.5", "embeddings.3", "embeddings.4", "latents.2", "latents.4", "latents.5", "sigmas.3", "sigmas.4", "guidance.4", "decoding.5"], {}),
+    **dict.fromkeys(["attention.4", "attention.5", "steering.4", "samplers.4", "training.3", "training.4", "symptoms.4"], {}),
+    "attention.3": {"position": 5, "factor": 3.0},
+    "fullsize.3": {"libraries": 0.5},
 }
 
 
@@ -204,7 +204,7 @@ def test_nobody_is_praised_for_spoiling_what_the_judge_knows(said, name, given):
 def test_every_exercise_with_a_function_is_among_them():
     tasks = {name: task for lesson in lessons() for name, task in lesson_exercises(lesson).items()}
     asked = {name for name, task in tasks.items() if {"call", "_run"} & set(task.judge.__code__.co_names)}
-    assert asked == {*FUNCTIONS, "04.5"}  # that one gets a scheduler of its own: test_sigmas
+    assert asked == {*FUNCTIONS, "sigmas.5"}  # that one gets a scheduler of its own: test_sigmas
 
 
 def test_a_function_gets_copies_of_all_it_is_given():
@@ -240,7 +240,7 @@ def test_a_function_gets_copies_of_all_it_is_given():
     ],
 )
 def test_latents_shape(said, small, answer, words):
-    assert words in said("00.1", answer, sd=small)
+    assert words in said("onepage.1", answer, sd=small)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +256,7 @@ def test_latents_shape(said, small, answer, words):
     ],
 )
 def test_one_change(said, answer, words):
-    assert words in said("00.2", answer, settings=SETTINGS)
+    assert words in said("onepage.2", answer, settings=SETTINGS)
 
 
 @pytest.mark.parametrize(
@@ -279,5 +279,5 @@ def test_one_change(said, answer, words):
     ],
 )
 def test_guidance(said, guide, words):
-    both = said("00.3", guide) + said("00.3", guide)
+    both = said("onepage.3", guide) + said("onepage.3", guide)
     assert words in both

@@ -14,8 +14,9 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
-from sdlesson import attention, decoding, embeddings, guidance, latents, samplers, sigmas, tokens
-from sdlesson.figures import (
+from sdlesson import guidance
+from sdlesson.figures.attention import figure_heat, figure_table, plot_heat
+from sdlesson.figures.base import (
     BLUE,
     DIVERGING,
     ORANGE,
@@ -29,6 +30,12 @@ from sdlesson.figures import (
     plot_matrix,
     plot_picture,
 )
+from sdlesson.figures.decoding import figure_amounts, figure_trace
+from sdlesson.figures.embeddings import figure_captions, figure_cosines, figure_fit, figure_heads, figure_mixture
+from sdlesson.figures.latents import figure_histograms, figure_latents, plot_histogram
+from sdlesson.figures.samplers import figure_errors, figure_levels
+from sdlesson.figures.sigmas import figure_schedules, figure_ways
+from sdlesson.figures.tokens import figure_learning, figure_merges, figure_pieces, figure_places
 
 
 def picture(level=128):
@@ -141,28 +148,28 @@ def with_words(toy, text):
     two, joined = {text: curve, "other": curve}, text.replace(" ", "")
     trace = guidance.record(toy, text, num_inference_steps=2)
     return {
-        "trace": decoding.figure_trace(trace),
-        "pieces": tokens.figure_pieces(toy.tokenizer, {text: text}),
-        "places": tokens.figure_places(toy.tokenizer, {text: text}),
-        "merges": tokens.figure_merges(toy.tokenizer, [joined]),
-        "learning": tokens.figure_learning([Counter({(text, text): 2})]),
-        "latents": latents.figure_latents(trace.steps[0].latents, text),
-        "histograms": latents.figure_histograms({text: maps}),
+        "trace": figure_trace(trace),
+        "pieces": figure_pieces(toy.tokenizer, {text: text}),
+        "places": figure_places(toy.tokenizer, {text: text}),
+        "merges": figure_merges(toy.tokenizer, [joined]),
+        "learning": figure_learning([Counter({(text, text): 2})]),
+        "latents": figure_latents(trace.steps[0].latents, text),
+        "histograms": figure_histograms({text: maps}),
         "pictures": figure_pictures([picture()], [text]),
         "rows": figure_rows({text: [maps]}, [text]),
         "curves": figure_curves({text: two}, text, text),
-        "heat": attention.figure_heat({text: maps}, picture()),
-        "table": attention.figure_table(maps, [text] * 3, [text] * 3, text),
-        "cosines": embeddings.figure_cosines({text: (maps, [text] * 3)}),
-        "captions": embeddings.figure_captions(maps[:, :2], {text: [text, "a", "b"]}),
-        "fit": embeddings.figure_fit(torch.eye(2), [picture()] * 2, [text] * 2),
-        "mixture": embeddings.figure_mixture([picture()] * 2, [0, 1], torch.eye(2), [text, "other"]),
-        "heads": embeddings.figure_heads(maps[None], [text] * 3),
-        "amounts": decoding.figure_amounts({text: {text: 3.0, "b": 5.0}}),
-        "errors": samplers.figure_errors({text: (text, {text: {5: 0.1, 10: 0.01}})}),
-        "levels": samplers.figure_levels({text: [3.0, 1.0]}),
-        "schedules": sigmas.figure_schedules({text: np.array([0.1, 2.0])}),
-        "ways": sigmas.figure_ways({text: ([3.0, 0.0], [[1.0, 2.0], [1.0, 0.5]])}),
+        "heat": figure_heat({text: maps}, picture()),
+        "table": figure_table(maps, [text] * 3, [text] * 3, text),
+        "cosines": figure_cosines({text: (maps, [text] * 3)}),
+        "captions": figure_captions(maps[:, :2], {text: [text, "a", "b"]}),
+        "fit": figure_fit(torch.eye(2), [picture()] * 2, [text] * 2),
+        "mixture": figure_mixture([picture()] * 2, [0, 1], torch.eye(2), [text, "other"]),
+        "heads": figure_heads(maps[None], [text] * 3),
+        "amounts": figure_amounts({text: {text: 3.0, "b": 5.0}}),
+        "errors": figure_errors({text: (text, {text: {5: 0.1, 10: 0.01}})}),
+        "levels": figure_levels({text: [3.0, 1.0]}),
+        "schedules": figure_schedules({text: np.array([0.1, 2.0])}),
+        "ways": figure_ways({text: ([3.0, 0.0], [[1.0, 2.0], [1.0, 0.5]])}),
     }
 
 
@@ -219,8 +226,8 @@ def test_on_axes_of_their_own_too(text):
         plot_map(torch.eye(2), text, ax=axes[0, 1])
         plot_matrix(torch.eye(2), [text] * 2, [text] * 2, ax=axes[0, 2])
         plot_curves({text: ([1, 2], [1, 2]), "b": ([1], [1])}, text, text, ax=axes[1, 0])
-        attention.plot_heat(torch.eye(2), picture(), text, ax=axes[1, 1])
-        latents.plot_histogram(torch.randn(9), text, ax=axes[1, 2])
+        plot_heat(torch.eye(2), picture(), text, ax=axes[1, 1])
+        plot_histogram(torch.randn(9), text, ax=axes[1, 2])
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             fig.savefig(io.BytesIO(), dpi=40)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from kill import kills
 
-from sdlesson import BadInput, files
+from sdlesson import BadInput
+from sdlesson.loading import writing as files
 
 fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is killed")
 

@@ -13,10 +13,12 @@ import torch
 from torch.nn.functional import conv1d
 
 from sdlesson import fullsize as room
-from sdlesson.models import BadInput
+from sdlesson.engine.measured import Measured, keep_measured, read_measured
+from sdlesson.figures.fullsize import figure_bars, figure_measured, figure_memory
+from sdlesson.loading.errors import BadInput
 
 BENCH = Path(__file__).resolve().parent.parent / "bench"
-ROW = room.Measured("sdlesson", "a machine", "float32", 20, 400.0, 18.5, 12.0, 2.5, 20.0, (1.0, 0.01))
+ROW = Measured("sdlesson", "a machine", "float32", 20, 400.0, 18.5, 12.0, 2.5, 20.0, (1.0, 0.01))
 
 
 @pytest.fixture(scope="module")
@@ -84,19 +86,19 @@ def test_seconds_are_those_of_the_shortest_call(monkeypatch):
 
 def test_the_table_keeps_other_machines_and_replaces_its_own(tmp_path):
     file = tmp_path / "table.json"
-    assert room.read_measured(file) == []
+    assert read_measured(file) == []
     other = dataclasses.replace(ROW, device="another")
-    room.keep_measured([ROW, other], file)
+    keep_measured([ROW, other], file)
     newer = dataclasses.replace(ROW, seconds=300.0)
-    room.keep_measured([newer], file)
-    assert room.read_measured(file) == [other, newer]
+    keep_measured([newer], file)
+    assert read_measured(file) == [other, newer]
     file.write_text('[{"way": "sdlesson"}]')
     with pytest.raises(BadInput, match="is no table of make bench-full"):
-        room.read_measured(file)
+        read_measured(file)
 
 
 def test_the_table_that_ships_is_of_whole_pictures():
-    rows = room.read_measured()
+    rows = read_measured()
     assert {"sdlesson", "pipeline, defaults"} <= {row.way for row in rows}
     for row in rows:
         assert row.steps == 20 and row.seconds > row.steps * row.step_seconds * 0.8
@@ -108,7 +110,7 @@ def bars(ax):
 
 def test_columns_of_memory_stack_up(real):
     columns = {"one": {"libraries": 0.5, "unet": 3.0, "working": 0.5}, "two\nhalves": {"unet": 1.5}}
-    figure = room.figure_memory(columns, title="memory")
+    figure = figure_memory(columns, title="memory")
     (ax,) = figure.axes
     assert sorted(round(bar.get_height(), 2) for bar in bars(ax)) == [0.5, 0.5, 1.5, 3.0]
     assert figure.words == "Stacked columns of memory: memory. one, 4.00 GiB; two halves, 1.50 GiB."
@@ -117,15 +119,15 @@ def test_columns_of_memory_stack_up(real):
 
 
 def test_bars_tell_their_numbers_unless_they_change_from_run_to_run():
-    figure = room.figure_bars({"plain": 1200.0, "quick": 300.0}, "milliseconds", title="a layer", digits=0)
+    figure = figure_bars({"plain": 1200.0, "quick": 300.0}, "milliseconds", title="a layer", digits=0)
     assert figure.words == "Bars of milliseconds, a layer: plain 1,200; quick 300."
     assert [bar.get_width() for bar in bars(figure.axes[0])] == [1200.0, 300.0]
-    assert "1,200" not in room.figure_bars({"plain": 1200.0}, "milliseconds", told=False).words
+    assert "1,200" not in figure_bars({"plain": 1200.0}, "milliseconds", told=False).words
 
 
 def test_the_measured_figure_has_a_panel_for_each_number():
     rows = [ROW, dataclasses.replace(ROW, way="pipeline, defaults", seconds=600.0, step_seconds=27.0, gib=5.4)]
-    figure = room.figure_measured(rows)
+    figure = figure_measured(rows)
     widths = [[bar.get_width() for bar in bars(ax)] for ax in figure.axes]
     assert widths == [[18.5, 27.0], [400.0, 600.0], [2.5, 5.4]]
     assert "pipeline, defaults, float32: 27.0 seconds a step, 600 in all, 5.40 GiB" in figure.words
@@ -148,8 +150,8 @@ NUMBERS = 859_520_964
     ],
 )
 def test_the_weight_of_the_unet(said, answer, hint):
-    assert hint in said("11.1", answer, numbers=NUMBERS)
-    assert "well done" in said("11.1", 1.60, numbers=NUMBERS)
+    assert hint in said("fullsize.1", answer, numbers=NUMBERS)
+    assert "well done" in said("fullsize.1", 1.60, numbers=NUMBERS)
 
 
 @pytest.mark.parametrize(
@@ -164,9 +166,9 @@ def test_the_weight_of_the_unet(said, answer, hint):
 )
 def test_the_least_time(said, factor, hint):
     facts = {"step": 1.6e12, "rate": 40e12, "steps": 20}
-    assert hint in said("11.2", 0.8 * factor, **facts)
-    assert "Which divided by which?" in said("11.2", 1.25, **facts)
-    assert "well done" in said("11.2", 0.8, **facts)
+    assert hint in said("fullsize.2", 0.8 * factor, **facts)
+    assert "Which divided by which?" in said("fullsize.2", 1.25, **facts)
+    assert "well done" in said("fullsize.2", 0.8, **facts)
 
 
 def fits(memory, gib, working, by_turns):
@@ -201,8 +203,8 @@ def no_turns(memory, gib, working, by_turns):
     ],
 )
 def test_does_it_fit(said, answer, words):
-    assert words in said("11.3", answer, libraries=0.45) + said("11.3", answer, libraries=0.45)
-    assert "well done" in said("11.3", fits, libraries=0.45)
+    assert words in said("fullsize.3", answer, libraries=0.45) + said("fullsize.3", answer, libraries=0.45)
+    assert "well done" in said("fullsize.3", fits, libraries=0.45)
 
 
 @pytest.fixture
@@ -218,7 +220,7 @@ def test_the_bench_paints_by_turns_and_keeps_a_table(bench, toy_half, tmp_path, 
     monkeypatch.setattr(bench, "matmul_rate", lambda *_, **__: 1e12)
     monkeypatch.setattr(sys, "argv", ["full", "--model", str(toy_half), "--steps", "1", "-o", str(tmp_path / "table")])
     bench.main()
-    rows = room.read_measured(tmp_path / "table")
+    rows = read_measured(tmp_path / "table")
     assert [row.way for row in rows] == list(bench.WAYS)
     assert all(row.gib > 0.2 and row.seconds > row.step_seconds > 0 < row.vae_seconds for row in rows)
     assert rows[0].levels[0] <= 1 and rows[1].levels == (0.0, 0.0)

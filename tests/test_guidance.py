@@ -18,9 +18,11 @@ from toy import write_toy
 
 import sdlesson
 from sdlesson.embeddings import text_embeddings
-from sdlesson.guidance import Steering, Step, denoise, figure_guesses, guide, plot_guesses, record
+from sdlesson.figures.guidance import figure_guesses, plot_guesses
+from sdlesson.guidance import Steering, Step, denoise, guide, record
 from sdlesson.latents import initial_noise, seeded
-from sdlesson.models import ARTICLE_SCHEDULE, BadInput
+from sdlesson.loading.errors import BadInput
+from sdlesson.models import ARTICLE_SCHEDULE
 
 PROMPT = "a photograph of an astronaut riding a horse"
 
@@ -446,7 +448,7 @@ LATENTS = (4, 16, 12)
     ],
 )
 def test_judge_of_the_input_shapes(said, answer, words):
-    assert re.search(words, said("05.1", answer, **SHAPES) + said("05.1", answer, **SHAPES))
+    assert re.search(words, said("guidance.1", answer, **SHAPES) + said("guidance.1", answer, **SHAPES))
 
 
 @pytest.mark.parametrize(
@@ -465,11 +467,11 @@ def test_judge_of_the_input_shapes(said, answer, words):
     ],
 )
 def test_judge_of_the_swapped_scale(said, answer, words):
-    assert words in said("05.2", answer, swapped=5) + said("05.2", answer, swapped=5)
+    assert words in said("guidance.2", answer, swapped=5) + said("guidance.2", answer, swapped=5)
 
 
 def test_each_wrong_scale_has_a_hint_of_its_own(said):
-    hints = {said("05.2", answer, swapped=5) for answer in (5, -5, 4, 6, 0.2, 17)}
+    hints = {said("guidance.2", answer, swapped=5) for answer in (5, -5, 4, 6, 0.2, 17)}
     assert len(hints) == 6
     assert not any("1 − s" in hint for hint in hints)  # the first word does not give the answer away
 
@@ -503,7 +505,7 @@ BURNT = {"prompt": PROMPT, "seed": 42, "num_inference_steps": 20, "guidance_scal
     ],
 )
 def test_judge_of_the_calm_solver(said, answer, words):
-    assert words in said("05.3", answer, burnt=BURNT) + said("05.3", answer, burnt=BURNT)
+    assert words in said("guidance.3", answer, burnt=BURNT) + said("guidance.3", answer, burnt=BURNT)
 
 
 def spread(x, over=(1, 2, 3)):
@@ -533,7 +535,7 @@ def spread(x, over=(1, 2, 3)):
     ],
 )
 def test_judge_of_the_rescaling(said, rescale, words):
-    assert words in said("05.4", rescale) + said("05.4", rescale)
+    assert words in said("guidance.4", rescale) + said("guidance.4", rescale)
 
 
 def test_each_wrong_rescaling_has_a_hint_of_its_own(said):
@@ -548,7 +550,7 @@ def test_each_wrong_rescaling_has_a_hint_of_its_own(said):
         lambda t, g, p: g,
         lambda t, g, p: g + 1,
     ]
-    assert len({said("05.4", each) for each in wrong}) == len(wrong)
+    assert len({said("guidance.4", each) for each in wrong}) == len(wrong)
 
 
 def two_steps():

@@ -9,22 +9,19 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 from toy import TOY_SCALING
 
+from sdlesson.figures.latents import figure_histograms, figure_latents, figure_round_trip, plot_histogram
 from sdlesson.latents import (
     check_size,
     cuda_noise,
     encode,
-    figure_histograms,
-    figure_latents,
-    figure_round_trip,
     fit_preview,
     initial_noise,
-    plot_histogram,
     preview,
     psnr,
     seeded,
     to_tensor,
 )
-from sdlesson.models import BadInput
+from sdlesson.loading.errors import BadInput
 
 
 def picture(width=32, height=24):
@@ -188,7 +185,7 @@ def test_a_round_trip_frames_the_worst_part():
     ],
 )
 def test_exercise_other_vae(said, answer, words):
-    assert words in said("03.1", answer, height=768, width=1024, channels=16)
+    assert words in said("latents.1", answer, height=768, width=1024, channels=16)
 
 
 @pytest.mark.parametrize(
@@ -214,7 +211,7 @@ def test_exercise_other_vae(said, answer, words):
     ],
 )
 def test_exercise_measure(said, measure, words):
-    assert words in said("03.2", measure) + said("03.2", measure)
+    assert words in said("latents.2", measure) + said("latents.2", measure)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +230,7 @@ def test_exercise_measure(said, measure, words):
     ],
 )
 def test_exercise_unscaled_noise(said, answer, words):
-    both = [said("03.3", answer, sigma=14.6146, factor=0.13025) for _ in range(2)]
+    both = [said("latents.3", answer, sigma=14.6146, factor=0.13025) for _ in range(2)]
     assert words in "".join(both)
 
 
@@ -263,7 +260,7 @@ def shared(seeds, shape):
     ],
 )
 def test_exercise_own_noise(said, noise_for, words):
-    assert words in said("03.4", noise_for) + said("03.4", noise_for)
+    assert words in said("latents.4", noise_for) + said("latents.4", noise_for)
 
 
 @pytest.mark.parametrize(
@@ -292,4 +289,4 @@ def test_exercise_own_noise(said, noise_for, words):
 )
 def test_exercise_draw(said, draw, words):
     answer = draw and (lambda moments, noise, factor: draw(*moments.chunk(2, dim=1), noise, factor))
-    assert words in said("03.5", answer) + said("03.5", answer)
+    assert words in said("latents.5", answer) + said("latents.5", answer)

@@ -24,8 +24,10 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 import sdlesson
-from sdlesson import hub, models
-from sdlesson.models import ModelError
+from sdlesson import models
+from sdlesson.loading import hub
+from sdlesson.loading.errors import ModelError
+from sdlesson.loading.weights import _new_name, read_weights
 
 COMMIT = "c" * 40
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -439,7 +441,7 @@ def test_weights_go_straight_into_the_wished_dtype(tmp_path, monkeypatch, stored
     numbers = {f"weight{n}": torch.randn(7, 5).to(stored) for n in range(9)} | {"ids": torch.arange(77)}
     save_file(numbers, tmp_path / "a.safetensors")
     monkeypatch.setattr(models, "_MAPPED", 200)
-    weights = models.read_weights([tmp_path / "a.safetensors"], wished)
+    weights = read_weights([tmp_path / "a.safetensors"], wished)
     assert weights.keys() == numbers.keys() and torch.equal(weights["ids"], numbers["ids"])
     for name in numbers.keys() - {"ids"}:
         assert weights[name].dtype == wished and torch.equal(weights[name], numbers[name].to(wished))
@@ -487,7 +489,7 @@ def test_the_parts_equal_those_of_from_pretrained(toy_folder):
 
 def test_the_names_of_2022(toy_folder):
     names = load_file(toy_folder / "vae/diffusion_pytorch_model.safetensors")
-    assert all(models._new_name(name) == name for name in names)
-    assert models._new_name("encoder.mid_block.attentions.0.proj_attn.bias") == (
+    assert all(_new_name(name) == name for name in names)
+    assert _new_name("encoder.mid_block.attentions.0.proj_attn.bias") == (
         "encoder.mid_block.attentions.0.to_out.0.bias"
     )

@@ -20,8 +20,8 @@ from safetensors.torch import load_file, save_file
 from toy import TOY_SIZE
 
 import sdlesson
+from sdlesson.loading.errors import ModelError
 from sdlesson.loading.files import check_safetensors
-from sdlesson.models import ModelError
 
 
 @pytest.fixture

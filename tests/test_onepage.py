@@ -8,9 +8,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sdlesson import onepage, sigmas
-from sdlesson.figures import figure_pictures, new_figure, plot_map, plot_matrix
-from sdlesson.worded import WordedFigure
+from sdlesson import onepage
+from sdlesson.figures.base import figure_pictures, new_figure, plot_map, plot_matrix
+from sdlesson.figures.onepage import figure_machine, figure_way
+from sdlesson.figures.sigmas import plot_sigmas
+from sdlesson.figures.strip import figure_strip
+from sdlesson.figures.worded import WordedFigure
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def test_shapes_come_from_the_configuration(machine):
 
 
 def test_the_map_bears_the_shapes_and_lights_the_parts_asked_for(machine):
-    fig = onepage.figure_machine(machine, steps=7, lit=("unet",))
+    fig = figure_machine(machine, steps=7, lit=("unet",))
     text = written(fig.axes[0])
     for shape in ("2 × 32", "2 × 32 × 24", "1 × 6 × 40 × 40", "2 × 6 × 40 × 40", "1 × 3 × 160 × 160", "7 times"):
         assert shape in text
@@ -54,19 +57,19 @@ def test_the_map_bears_the_shapes_and_lights_the_parts_asked_for(machine):
     bold = [text.get_text() for text in fig.axes[0].texts if text.get_weight() == "bold"]
     assert "UNet" in bold and "guidance" not in bold
     with pytest.raises(ValueError, match="no such part: oven"):
-        onepage.figure_machine(machine, lit=("oven",))
+        figure_machine(machine, lit=("oven",))
 
 
 def test_the_strip_lights_one_room_and_bears_the_shapes(machine):
-    fig = onepage.figure_strip(machine, "latents")
+    fig = figure_strip(machine, "latents")
     texts = fig.axes[0].texts
     assert [text.get_text() for text in texts if text.get_weight() == "bold"] == ["03 latents"]
     for shape in ("2 × 32", "2 × 32 × 24", "1 × 6 × 40 × 40", "1 × 3 × 160 × 160"):
         assert shape in written(fig.axes[0]) and shape in fig.words
-    aside = onepage.figure_strip(machine, "samplers")
+    aside = figure_strip(machine, "samplers")
     assert [text.get_text() for text in aside.axes[0].texts if text.get_weight() == "bold"] == ["09 samplers"]
     with pytest.raises(ValueError, match="no such room: kitchen"):
-        onepage.figure_strip(machine, "kitchen")
+        figure_strip(machine, "kitchen")
 
 
 def test_a_table_bears_its_numbers():
@@ -78,7 +81,7 @@ def test_a_table_bears_its_numbers():
 def test_the_way_shows_each_step_twice():
     noisy = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(0))
     sharp = Image.fromarray(np.tile([0, 255], (16, 8)).astype("uint8"))
-    fig = onepage.figure_way(noisy, [picture(9), picture(99), sharp], [14.0, 3.0, 0.5], [0, 4, 9])
+    fig = figure_way(noisy, [picture(9), picture(99), sharp], [14.0, 3.0, 0.5], [0, 4, 9])
     assert len(fig.axes) == 6 and all(len(ax.images) == 1 for ax in fig.axes)
     assert fig.axes[1].get_title() == "step 4\nσ = 3.00"
     assert "0, 4, 9" in fig.words and "sharper" in fig.words
@@ -122,6 +125,6 @@ def test_photographs_go_into_the_notebook_as_a_jpeg(monkeypatch):
 def test_drawing_changes_nothing_global():
     before = matplotlib.rcParams.copy()
     plot_map(torch.eye(3))
-    sigmas.plot_sigmas(torch.tensor([1.0, 0.0]))
+    plot_sigmas(torch.tensor([1.0, 0.0]))
     changed = {name for name, value in matplotlib.rcParams.items() if value != before[name]}
     assert changed <= {"backend"}  # Matplotlib itself resolves it when it is read

@@ -13,9 +13,11 @@ import torch
 from toy import SCHEDULE
 
 from sdlesson import samplers as room
+from sdlesson.figures.samplers import STYLES, figure_errors, figure_levels
 from sdlesson.guidance import denoise
 from sdlesson.latents import initial_noise, seeded
-from sdlesson.models import ARTICLE_SCHEDULE, BadInput
+from sdlesson.loading.errors import BadInput
+from sdlesson.models import ARTICLE_SCHEDULE
 from sdlesson.sigmas import sample_lms, schedule
 
 PROMPT = "a photograph of an astronaut riding a horse"
@@ -229,30 +231,30 @@ def drawn(fig):
 
 def test_figure_errors_draws_every_curve_and_tells_its_order():
     curve = {5: 0.4, 10: 0.1, 20: 0.025, 40: 0.00625}
-    fig = drawn(room.figure_errors({"steps": ("steps", {"a": curve, "b": curve}), "calls": ("calls", {"a": curve})}))
+    fig = drawn(figure_errors({"steps": ("steps", {"a": curve, "b": curve}), "calls": ("calls", {"a": curve})}))
     assert [len(ax.lines) for ax in fig.axes] == [2, 1]
     assert [list(line.get_xdata()) for line in fig.axes[0].lines] == [list(curve)] * 2
     assert fig.axes[0].get_xscale() == fig.axes[0].get_yscale() == "log"
-    fitted = drawn(room.figure_errors({"steps": ("steps", {"a": curve})}, fit_from=10))
+    fitted = drawn(figure_errors({"steps": ("steps", {"a": curve})}, fit_from=10))
     assert fitted.axes[0].get_legend().get_texts()[0].get_text() == "a: order 2.0"
     assert "a, 0.4 at 5 to 0.006 at 40, order 2.0" in fitted.words
-    high = drawn(room.figure_errors({"steps": ("steps", {"a": {5: 0.4, 10: 0.1}})}))
+    high = drawn(figure_errors({"steps": ("steps", {"a": {5: 0.4, 10: 0.1}})}))
     assert "order" not in high.words
 
 
 def test_a_sampler_keeps_its_colour_and_default_levels_are_dashed():
     curve = {5: 0.4, 10: 0.1}
     for names in (["Euler", "Heun", "LMS 2", "LMS 4", "DPM++ 2M"], ["DPM++ 2M, default", "LMS 4, Karras", "Euler"]):
-        fig = drawn(room.figure_errors({"": ("steps", dict.fromkeys(names, curve))}, of="reference"))
+        fig = drawn(figure_errors({"": ("steps", dict.fromkeys(names, curve))}, of="reference"))
         lines = fig.axes[0].lines
-        colours = [room.STYLES[name.partition(",")[0]][0] for name in names]
+        colours = [STYLES[name.partition(",")[0]][0] for name in names]
         assert [line.get_color() for line in lines] == colours and len(set(colours)) == len(names)
         assert [line.get_linestyle() for line in lines] == ["--" if "default" in name else "-" for name in names]
         assert "share of the reference's length" in fig.axes[0].get_ylabel()
 
 
 def test_figure_levels_leaves_out_zero():
-    fig = drawn(room.figure_levels({"default": schedule(10), "Karras": room.karras_sigmas(10)}))
+    fig = drawn(figure_levels({"default": schedule(10), "Karras": room.karras_sigmas(10)}))
     assert [len(line.get_xdata()) for line in fig.axes[0].lines] == [10, 10]
     assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["default", "Karras"]
     assert "default: 4 of 10 below 1; Karras: 5 of 10 below 1" in fig.words
@@ -275,7 +277,7 @@ def test_figure_levels_leaves_out_zero():
     ],
 )
 def test_calls(said, answer, words):
-    assert words in said("09.1", answer, steps=20) + said("09.1", answer, steps=20)
+    assert words in said("samplers.1", answer, steps=20) + said("samplers.1", answer, steps=20)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,7 @@ def test_calls(said, answer, words):
 )
 def test_smaller(said, answer, words):
     facts = {"error": 0.064, "order": 2, "times": 8}
-    assert words in said("09.2", answer, **facts) + said("09.2", answer, **facts)
+    assert words in said("samplers.2", answer, **facts) + said("samplers.2", answer, **facts)
 
 
 GIVEN = {"sampler": "dpmpp_2m", "steps": 20, "levels": "default"}
@@ -313,7 +315,7 @@ GIVEN = {"sampler": "dpmpp_2m", "steps": 20, "levels": "default"}
     ],
 )
 def test_better_levels(said, answer, words):
-    assert words in said("09.3", answer, settings=GIVEN) + said("09.3", answer, settings=GIVEN)
+    assert words in said("samplers.3", answer, settings=GIVEN) + said("samplers.3", answer, settings=GIVEN)
 
 
 def slope(denoise, x, sigma):
@@ -358,4 +360,4 @@ def learners_heun(*, near=0.5, far=0.5, start=True, last=True, at=None):
     ],
 )
 def test_heun_step(said, step, words):
-    assert words in said("09.4", step) + said("09.4", step)
+    assert words in said("samplers.4", step) + said("samplers.4", step)

@@ -12,7 +12,19 @@ from diffusers import DDPMScheduler, LMSDiscreteScheduler
 from scipy.integrate import quad
 
 from sdlesson import sigmas as room
-from sdlesson.models import ARTICLE_SCHEDULE, BadInput
+from sdlesson.figures.sigmas import (
+    figure_basis,
+    figure_coefficients,
+    figure_errors,
+    figure_input_scaling,
+    figure_recipe,
+    figure_schedules,
+    figure_sigmas,
+    figure_timesteps,
+    figure_ways,
+)
+from sdlesson.loading.errors import BadInput
+from sdlesson.models import ARTICLE_SCHEDULE
 
 
 def scheduler(**config):
@@ -188,7 +200,7 @@ def test_stepping_twice_at_one_timestep_spoils_the_history():
 
 def test_sigmas_fall_as_they_were_given():
     sigmas = torch.tensor([14.0, 5.0, 1.0, 0.0])
-    fig = room.figure_sigmas(SimpleNamespace(sigmas=sigmas))
+    fig = figure_sigmas(SimpleNamespace(sigmas=sigmas))
     np.testing.assert_array_equal(fig.axes[0].lines[0].get_ydata(), sigmas)
     assert "4 noise levels" in fig.words and "14.00" in fig.words
 
@@ -260,14 +272,14 @@ def drawn(fig):
 
 
 def test_figure_recipe_draws_the_three_curves(course):
-    fig = drawn(room.figure_recipe(*course))
+    fig = drawn(figure_recipe(*course))
     for ax, values in zip(fig.axes, course, strict=True):
         np.testing.assert_array_equal(ax.lines[0].get_ydata(), values)
     assert "0.00085 to 0.0120" in fig.words and "14.61" in fig.words
 
 
 def test_figure_schedules_tells_where_noise_overtakes(course):
-    fig = drawn(room.figure_schedules({"one": course[2], "other": 2 * course[2]}))
+    fig = drawn(figure_schedules({"one": course[2], "other": 2 * course[2]}))
     assert fig.axes[0].get_yscale() == "log"
     first = int(np.argmax(course[2] > 1))
     assert f"one at step {first}" in fig.words and f"other at step {first}" not in fig.words
@@ -279,14 +291,14 @@ def test_figure_schedules_tells_where_noise_overtakes(course):
 
 def test_figure_timesteps_puts_the_steps_on_the_curve(course):
     times, levels = room.timesteps(20), room.schedule(20)[:-1]
-    fig = drawn(room.figure_timesteps(course[2], times, levels))
+    fig = drawn(figure_timesteps(course[2], times, levels))
     np.testing.assert_array_equal(fig.axes[0].lines[1].get_xdata(), times)
     assert list(fig.axes[1].lines[1].get_xdata()) == [946, 947]
     assert "946.42" in fig.words and "10.747" in fig.words
 
 
 def test_figure_input_scaling_draws_both_curves():
-    fig = drawn(room.figure_input_scaling([10, 1, 0.1], [10.05, 1.4, 1.0], [1.0, 0.9, 1.1]))
+    fig = drawn(figure_input_scaling([10, 1, 0.1], [10.05, 1.4, 1.0], [1.0, 0.9, 1.1]))
     assert [list(line.get_ydata()) for line in fig.axes[0].lines[:2]] == [[10.05, 1.4, 1.0], [1.0, 0.9, 1.1]]
     assert "from 1.0 to 10.1" in fig.words and "between 0.9 and 1.1" in fig.words
 
@@ -294,7 +306,7 @@ def test_figure_input_scaling_draws_both_curves():
 @pytest.mark.parametrize("panels", [1, 2])
 def test_figure_ways_tells_where_they_end(panels):
     way = [np.array([5.0, -4.0, 1.0]), np.array([2.0, -2.0, 0.5]), np.array([1.0, -1.0, 0.2])]
-    fig = drawn(room.figure_ways({f"way\n{k}": ([4.0, 1.0, 0.0], way) for k in range(panels)}))
+    fig = drawn(figure_ways({f"way\n{k}": ([4.0, 1.0, 0.0], way) for k in range(panels)}))
     assert len(fig.axes) == panels and all(len(ax.lines) == 3 + 1 for ax in fig.axes)
     np.testing.assert_allclose(fig.axes[0].lines[0].get_ydata(), [5 / 17**0.5, 2 / 2**0.5, 1])
     assert fig.axes[0].lines[0].get_color() == fig.axes[0].lines[1].get_color() != fig.axes[0].lines[2].get_color()
@@ -308,7 +320,7 @@ def test_figure_ways_tells_where_they_end(panels):
 def test_figure_basis_draws_a_polynomial_for_each_past_sigma(i, order, known):
     levels = room.schedule(20)
     slopes = np.array([0.5, -0.25, 1.0, 0.75])[:known]
-    fig = drawn(room.figure_basis(levels, i, slopes, order))
+    fig = drawn(figure_basis(levels, i, slopes, order))
     left, right = fig.axes
     assert f"{known} polynomials" in fig.words and f"Step {i}," in fig.words
     assert len(left.get_legend().get_texts()) == known
@@ -328,7 +340,7 @@ def test_figure_basis_draws_a_polynomial_for_each_past_sigma(i, order, known):
 
 def test_figure_coefficients_draws_every_weight():
     levels = room.schedule(10)
-    fig = drawn(room.figure_coefficients(levels, 3))
+    fig = drawn(figure_coefficients(levels, 3))
     heights = [bar.get_height() for bar in fig.axes[0].patches]
     assert len(heights) == 1 + 2 + 8 * 3
     assert sum(heights) == pytest.approx(10)  # each step's add up to 1
@@ -336,7 +348,7 @@ def test_figure_coefficients_draws_every_weight():
 
 
 def test_figure_errors_takes_curves_of_different_lengths():
-    fig = drawn(room.figure_errors({"order 1": {5: 0.2, 10: 0.1, 20: 0.05}, "order 4": {5: 0.1, 10: 0.01}}))
+    fig = drawn(figure_errors({"order 1": {5: 0.2, 10: 0.1, 20: 0.05}, "order 4": {5: 0.1, 10: 0.01}}))
     assert [list(line.get_xdata()) for line in fig.axes[0].lines] == [[5, 10, 20], [5, 10]]
     assert "5, 10, 20 steps" in fig.words and "order 4: 0.10, 0.01" in fig.words
 
@@ -358,7 +370,7 @@ def test_figure_errors_takes_curves_of_different_lengths():
     ],
 )
 def test_equally_strong(said, answer, words):
-    assert words in said("04.1", answer) + said("04.1", answer)
+    assert words in said("sigmas.1", answer) + said("sigmas.1", answer)
 
 
 @pytest.mark.parametrize(
@@ -380,13 +392,13 @@ def test_equally_strong(said, answer, words):
     ],
 )
 def test_second_timestep(said, answer, words):
-    assert words in said("04.2", answer) + said("04.2", answer)
+    assert words in said("sigmas.2", answer) + said("sigmas.2", answer)
 
 
 def test_a_step_to_the_wrong_side_gets_its_own_hint(said):
-    hint = said("04.3", lambda x, d, s, n: x - (x - d) / s * (n - s))
+    hint = said("sigmas.3", lambda x, d, s, n: x - (x - d) / s * (n - s))
     assert "to more noise, or to less?" in hint and "Two lines" not in hint
-    assert "by sigma_next − sigma = -1.8" in said("04.3", lambda x, d, s, n: x + (x - d) / s * (s - n))
+    assert "by sigma_next − sigma = -1.8" in said("sigmas.3", lambda x, d, s, n: x + (x - d) / s * (s - n))
 
 
 @pytest.mark.parametrize(
@@ -410,7 +422,7 @@ def test_a_step_to_the_wrong_side_gets_its_own_hint(said):
     ],
 )
 def test_euler(said, euler, words):
-    assert words in said("04.3", euler) + said("04.3", euler)
+    assert words in said("sigmas.3", euler) + said("sigmas.3", euler)
 
 
 def right_weights(before, now, after):
@@ -418,7 +430,7 @@ def right_weights(before, now, after):
 
 
 def test_two_right_weights_in_the_wrong_order_get_their_own_hint(said):
-    hint = said("04.4", lambda b, n, a: right_weights(b, n, a)[::-1])
+    hint = said("sigmas.4", lambda b, n, a: right_weights(b, n, a)[::-1])
     assert "Both numbers are right" in hint and "Try before" not in hint
 
 
@@ -441,7 +453,7 @@ def test_two_right_weights_in_the_wrong_order_get_their_own_hint(said):
     ],
 )
 def test_two_weights(said, weights, words):
-    assert words in said("04.4", weights) + said("04.4", weights)
+    assert words in said("sigmas.4", weights) + said("sigmas.4", weights)
 
 
 def loop(*, fresh=True, first=True, scale=True, index=False, prev=True):
@@ -476,4 +488,4 @@ def loop(*, fresh=True, first=True, scale=True, index=False, prev=True):
     ],
 )
 def test_mended_loop(said, toy, walk, words):
-    assert words in said("04.5", walk, sd=toy) + said("04.5", walk, sd=toy)
+    assert words in said("sigmas.5", walk, sd=toy) + said("sigmas.5", walk, sd=toy)

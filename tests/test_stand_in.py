@@ -15,7 +15,7 @@ from safetensors import safe_open
 from toy import make_pipeline
 
 import sdlesson
-from sdlesson.models import BadInput
+from sdlesson.loading.errors import BadInput
 
 SCRIPT = Path(__file__).resolve().parent.parent / "bench" / "stand_in.py"
 

@@ -13,24 +13,11 @@ import torch
 from toy import SCHEDULE
 
 from sdlesson.embeddings import text_embeddings
+from sdlesson.figures.steering import figure_entries, figure_mask, figure_mixes, plot_mask, plot_mixes
 from sdlesson.guidance import Steering, denoise, guide, record
 from sdlesson.latents import encode, fit_preview, initial_noise, preview, seeded, to_tensor
-from sdlesson.models import BadInput
-from sdlesson.steering import (
-    figure_entries,
-    figure_mask,
-    figure_mixes,
-    first_step,
-    img2img,
-    inpaint,
-    latent_mask,
-    lerp,
-    noised,
-    plot_mask,
-    plot_mixes,
-    pull_colour,
-    slerp,
-)
+from sdlesson.loading.errors import BadInput
+from sdlesson.steering import first_step, img2img, inpaint, latent_mask, lerp, noised, pull_colour, slerp
 from sdlesson.world import Scene, draw
 
 PROMPT = "a photograph of an astronaut riding a horse"
@@ -224,25 +211,25 @@ LEVELS = [14.6, 8.0, 4.4, 2.4, 1.3, 0.7, 0.3, 0.03, 0.0]
 @pytest.mark.parametrize(
     ("name", "answer", "words", "facts"),
     [
-        ("08.1", 1, "well done", {"scale": 8}),
-        ("08.1", 8, "multiplies a difference of 0", {"scale": 8}),
-        ("08.1", 0, "own guess is left", {"scale": 8}),
-        ("08.1", 3, "text + scale · 0 = text", {"scale": 8}),
-        ("08.1", "1", "is no number", {"scale": 8}),
-        ("08.2", (15, 35), "well done", {"steps": 50, "strength": 0.3}),
-        ("08.2", [35, 15], "the other way round", {"steps": 50, "strength": 0.3}),
-        ("08.2", (15, 34), "so the first is 35", {"steps": 50, "strength": 0.3}),
-        ("08.2", (15, 15), "begin at step 35", {"steps": 50, "strength": 0.3}),
-        ("08.2", (16, 34), "= 15 steps are taken", {"steps": 50, "strength": 0.3}),
-        ("08.2", (15, 0), "50 − 15 = 35", {"steps": 50, "strength": 0.3}),
-        ("08.2", (15.0, 35), "no such pair", {"steps": 50, "strength": 0.3}),
-        ("08.3", (1, 9), "well done", {"sigmas": LEVELS, "most": 4}),
-        ("08.3", (9, 1), "No σ is above 9", {"sigmas": LEVELS, "most": 4}),
-        ("08.3", (5, 7), "No step would be guided", {"sigmas": LEVELS, "most": 4}),
-        ("08.3", (0.5, 9), "0.70 is still guided", {"sigmas": LEVELS, "most": 4}),
-        ("08.3", (1, 20), "5 steps are guided", {"sigmas": LEVELS, "most": 4}),
-        ("08.3", (5, 9), "Only one step", {"sigmas": LEVELS, "most": 4}),
-        ("08.3", (1,), "no pair", {"sigmas": LEVELS, "most": 4}),
+        ("steering.1", 1, "well done", {"scale": 8}),
+        ("steering.1", 8, "multiplies a difference of 0", {"scale": 8}),
+        ("steering.1", 0, "own guess is left", {"scale": 8}),
+        ("steering.1", 3, "text + scale · 0 = text", {"scale": 8}),
+        ("steering.1", "1", "is no number", {"scale": 8}),
+        ("steering.2", (15, 35), "well done", {"steps": 50, "strength": 0.3}),
+        ("steering.2", [35, 15], "the other way round", {"steps": 50, "strength": 0.3}),
+        ("steering.2", (15, 34), "so the first is 35", {"steps": 50, "strength": 0.3}),
+        ("steering.2", (15, 15), "begin at step 35", {"steps": 50, "strength": 0.3}),
+        ("steering.2", (16, 34), "= 15 steps are taken", {"steps": 50, "strength": 0.3}),
+        ("steering.2", (15, 0), "50 − 15 = 35", {"steps": 50, "strength": 0.3}),
+        ("steering.2", (15.0, 35), "no such pair", {"steps": 50, "strength": 0.3}),
+        ("steering.3", (1, 9), "well done", {"sigmas": LEVELS, "most": 4}),
+        ("steering.3", (9, 1), "No σ is above 9", {"sigmas": LEVELS, "most": 4}),
+        ("steering.3", (5, 7), "No step would be guided", {"sigmas": LEVELS, "most": 4}),
+        ("steering.3", (0.5, 9), "0.70 is still guided", {"sigmas": LEVELS, "most": 4}),
+        ("steering.3", (1, 20), "5 steps are guided", {"sigmas": LEVELS, "most": 4}),
+        ("steering.3", (5, 9), "Only one step", {"sigmas": LEVELS, "most": 4}),
+        ("steering.3", (1,), "no pair", {"sigmas": LEVELS, "most": 4}),
     ],
 )
 def test_judges(said, name, answer, words, facts):
@@ -269,4 +256,4 @@ def weighted(noises, weights):
     ],
 )
 def test_judge_of_the_mix(said, mix, words):
-    assert words in said("08.4", mix) + said("08.4", mix)
+    assert words in said("steering.4", mix) + said("steering.4", mix)

@@ -9,13 +9,13 @@ import torch
 
 import sdlesson
 from sdlesson.decoding import paint_latents
+from sdlesson.figures.symptoms import figure_chart
 from sdlesson.guidance import denoise, record
-from sdlesson.models import BadInput
+from sdlesson.loading.errors import BadInput
 from sdlesson.symptoms import (
     CAUSES,
     bend,
     fall_ill,
-    figure_chart,
     hidden_cause,
     input_spread,
     listen,

@@ -13,8 +13,13 @@ import torch
 from torch.nn import Conv2d, Embedding, Linear, ModuleDict
 
 import sdlesson
-from sdlesson import attention, models, thrift, tokens, widgets
-from sdlesson.exercises import lesson_01
+from sdlesson import attention, models, tokens
+from sdlesson.engine import lean as thrift
+from sdlesson.exercises import tokens as lesson_01
+from sdlesson.explorers.prompts import explore_two_prompts
+from sdlesson.explorers.tokens import explore_tokens
+from sdlesson.figures.tokens import figure_pieces
+from sdlesson.loading.quiet import quiet
 
 PROMPT = "a photograph of an astronaut riding a horse"
 LONG = "a horse in the snow " * 40
@@ -28,7 +33,7 @@ QUESTIONS = {
     "places": lambda tokenizer: tokens.places(tokenizer, PROMPT),
     "encode_pieces": lambda tokenizer: tokens.encode_pieces(tokenizer, LONG).tokens,
     "word_positions": lambda tokenizer: attention.word_positions(tokenizer, PROMPT, "horse"),
-    "figure_pieces": lambda tokenizer: tokens.figure_pieces(tokenizer, {"one": PROMPT}).words,
+    "figure_pieces": lambda tokenizer: figure_pieces(tokenizer, {"one": PROMPT}).words,
 }
 
 
@@ -196,7 +201,7 @@ def settings_of_the_libraries() -> list:
 def test_the_last_of_two_loads_brings_the_libraries_words_back(first_out):
     from transformers.utils import logging as log
 
-    before, entered = settings_of_the_libraries(), [models.quiet(), models.quiet()]
+    before, entered = settings_of_the_libraries(), [quiet(), quiet()]
     for each in entered:
         each.__enter__()
     entered[first_out].__exit__(None, None, None)
@@ -207,8 +212,8 @@ def test_the_last_of_two_loads_brings_the_libraries_words_back(first_out):
 
 def test_a_load_that_fails_inside_another_leaves_it_quiet():
     before = settings_of_the_libraries()
-    with models.quiet():
-        with pytest.raises(KeyError), models.quiet():
+    with quiet():
+        with pytest.raises(KeyError), quiet():
             raise KeyError
         inside = settings_of_the_libraries()
     assert inside[:2] == [(logging.ERROR, False)] * 2
@@ -227,9 +232,9 @@ def test_loading_leaves_torchs_default_dtype_alone(dtype, limit, toy_half, monke
 
 def test_token_explorers_in_threads_leave_the_filters_of_warnings(toy, switching):
     before = list(warnings.filters)
-    page = widgets.explore_tokens(toy, PROMPT, LONG).page.value
+    page = explore_tokens(toy, PROMPT, LONG).page.value
     with ThreadPoolExecutor(4) as pool:
-        pages = list(pool.map(lambda _: widgets.explore_tokens(toy, PROMPT, LONG).page.value, range(12)))
+        pages = list(pool.map(lambda _: explore_tokens(toy, PROMPT, LONG).page.value, range(12)))
     assert set(pages) == {page}
     assert list(warnings.filters) == before
 
@@ -237,7 +242,7 @@ def test_token_explorers_in_threads_leave_the_filters_of_warnings(toy, switching
 def test_the_token_explorer_says_itself_what_is_cut(toy):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        explorer = widgets.explore_tokens(toy, LONG, PROMPT)
+        explorer = explore_tokens(toy, LONG, PROMPT)
     assert "Cut off" in explorer.page.value
 
 
@@ -259,10 +264,10 @@ def painted(sd, run) -> bytes:
 
 def explored(sd) -> str:
     """What two explorers show, one of them after painting, in a thread of its own."""
-    two = widgets.explore_two_prompts(sd, PROMPT, "a cartoon of a queen")
+    two = explore_two_prompts(sd, PROMPT, "a cartoon of a queen")
     two.painting.start()
     two.painting.wait()
-    return two.said.value + two.page.value + widgets.explore_tokens(sd, PROMPT, LONG).page.value
+    return two.said.value + two.page.value + explore_tokens(sd, PROMPT, LONG).page.value
 
 
 def reloaded(folder) -> bytes:

@@ -12,8 +12,10 @@ import torch
 from torch.nn import Conv2d, Embedding, Linear, Sequential
 
 import sdlesson
-from sdlesson import models, thrift
-from sdlesson.models import BadInput
+from sdlesson import models
+from sdlesson.engine import lean as thrift
+from sdlesson.loading.errors import BadInput
+from sdlesson.loading.weights import read_weights
 
 CPU = torch.device("cpu")
 
@@ -325,7 +327,7 @@ def test_a_part_leaves_the_memory_while_another_works(tmp_path, big):
     parts = {name: Linear(2048, 2048, bias=False).half() for name in ("text_encoder", "unet", "encoder", "decoder")}
     for name, part in parts.items():
         save_file(part.state_dict(), tmp_path / name)
-        part.load_state_dict(models.read_weights([tmp_path / name], torch.float16), assign=True)
+        part.load_state_dict(read_weights([tmp_path / name], torch.float16), assign=True)
     vae = torch.nn.ModuleDict({name: parts.pop(name) for name in ("encoder", "decoder")})
     parts["vae"] = vae
     thrift.take_turns(parts)
@@ -344,7 +346,7 @@ def test_what_a_learner_changed_stays_changed(tmp_path):
 
     part = Linear(512, 512, bias=False).half()
     save_file(part.state_dict(), tmp_path / "part")
-    part.load_state_dict(models.read_weights([tmp_path / "part"], torch.float16), assign=True)
+    part.load_state_dict(read_weights([tmp_path / "part"], torch.float16), assign=True)
     part.weight.data[:] = 3
     thrift.page_out(part.weight)
     assert (part.weight == 3).all()

@@ -13,7 +13,15 @@ import torch
 
 import sdlesson
 from sdlesson import samplers, steering
-from sdlesson.models import BadInput
+from sdlesson.figures.tokens import (
+    figure_learning,
+    figure_merges,
+    figure_pieces,
+    figure_places,
+    plot_pairs,
+    plot_places,
+)
+from sdlesson.loading.errors import BadInput
 from sdlesson.tokens import (
     TruncationWarning,
     UnknownWordsWarning,
@@ -21,17 +29,11 @@ from sdlesson.tokens import (
     context_length,
     count_pairs,
     cut_words,
-    figure_learning,
-    figure_merges,
-    figure_pieces,
-    figure_places,
     join,
     merge_ranks,
     merge_steps,
     pieces,
     places,
-    plot_pairs,
-    plot_places,
     tokenize,
     unknown_words,
 )
@@ -288,7 +290,7 @@ TEXT = "An ASTRONAUT, riding a horse, on the moon!"  # 8 words, 11 pieces
     ],
 )
 def test_counting_ids(said, tiny, answer, words):
-    both = said("01.1", answer, text=TEXT, sd=tiny) + said("01.1", answer, text=TEXT, sd=tiny)
+    both = said("tokens.1", answer, text=TEXT, sd=tiny) + said("tokens.1", answer, text=TEXT, sd=tiny)
     assert words in both
 
 
@@ -307,7 +309,7 @@ def test_counting_ids(said, tiny, answer, words):
     ],
 )
 def test_a_word_of_five_pieces(said, tiny, answer, words):
-    assert words in said("01.2", answer, pieces=5, sd=tiny) + said("01.2", answer, pieces=5, sd=tiny)
+    assert words in said("tokens.2", answer, pieces=5, sd=tiny) + said("tokens.2", answer, pieces=5, sd=tiny)
 
 
 TREES = {"forest": 4, "rest": 3, "nest": 2, "fast": 2}
@@ -330,7 +332,7 @@ TREES = {"forest": 4, "rest": 3, "nest": 2, "fast": 2}
     ],
 )
 def test_the_third_merge(said, answer, words):
-    assert words in said("01.3", answer, corpus=TREES, number=3) + said("01.3", answer, corpus=TREES, number=3)
+    assert words in said("tokens.3", answer, corpus=TREES, number=3) + said("tokens.3", answer, corpus=TREES, number=3)
 
 
 STORY = " ".join(["a wizard and a dragon"] * 20)
@@ -350,7 +352,7 @@ STORY = " ".join(["a wizard and a dragon"] * 20)
     ],
 )
 def test_words_that_are_seen(said, tiny, answer, words):
-    assert words in said("01.4", answer, text=STORY, sd=tiny) + said("01.4", answer, text=STORY, sd=tiny)
+    assert words in said("tokens.4", answer, text=STORY, sd=tiny) + said("tokens.4", answer, text=STORY, sd=tiny)
 
 
 def rows(ids, start, end, padding, length, *, stride=None, fill=True, marks=True, pad=None, extra=False):
@@ -382,4 +384,4 @@ def rows(ids, start, end, padding, length, *, stride=None, fill=True, marks=True
     ],
 )
 def test_rows_of_a_long_text(said, answer, words):
-    assert words in said("01.5", answer) + said("01.5", answer)
+    assert words in said("tokens.5", answer) + said("tokens.5", answer)

@@ -21,14 +21,15 @@ from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from sdlesson import BadInput
-from sdlesson.training import run as training_run
-from sdlesson.training.__main__ import main
-from sdlesson.training.data import Pictures, draw_example, draw_pictures
-from sdlesson.training.export import export
-from sdlesson.training.loop import Job, Trainer, batch_generator, learning_share
-from sdlesson.training.optimizer import MuonAdamW, orthogonalize
-from sdlesson.training.settings import SMOKE
-from sdlesson.training.tokenizer import END, START, byte_characters, clip_vocabulary
+from sdlesson.tiny import run as training_run
+from sdlesson.tiny.__main__ import main
+from sdlesson.tiny.data import Pictures, draw_example, draw_pictures
+from sdlesson.tiny.export import export
+from sdlesson.tiny.loop import Job, Trainer
+from sdlesson.tiny.optimizer import MuonAdamW, orthogonalize
+from sdlesson.tiny.settings import SMOKE
+from sdlesson.tiny.tokenizer import END, START, byte_characters, clip_vocabulary
+from sdlesson.training import batch_generator, learning_share
 
 SMOKE_RUN = ["--size-of-run", "smoke", "--cpu", "--mixed-precision", "no"]
 

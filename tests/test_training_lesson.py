@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from sdlesson.models import BadInput
-from sdlesson.training.lesson import (
-    figure_batch,
-    figure_over_sigma,
-    figure_progress,
+from sdlesson.figures.training import figure_batch, figure_over_sigma, figure_progress
+from sdlesson.loading.errors import BadInput
+from sdlesson.training import (
+    NoisePrediction,
     learn_word,
     loss_at,
     make_examples,
@@ -16,7 +15,6 @@ from sdlesson.training.lesson import (
     wilson,
     with_new_word,
 )
-from sdlesson.training.unet import NoisePrediction
 from sdlesson.world import Scene
 
 SCENES = [Scene("cartoon", mount="duck", place="beach"), Scene("cartoon", mount="horse", place="moon")]
@@ -99,52 +97,52 @@ def test_rows_of_one_kind_have_one_scale():
 
 
 CASES = [
-    ("10.1", 1, "well done"),
-    ("10.1", 0, "perfect guess"),
-    ("10.1", 0.8, "mean of |noise|"),
-    ("10.1", 7, "the variance of the noise"),
-    ("10.1", "one", "is no number"),
-    ("10.2", 1.0, "well done"),
-    ("10.2", 0.1, "so is σ"),
-    ("10.2", 0.1, "The loss is its square"),
-    ("10.2", 0.01, "at four noise levels"),
-    ("10.2", 0.01, "play no part"),
-    ("10.2", 0.0001, "wrong side"),
-    ("10.2", 0.001, "not easier"),
-    ("10.2", 1.01, "weight of v"),
-    ("10.2", 55, "σ² times"),
-    ("10.2", True, "is no number"),
-    ("10.3", lambda x, n, k: k.sqrt() * n - (1 - k).sqrt() * x, "well done"),
-    ("10.3", lambda x, n, k: k.sqrt() * x + (1 - k).sqrt() * n, "noisy latents, the network"),
-    ("10.3", lambda x, n, k: k.sqrt() * x - (1 - k).sqrt() * n, "Latents and noise have changed places"),
-    ("10.3", lambda x, n, k: (1 - k).sqrt() * x - k.sqrt() * n, "sign is turned"),
-    ("10.3", lambda x, n, k: (1 - k).sqrt() * n - k.sqrt() * x, "changed places"),
-    ("10.3", lambda x, n, k: k.sqrt() * n + (1 - k).sqrt() * x, "It is a difference"),
-    ("10.3", lambda x, n, k: k * n - (1 - k) * x, "Take the roots"),
-    ("10.3", lambda x, n, k: n, "The result is not"),
-    ("10.3", lambda x, n, k: n.sum(), "no tensor of shape"),
-    ("10.4", lambda a, w, d: d * a + (1 - d) * w, "well done"),
-    ("10.4", lambda a, w, d: (1 - d) * a + d * w, "changed places"),
-    ("10.4", lambda a, w, d: d * a + w, "add up to 1"),
-    ("10.4", lambda a, w, d: (a + w) / 2, "Where is decay"),
-    ("10.4", lambda a, w, d: a, "new weights are not used"),
-    ("10.4", lambda a, w, d: w, "old average is not used"),
-    ("10.4", lambda a, w, d: a - w, "The result is not"),
-    ("10.4", lambda a, w, d: 3, "no tensor of 5"),
-    ("10.5", 24, "well done"),
-    ("10.5", 77 * 24, "77 positions"),
-    ("10.5", 1, "a vector of 24"),
-    ("10.5", 25, "the width 24"),
-    ("10.5", None, "is no number"),
+    ("training.1", 1, "well done"),
+    ("training.1", 0, "perfect guess"),
+    ("training.1", 0.8, "mean of |noise|"),
+    ("training.1", 7, "the variance of the noise"),
+    ("training.1", "one", "is no number"),
+    ("training.2", 1.0, "well done"),
+    ("training.2", 0.1, "so is σ"),
+    ("training.2", 0.1, "The loss is its square"),
+    ("training.2", 0.01, "at four noise levels"),
+    ("training.2", 0.01, "play no part"),
+    ("training.2", 0.0001, "wrong side"),
+    ("training.2", 0.001, "not easier"),
+    ("training.2", 1.01, "weight of v"),
+    ("training.2", 55, "σ² times"),
+    ("training.2", True, "is no number"),
+    ("training.3", lambda x, n, k: k.sqrt() * n - (1 - k).sqrt() * x, "well done"),
+    ("training.3", lambda x, n, k: k.sqrt() * x + (1 - k).sqrt() * n, "noisy latents, the network"),
+    ("training.3", lambda x, n, k: k.sqrt() * x - (1 - k).sqrt() * n, "Latents and noise have changed places"),
+    ("training.3", lambda x, n, k: (1 - k).sqrt() * x - k.sqrt() * n, "sign is turned"),
+    ("training.3", lambda x, n, k: (1 - k).sqrt() * n - k.sqrt() * x, "changed places"),
+    ("training.3", lambda x, n, k: k.sqrt() * n + (1 - k).sqrt() * x, "It is a difference"),
+    ("training.3", lambda x, n, k: k * n - (1 - k) * x, "Take the roots"),
+    ("training.3", lambda x, n, k: n, "The result is not"),
+    ("training.3", lambda x, n, k: n.sum(), "no tensor of shape"),
+    ("training.4", lambda a, w, d: d * a + (1 - d) * w, "well done"),
+    ("training.4", lambda a, w, d: (1 - d) * a + d * w, "changed places"),
+    ("training.4", lambda a, w, d: d * a + w, "add up to 1"),
+    ("training.4", lambda a, w, d: (a + w) / 2, "Where is decay"),
+    ("training.4", lambda a, w, d: a, "new weights are not used"),
+    ("training.4", lambda a, w, d: w, "old average is not used"),
+    ("training.4", lambda a, w, d: a - w, "The result is not"),
+    ("training.4", lambda a, w, d: 3, "no tensor of 5"),
+    ("training.5", 24, "well done"),
+    ("training.5", 77 * 24, "77 positions"),
+    ("training.5", 1, "a vector of 24"),
+    ("training.5", 25, "the width 24"),
+    ("training.5", None, "is no number"),
 ]
 
 
 @pytest.mark.parametrize(("name", "answer", "words"), CASES)
 def test_judges(said, toy, name, answer, words):
-    facts = {"10.2": {"sigma": 10, "error": 0.01}, "10.5": {"sd": toy}}.get(name, {})
+    facts = {"training.2": {"sigma": 10, "error": 0.01}, "training.5": {"sd": toy}}.get(name, {})
     assert words in said(name, answer, **facts) + said(name, answer, **facts)
 
 
 def test_the_whole_table_is_not_trained(said, toy):
     count = toy.text_encoder.get_input_embeddings().weight.numel()
-    assert "whole table" in said("10.5", count, sd=toy) + said("10.5", count, sd=toy)
+    assert "whole table" in said("training.5", count, sd=toy) + said("training.5", count, sd=toy)

@@ -10,19 +10,17 @@ import torch
 from traitlets import TraitError
 
 from sdlesson.attention import record_attention, word_positions
-from sdlesson.explorer import Explorer, Painting, Plot, map_picture, tile
-from sdlesson.figures import SEQUENTIAL
+from sdlesson.explorers.attention import explore_attention
+from sdlesson.explorers.base import Explorer, Painting, Plot, map_picture, tile
+from sdlesson.explorers.guidance import explore_guidance
+from sdlesson.explorers.prompts import explore_two_prompts
+from sdlesson.explorers.sigmas import explore_sigmas
+from sdlesson.explorers.slider import Slider
+from sdlesson.explorers.steps import explore_steps
+from sdlesson.explorers.tokens import explore_tokens
+from sdlesson.figures.base import SEQUENTIAL
 from sdlesson.guidance import denoise, record
-from sdlesson.models import BadInput
-from sdlesson.slider import Slider
-from sdlesson.widgets import (
-    explore_attention,
-    explore_guidance,
-    explore_sigmas,
-    explore_steps,
-    explore_tokens,
-    explore_two_prompts,
-)
+from sdlesson.loading.errors import BadInput
 
 BAD = '<script>alert("x")</script> & "riding" a horse'
 

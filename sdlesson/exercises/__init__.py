@@ -20,8 +20,8 @@ from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
-from ..files import whole_file
-from ..models import BadInput
+from ..loading.errors import BadInput
+from ..loading.writing import whole_file
 
 #: Where progress is kept, in the folder of the notebook, once the learner has asked for it.
 PROGRESS = Path("progress.json")

@@ -1,0 +1,1 @@
+"""How a big model is kept and run; off for the tiny one."""

@@ -1,0 +1,224 @@
+"""The judges of lesson 07, attention."""
+
+from __future__ import annotations
+
+import torch
+
+from . import Mistake, call, exercise, no_number
+
+
+@exercise(
+    "attention.1",
+    hint="Four sides: how many pictures pass, how many heads, how many squares ask, how many tokens are asked.",
+    learned="One row of 77 weights for each square, in each head, for each picture of the doubled batch.",
+)
+def _weights_shape(answer, *, heads, side, tokens, prompts) -> Mistake | None:
+    """The shape of one layer's weights: (2 * prompts, heads, rows * columns, tokens)."""
+    rows, columns = side
+    right = (2 * prompts, heads, rows * columns, tokens)
+    given = tuple(answer)
+    if given == right:
+        return None
+    if len(given) == 5 and given[2:4] == (rows, columns):
+        return Mistake(
+            "The layer knows no rows and columns: its squares stand in one line.",
+            f"The squares are one side of {rows} × {columns} = {rows * columns}, not two sides.",
+        )
+    if len(given) != 4:
+        return Mistake("Give four numbers: (…, …, …, …).", f"{given} has {len(given)} sides; four are asked for.")
+    if given == (*right[:2], tokens, rows * columns):
+        return Mistake("Who asks, and who is asked? The askers come first.", "Squares come before tokens: Q times K.")
+    for place, (mine, wanted) in enumerate(zip(given, right, strict=True)):
+        if mine != wanted:
+            return _wrong_side(place, mine, wanted, prompts)
+    return None
+
+
+def _wrong_side(place: int, mine, wanted: int, prompts: int) -> Mistake:
+    """What to say about the first side that is wrong."""
+    if place == 0 and mine == prompts:
+        return Mistake("With guidance each picture passes twice.", f"The guided batch is 2 × {prompts} = {wanted}.")
+    hints = (
+        "How many pictures pass through the UNet in one guided call?",
+        "The heads work side by side; each has weights of its own.",
+        "Every square of this layer asks. How many squares are there?",
+        "Padding is asked, too.",
+    )
+    names = ("pictures", "heads", "squares", "tokens")
+    return Mistake(hints[place], f"There are {wanted} {names[place]}, not {mine!r}.")
+
+
+@exercise(
+    "attention.2",
+    hint="What do the other 76 weights add up to? They stay as they are.",
+    learned="1 + weight · (factor − 1): more than a mean. That is why a large factor drives the picture out of range.",
+)
+def _sum_after(answer, *, weight, factor) -> Mistake | None:
+    """The sum of a square's weights after one of them was multiplied."""
+    if mistake := no_number(answer):
+        return mistake
+    known = {
+        1.0: "Nobody divides by the new sum: it is no softmax any more. Add the two parts up.",
+        weight * factor: "This is the one weight after the change. The other tokens have weights, too.",
+        factor: "The factor meets one weight only, not all 77.",
+        1 + weight * factor: "The old weight is counted twice: the 1 holds it already.",
+    }
+    if abs(answer - (1 + weight * (factor - 1))) < 1e-6:
+        return None
+    for value, wrong in known.items():
+        if abs(answer - value) < 1e-6:
+            return Mistake(f"Write the sum as (this one token) + (all others). {wrong}", wrong)
+    return Mistake(
+        f"Before: {weight:g} for the token and {1 - weight:g} for all others.",
+        f"{factor:g} · {weight:g} + {1 - weight:g} is the sum.",
+    )
+
+
+@exercise(
+    "attention.3",
+    hint="Rows of the batch: first the empty prompt's, then your prompt's. Which of them have a word at this place?",
+    learned="The empty prompt has padding at that place. Guidance compares with it, so it is left alone.",
+)
+def _louder(answer, *, position, factor) -> Mistake | None:
+    """A function scores -> weights: softmax, then `factor` for one token, in the second half of the batch only."""
+    fit = torch.randn(4, 2, 3, 77, generator=torch.Generator().manual_seed(0))
+    plain = fit.softmax(dim=-1)
+    right = plain.clone()
+    right[2:, ..., position] *= factor
+    got = call(answer, fit)
+    wrong_shape = _not_like(got, plain)
+    if wrong_shape:
+        return wrong_shape
+    if torch.allclose(got, right, atol=1e-5):
+        return None
+    for rows in (slice(1, None), slice(-1, None), slice(1, 2)):
+        single = plain.clone()
+        single[rows, ..., position] *= factor
+        if torch.allclose(got, single, atol=1e-5):
+            return Mistake(
+                "Your cut is right for one prompt only: the batch may hold several. Where does the second half begin?",
+                "Your cut is right for one prompt only. The second half begins at len(scores) // 2.",
+            )
+    for wrong, value in _not_louder(fit, plain, right, position, factor).items():
+        if torch.allclose(got, value, atol=1e-5):
+            return Mistake("Compare each half of the batch with a plain softmax: what is different, and where?", wrong)
+    return Mistake(
+        "weights = scores.softmax(dim=-1); then multiply one column of the second half; then return the weights.",
+        "The result is not a softmax over the tokens with one token multiplied in the second half.",
+    )
+
+
+def _not_louder(fit, plain, right, position: int, factor: float) -> dict[str, torch.Tensor]:
+    """What went wrong -> the weights that it gives."""
+    both, first, before, squares = plain.clone(), plain.clone(), fit.clone(), plain.clone()
+    both[..., position] *= factor
+    first[:2, ..., position] *= factor
+    before[2:, ..., position] *= factor
+    squares[2:, :, min(position, 2)] *= factor
+    return {
+        "Both halves are changed. The empty prompt's half is the first; leave it alone.": both,
+        "The half of the empty prompt is changed. The prompt's half is the second.": first,
+        "The score is multiplied, not the weight: first the softmax, then the factor.": before.softmax(dim=-1),
+        "A square is louder, not a token. The tokens are the last side.": squares,
+        "Nothing is changed: these are the weights of a plain softmax.": plain,
+        "The weights were made to add up to 1 again. Then all other tokens lose; leave the sum as it is.": (
+            right / right.sum(dim=-1, keepdim=True)
+        ),
+        "The softmax goes over the wrong side. dim=-1 is the tokens'.": fit.softmax(dim=-2),
+    }
+
+
+@exercise(
+    "attention.4",
+    hint="A token that nobody hears has the score −∞ before the softmax: masked_fill(..., float('-inf')).",
+    learned="Masked before the softmax, the weights that stay add up to 1. This is how causal masks work, too.",
+)
+def _only(answer, **_facts) -> Mistake | None:
+    """A function (scores, positions) -> weights over the tokens at `positions` alone, adding up to 1."""
+    fit, positions = torch.randn(2, 2, 3, 77, generator=torch.Generator().manual_seed(1)) + 0.5, [0, 3, 5]
+    rest = torch.ones(77, dtype=torch.bool)
+    rest[positions] = False
+    right = fit.masked_fill(rest, float("-inf")).softmax(dim=-1)
+    got = call(answer, fit, positions)
+    wrong_shape = _not_like(got, right)
+    if wrong_shape:
+        return wrong_shape
+    if torch.allclose(got, right, atol=1e-5):
+        return None
+    for value, mistake in _not_only(fit, rest):
+        if torch.allclose(got, value, atol=1e-5):
+            return mistake
+    return Mistake(
+        "silent = torch.ones(77, dtype=bool); silent[positions] = False; then fill, then softmax over the tokens.",
+        "Outside of the positions the weights must be 0, inside a softmax of the scores there.",
+    )
+
+
+def _not_only(fit, rest) -> list[tuple[torch.Tensor, Mistake]]:
+    """What the function may give instead, where `rest` should be silent -> what to say to it."""
+    which = "Look at one square's weights: which of them are 0?"
+    return [
+        (
+            fit.softmax(-1).masked_fill(rest, 0),
+            Mistake(
+                "Look at one square's weights: what do they add up to?",
+                "The weights do not add up to 1: the mask came after the softmax.",
+            ),
+        ),
+        (
+            fit.masked_fill(rest, 0).softmax(-1),
+            Mistake(
+                "A score of 0 is no silence: e⁰ = 1.",
+                "A token with the score 0 still gets a weight. Fill with −∞: e to the −∞ is 0.",
+            ),
+        ),
+        (
+            fit.masked_fill(~rest, float("-inf")).softmax(-1),
+            Mistake(which, "The wrong tokens are silent: these are the ones that should speak."),
+        ),
+        (fit.softmax(-1), Mistake(which, "No token is silent: this is the plain softmax.")),
+    ]
+
+
+@exercise(
+    "attention.5",
+    hint="Two shares: how much of all heat lies inside, and how much of all pixels. Divide the first by the second.",
+    learned="1 is chance. Unlike IoU it needs no threshold, and unlike AUC it sees how strong the heat is.",
+)
+def _lift(answer, **_facts) -> Mistake | None:
+    """A function (heat, mask) -> share of the heat inside the mask / share of the pixels inside."""
+    generator = torch.Generator().manual_seed(2)
+    heat, mask = torch.rand(6, 5, generator=generator) + 0.1, torch.rand(6, 5, generator=generator) < 0.3
+    inside, area = heat[mask].sum() / heat.sum(), mask.float().mean()
+    got = float(call(answer, heat, mask))
+    if abs(got - inside / area) < 1e-4:
+        return None
+    even = "Try a heat of 0.2 everywhere: the answer should be 1."
+    full = "Let all heat lie inside: the answer is 1 / (the mask's share of the pixels)."
+    known = {
+        "This is the share of the heat. A large mask would always look good: divide by its area.": inside,
+        "This is the mask's share of the pixels; the heat is missing.": area,
+        "It is upside down: heat above, area below.": area / inside,
+        "The two means are those inside and outside. Compare with the whole picture.": (
+            heat[mask].mean() / heat[~mask].mean()
+        ),
+        "The heat inside is not yet a share: divide by all of the heat.": heat[mask].sum() / area,
+        "This is the mean heat inside. Divide by the mean heat of the whole picture.": heat[mask].mean(),
+    }
+    for wrong, value in known.items():
+        if abs(got - value) < 1e-4:
+            return Mistake(full if "upside down" in wrong or "two means" in wrong else even, wrong)
+    return Mistake(
+        "(heat[mask].sum() / heat.sum()) / mask.float().mean()",
+        "The result is not (share of the heat inside) / (share of the pixels inside).",
+    )
+
+
+def _not_like(got, wanted: torch.Tensor) -> Mistake | None:
+    """What to say where the learner's weights have another shape than the scores."""
+    if isinstance(got, torch.Tensor) and got.shape == wanted.shape:
+        return None
+    return Mistake(
+        "The weights have the shape of the scores: (batch, heads, squares, tokens).",
+        f"Scores of shape {tuple(wanted.shape)} went in; the result has another shape.",
+    )

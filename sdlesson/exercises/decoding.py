@@ -1,0 +1,213 @@
+"""The judges of lesson 06, decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PIL import Image
+
+from . import Mistake, call, exercise
+
+
+@exercise(
+    "decoding.1",
+    hint="Four numbers: pictures, channels, rows, columns. Look at up_blocks.1 in the list that section 2 prints.",
+    learned="Pictures stay apart, channels come from the VAE's plan, and two of the three doublings are done by then.",
+)
+def _stage_shape(answer, *, sd) -> Mistake | None:
+    """The shape after up_blocks.1 for three pictures at once, each as high as `sd`'s own and twice as wide."""
+    channels = sd.vae.config.block_out_channels[-2]
+    rows, columns = (pixels // sd.vae_factor for pixels in sd.size)
+    answer = tuple(answer)
+    if len(answer) != 4:
+        return Mistake(
+            "A batch of feature maps has four sides, as latents have.",
+            f"You gave {len(answer)} numbers; four are needed: pictures, channels, rows, columns.",
+        )
+    pictures, depth, *size = answer
+    if pictures != 3:
+        return Mistake(
+            "Guidance is over: nothing is doubled any more. How many pictures are decoded?",
+            f"The first number counts the pictures: 3, not {pictures}.",
+        )
+    if depth in (3, sd.vae.config.latent_channels) and depth != channels:
+        return Mistake(
+            "The latents come in with 4 channels and the picture goes out with 3. In between there are more.",
+            f"After up_blocks.1 there are {channels} channels, not {depth}.",
+        )
+    if depth != channels:
+        return Mistake(
+            "Read the channels in the line of up_blocks.1. They do not depend on the picture's size.",
+            f"After up_blocks.1 this VAE has {channels} channels, not {depth}.",
+        )
+    return _stage_size(size, [4 * rows, 8 * columns], rows, columns)
+
+
+def _stage_size(size, right, rows: int, columns: int) -> Mistake | None:
+    """What is wrong with the rows and columns after two doublings of latents that are twice as wide."""
+    if size == right:
+        return None
+    if size == right[::-1]:
+        return Mistake(
+            "The two numbers are right. Which of them comes first in a shape?",
+            "Rows come first, then columns. You have them the other way round.",
+        )
+    if size == [4 * rows, 4 * columns]:
+        return Mistake(
+            "Right for this model's own size. What is special about these three pictures?",
+            "These are twice as wide: twice as many columns.",
+        )
+    known = {
+        (rows, 2 * columns): "These are the latents' own rows and columns. The first two up_blocks double both.",
+        (2 * rows, 4 * columns): "That is after up_blocks.0. The count begins at 0, so up_blocks.1 is the second one.",
+        (8 * rows, 16 * columns): "That is the finished picture. The third doubling comes in up_blocks.2.",
+    }
+    wrong = known.get(tuple(size), f"The latents have {rows} rows and {2 * columns} columns; both are doubled twice.")
+    return Mistake("Count the doublings: how often were rows and columns doubled when up_blocks.1 is done?", wrong)
+
+
+@exercise(
+    "decoding.2",
+    hint="Take each value through the steps: half of it, plus 0.5, clamp to 0 … 1, times 255, round.",
+    learned="−1 is black, 1 is white, 0 is the middle, and whatever lies outside becomes black or white.",
+)
+def _levels(answer, *, values) -> Mistake | None:
+    """The bytes that the decoded `values` become."""
+    exact = [(value / 2 + 0.5) * 255 for value in values]
+    right = [round(min(max(level, 0), 255)) for level in exact]
+    answer = list(answer)
+    if len(answer) != len(right):
+        return Mistake(
+            "One number for each value.", f"There are {len(right)} values, and you gave {len(answer)} numbers."
+        )
+    if answer == right:
+        return None
+    wrong = next((value, got, level) for value, got, level in zip(values, answer, right, strict=True) if got != level)
+    known = {
+        "These are not clamped: what lies outside of −1 … 1 has no byte of its own.": [round(level) for level in exact],
+        "These are truncated: the nearest whole number is meant.": [int(min(max(level, 0), 255)) for level in exact],
+        "0 is the decoder's middle grey, not its black: move −1 … 1 to 0 … 1 first.": [
+            round(255 * min(max(value, 0), 1)) for value in values
+        ],
+        "The largest byte is 255, not 256: there are 256 levels, and the first one is 0.": [
+            round(256 * min(max(value / 2 + 0.5, 0), 1)) for value in values
+        ],
+        "These are between 0 and 1: multiply by 255 and round.": [min(max(v / 2 + 0.5, 0), 1) for v in values],
+    }
+    for mistake, got in known.items():
+        if len(got) == len(answer) and all(abs(a - b) < 1e-6 for a, b in zip(answer, got, strict=True)):
+            return Mistake("Which of the steps is missing, or done in another way?", mistake)
+    value, got, level = wrong
+    return Mistake(
+        f"Look at {value:g} again: half of it, plus 0.5, clamp, times 255, round.",
+        f"{value:g} becomes {level}, not {got}.",
+    )
+
+
+@exercise(
+    "decoding.3",
+    hint='Give a set of letters, for example {"a", "e"}. Section 9 measured most of them, sections 4 and 6 the PNG.',
+    learned="A seed is half of a recipe. The other half: how its numbers are laid out, and every step taken after.",
+)
+def _other_picture(answer) -> Mistake | None:
+    """The letters of those changes that give another picture: b (size), d (fresh noise), f (one generator for two)."""
+    chosen = set(answer)
+    known = {
+        "a": "Other threads add the same numbers in another order: that is at most a level or two.",
+        "b": "The same numbers are laid out in rows of another length, so they lie elsewhere: another picture.",
+        "c": "With seeds of their own, neighbours in a batch do not see each other.",
+        "d": "Fresh noise at each step: most of the noise is not the first one's any more, and the way ends elsewhere.",
+        "e": "PNG keeps every byte. (JPEG would not, but even that is the same picture to the eye.)",
+        "f": "One generator draws the second picture's noise after the first one's: not what its own seed would draw.",
+    }
+    strange = chosen - set(known)
+    if strange:
+        return Mistake('Give a set of the letters a to f: {"a", "e"}.', f"There is no change {sorted(strange)[0]!r}.")
+    for letter in sorted(chosen ^ {"b", "d", "f"}):
+        side = "does not belong" if letter in chosen else "is missing"
+        return Mistake(
+            f"Think of change {letter} again. Is it the noise, its layout, the way down? Or the last digit alone?",
+            f"({letter}) {side}. {known[letter]}",
+        )
+    return None
+
+
+@exercise(
+    "decoding.4",
+    hint="Which setting says how a number is stored? dict(black_settings, …=…). It must have room for large numbers.",
+    learned="bfloat16 has float32's range in half of the bytes. It pays with digits: a few levels, here and there.",
+)
+def _mend_black(answer, *, black) -> Mistake | None:
+    """The settings `black` with one change that gives a picture and needs no more memory: bfloat16."""
+    if not isinstance(answer, Mapping):
+        return Mistake("Give settings: dict(black_settings, …=…).", f"{answer!r} are no settings.")
+    missing = sorted(set(black) - set(answer))
+    changed = sorted(name for name in answer if name not in black or answer[name] != black[name])
+    if missing:
+        return Mistake(
+            "Start from a copy of the old settings: dict(black_settings, …=…).", f"You lack {', '.join(missing)}."
+        )
+    if not changed:
+        return Mistake("Nothing is different yet. Why was it black?", "All settings are as they were.")
+    if changed != ["dtype"]:
+        return Mistake(
+            "Neither the noise nor the prompt is at fault: in float32 this very picture was good.",
+            f"You changed {', '.join(changed)}; change `dtype` alone.",
+        )
+    dtype = str(answer["dtype"]).removeprefix("torch.")
+    if dtype == "bfloat16":
+        return None
+    if dtype in ("float32", "float64", "double", "float"):
+        return Mistake(
+            "That gives a picture. But the machine of this exercise has no memory left.",
+            f"{dtype} needs {4 if dtype in ('float32', 'float') else 8} bytes for each number; you may use 2.",
+        )
+    return Mistake("Two bytes for each number, and the range of float32.", f"{dtype!r} is not the type that is meant.")
+
+
+@exercise(
+    "decoding.5",
+    hint="Both pictures as arrays of *signed* whole numbers, the difference, without sign, the largest.",
+    learned="Bytes count from 255 on to 0: a difference of bytes is wrong whenever it should be below 0.",
+)
+def _largest_difference(answer) -> Mistake | None:
+    """A function (one, other) of two PIL pictures -> their largest difference in levels."""
+    grey = Image.new("RGB", (4, 3), (100, 100, 100))
+    darker, brighter, both = grey.copy(), grey.copy(), grey.copy()
+    darker.putpixel((1, 2), (100, 97, 100))
+    brighter.putpixel((0, 0), (105, 100, 100))
+    both.paste(darker)
+    both.putpixel((3, 0), (100, 100, 102))
+    far = Image.new("RGB", (4, 3), (0, 100, 100))
+    cases = [(grey, grey, 0), (grey, brighter, 5), (brighter, grey, 5), (darker, grey, 3), (grey, darker, 3)]
+    cases += [(both, grey, 3), (Image.new("RGB", (4, 3), (255, 100, 100)), far, 255)]
+    for one, other, right in cases:
+        got = call(answer, one, other)
+        if float(got) != right:
+            return _told_difference(float(got), right)
+    return None
+
+
+def _told_difference(got: float, right: int) -> Mistake:
+    """The sentence for a largest difference `got` that should be `right`."""
+    if right == 255 and got == 1:
+        return Mistake(
+            "A byte goes up to 255. How far does your type go?",
+            "You found 1 where 255 is right: int8 ends at 127, and 255 becomes −1. Take int (or int16).",
+        )
+    if got == 256 - right:
+        return Mistake(
+            "Try two pixels by hand: np.uint8(97) − np.uint8(100). What comes out?",
+            f"You found {got:g} where {right} is right: bytes have no sign. Make them int (or int16) first.",
+        )
+    if got in (-right, 0):
+        return Mistake(
+            "Where the first picture is darker, the difference is below 0. Is it less of a difference?",
+            f"You found {got:g} where {right} is right: take the absolute value before you look for the largest.",
+        )
+    if 0 < got < right:
+        return Mistake(
+            "One pixel in a thousand is enough: the *largest* difference is asked for.",
+            f"You found {got:g} where {right} is right. Did you take a mean, or divide by 255?",
+        )
+    return Mistake("The largest number of levels between two values.", f"You found {got:g} where {right} is right.")

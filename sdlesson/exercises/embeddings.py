@@ -1,0 +1,221 @@
+"""The judges of lesson 02, embeddings."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import torch
+
+from ..tokens import tokenize
+from . import Mistake, call, exercise
+
+
+@exercise(
+    "embeddings.1",
+    hint="Count from 0, and count the start mark. A vector knows its own token and those before it.",
+    learned="A vector changes only from the first other token on: what follows a word never reaches it.",
+)
+def _first_difference(answer, *, sd, texts) -> Mistake | None:
+    """The first position at which the embeddings of two texts differ."""
+    if isinstance(answer, bool) or not isinstance(answer, Integral):
+        return Mistake("The answer is one whole number, a position.", f"{answer!r} is no position.")
+    one, other = tokenize(sd.tokenizer, list(texts))
+    first = int((one != other).int().argmax())
+    if answer == first:
+        return None
+    if answer == 0:
+        return Mistake(
+            "Position 0 is the start mark. What can it see?",
+            "The start mark sees nothing but itself, so its vector is the same in all texts.",
+        )
+    if answer == first - 1:
+        return Mistake(
+            "Nearly. Does position 0 hold the first word?",
+            f"At {answer} the two texts have the same token, and the same tokens before it. Count the start mark, too.",
+        )
+    if answer < first:
+        return Mistake(
+            "What a word's vector knows stands to the left of it. Is anything different there yet?",
+            f"Up to position {answer} both texts have the same tokens, so they have the same vectors.",
+        )
+    return Mistake(
+        "Go back to the left: where does the first other token stand?",
+        f"At position {answer} the vectors differ, but they differ at an earlier position already.",
+    )
+
+
+@exercise(
+    "embeddings.2",
+    hint="How many texts does the UNet read for three prompts? How many positions, how many numbers in each?",
+    learned="Every text is one map of positions × numbers, and guidance adds an empty prompt for each prompt.",
+)
+def _unet_text(answer, *, sd) -> Mistake | None:
+    """The shape of the UNet's `encoder_hidden_states` for three prompts with guidance."""
+    config = sd.text_encoder.config
+    length, dim, words = config.max_position_embeddings, config.hidden_size, config.vocab_size
+    answer = tuple(answer)
+    if answer == (6, length, dim):
+        return None
+    if answer in ((3, dim), (6, dim)):
+        return Mistake(
+            "That is one vector for each text. Does Stable Diffusion read one vector, or all of them?",
+            "That is the shape of pooler_output. The UNet reads [0], a vector for each position.",
+        )
+    if answer in ((3, length), (6, length)):
+        return Mistake("Those are ids. What has each id become?", "Each id has become a vector: one number is missing.")
+    if len(answer) != 3:
+        return Mistake(
+            "Three numbers: texts, positions, numbers in each vector.", f"You gave {len(answer)} numbers; it is three."
+        )
+    if answer[0] != 6:
+        return Mistake(
+            "With guidance the UNet guesses twice for each prompt. What does it read the other time?",
+            f"Three prompts and three empty prompts are 6 texts, not {answer[0]}.",
+        )
+    if answer[1:] == (dim, length):
+        return Mistake("Which comes first, the position or the numbers?", "The positions come first, then the numbers.")
+    if answer[2] == words:
+        return Mistake(
+            "How wide is a vector? Not as wide as the list of all tokens.",
+            f"{words} is the number of tokens that the tokenizer knows; a vector has {dim} numbers.",
+        )
+    if answer[1] != length:
+        return Mistake(
+            "How many positions does every text have after padding?",
+            f"Every text is padded to {length} positions; the UNet reads all of them, not {answer[1]}.",
+        )
+    return Mistake("How many numbers has one vector?", f"A vector has {dim} numbers, not {answer[2]}.")
+
+
+@exercise(
+    "embeddings.3",
+    hint="What of a vector counts for a cosine, and what must not count? Then think of the shape that is to go out.",
+    learned="A CLIP score is a cosine: 1 for the same direction, 0 for unrelated ones, whatever the lengths.",
+)
+def _clip_score(answer, **_facts) -> Mistake | None:
+    """A function (pictures (n, dim), texts (m, dim)) -> cosines (n, m)."""
+    generator = torch.Generator().manual_seed(0)
+    pictures, texts = torch.randn((3, 5), generator=generator) * 2, torch.randn((2, 5), generator=generator) + 1
+    got = call(answer, pictures, texts)
+    unit, words = (each / each.norm(dim=1, keepdim=True) for each in (pictures, texts))
+    right = unit @ words.T
+    if not isinstance(got, torch.Tensor) or got.shape != right.shape:
+        turned = isinstance(got, torch.Tensor) and got.shape == right.T.shape
+        wrong = "Rows and columns have changed places." if turned else "The result has another shape."
+        return Mistake("Three pictures and two texts give a table of three rows and two columns.", wrong)
+    if torch.allclose(got, right, atol=1e-5):
+        return None
+    upright = [each / each.norm(dim=0, keepdim=True) for each in (pictures, texts)]
+    known = {
+        "The lengths still count: divide each vector by its length.": pictures @ texts.T,
+        "Only the texts have length 1. The pictures' vectors need it, too.": pictures @ words.T,
+        "Only the pictures' vectors have length 1. The texts need it, too.": unit @ texts.T,
+        "That is the length of a column. A vector is a row: norm(dim=1, keepdim=True).": upright[0] @ upright[1].T,
+        "These are distances: small for what fits. A cosine is large for what fits.": torch.cdist(unit, words),
+        "The cosines were right; softmax made shares of them, which depend on what else is in the row.": right.softmax(
+            1
+        ),
+    }
+    for wrong, value in known.items():
+        if torch.allclose(got, value, atol=1e-5):
+            return Mistake(
+                "Make one vector ten times longer in your head. The score of its direction must stay the same.", wrong
+            )
+    products = (pictures @ texts.T, unit @ texts.T, pictures @ words.T)
+    if any(torch.cosine_similarity(got.flatten(), each.flatten(), dim=0) > 1 - 1e-5 for each in products):
+        return Mistake(
+            "How many lengths are there: one for the table, or one for each vector?",
+            "You divided by one length for the whole table; each row has its own: norm(dim=1, keepdim=True).",
+        )
+    return Mistake(
+        "Two steps: make every vector 1 long, then multiply: (n, dim) @ (dim, m).",
+        "The result is not the table of cosines, pictures / length @ (texts / length).T.",
+    )
+
+
+@exercise(
+    "embeddings.4",
+    hint="Section 1 found the first end mark of one text. Here each row has its own, and so a vector of its own.",
+    learned="This is pooler_output: the one vector that has seen the whole sentence, and the one that CLIP trains.",
+)
+def _end_vectors(answer, **_facts) -> Mistake | None:
+    """A function (hidden (batch, length, dim), ids (batch, length), end) -> the vectors at the first end marks."""
+    hidden = torch.randn((3, 6, 4), generator=torch.Generator().manual_seed(0))
+    ids, end = torch.tensor([[1, 5, 9, 9, 9, 9], [1, 6, 5, 9, 9, 9], [1, 9, 9, 9, 9, 9]]), 9
+    got = call(answer, hidden, ids, end)
+    rows, first = torch.arange(3), (ids == end).int().argmax(dim=1)
+    if isinstance(got, torch.Tensor) and got.shape == (3, 3, 4):
+        return Mistake(
+            "hidden[:, first] takes all those positions from every text. Each text has one of its own.",
+            "Too many vectors: choose row 0 with first[0], row 1 with first[1]: hidden[torch.arange(batch), first].",
+        )
+    if not isinstance(got, torch.Tensor) or got.shape != (3, 4):
+        return Mistake(
+            "One vector for each text: (batch, dim).", "Three texts of width 4 went in; the result is not (3, 4)."
+        )
+    if torch.equal(got, hidden[rows, first]):
+        return None
+    known = {
+        "That is the last position, which is padding. The first end mark is the one.": hidden[:, -1],
+        "That is the start mark, the same for all texts.": hidden[:, 0],
+        "That is the last word. The end mark stands one further.": hidden[rows, first - 1],
+        "That is the first padding vector. The end mark stands one before.": hidden[rows, first + 1],
+        "That is the mean of all positions. Take one position.": hidden.mean(dim=1),
+        "All texts got the position of the first text. Each has its own.": hidden[:, first[0]],
+        "All your vectors come from text 0. Each text has its own row of hidden.": hidden[0, first],
+    }
+    for wrong, value in known.items():
+        if torch.allclose(got, value, atol=1e-6):
+            return Mistake("Print the positions that you chose. What stands there, in each of the texts?", wrong)
+    return Mistake(
+        "First the position of the first end mark in each row, then the vector at that position.",
+        "The result is not hidden[torch.arange(batch), first], with `first` the first end mark of each text.",
+    )
+
+
+@exercise(
+    "embeddings.5",
+    hint="One row changes, in a copy. Which row is the horse's, and which vector lies halfway between two others?",
+    learned="A vector need not belong to a word. Textual inversion (Gal et al. 2022) learns one from pictures.",
+)
+def _no_word(answer, *, tokens, table, ids, at, other) -> Mistake | None:
+    """A copy of `tokens`, the token vectors of `ids`, with the one at position `at` half way to the token `other`."""
+    before = table[ids]
+    if not isinstance(answer, torch.Tensor) or answer.shape != before.shape:
+        return Mistake(
+            "Start from a copy of all token vectors: tokens.clone().",
+            f"The answer has the shape of `tokens`, {tuple(before.shape)}.",
+        )
+    half, changed = (before[0, at] + table[other]) / 2, (answer != before).any(dim=-1)[0].nonzero().flatten().tolist()
+    if not changed:
+        return Mistake(
+            "Nothing is different yet. Which row of new[0] belongs to the mount?", "All vectors are as they were."
+        )
+    shared = answer.untyped_storage().data_ptr() == tokens.untyped_storage().data_ptr()
+    if shared or not torch.equal(tokens, before):
+        return Mistake(
+            "Look at `tokens`: is it still what it was?",
+            "You changed `tokens` itself: use .clone(), and make `tokens` again (tokens = table[ids]).",
+        )
+    if changed != [at]:
+        many = len(changed) > 1
+        return Mistake(
+            "Only the mount is to change. Which positions did you change?",
+            f"You changed {len(changed)} positions; change position {at} alone."
+            if many
+            else f"You changed position {changed[0]}; the mount stands at {at}.",
+        )
+    new = answer[0, at]
+    if torch.allclose(new, half, atol=1e-4):
+        return None
+    if torch.allclose(new, table[other], atol=1e-4):
+        return Mistake(
+            "That is the other animal itself, which has a word. Go half way.",
+            "The row is table[other]; the mean of the two rows is half way.",
+        )
+    if torch.allclose(new, before[0, at] + table[other], atol=1e-4):
+        return Mistake("A sum is not a mean: which number is missing?", "The sum of the two is to be divided by 2.")
+    return Mistake(
+        "Half way between two vectors: add them, divide by 2.",
+        "The row is not (tokens[0, at] + table[other]) / 2.",
+    )

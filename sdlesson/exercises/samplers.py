@@ -1,0 +1,170 @@
+"""The judges of lesson 09, samplers."""
+
+from __future__ import annotations
+
+import torch
+
+from . import Mistake, call, exercise, no_number
+
+
+@exercise(
+    "samplers.1",
+    hint="How often does each sampler ask in one step? And what can nobody ask at σ = 0?",
+    learned="Compare samplers by their calls, not by their steps: the calls are what you wait for.",
+)
+def _calls(answer, *, steps) -> Mistake | None:
+    """How often Euler and Heun ask the model in a run of `steps` steps down to sigma 0."""
+    if not hasattr(answer, "__len__") or len(answer) != 2 or any(no_number(each) for each in answer):
+        return Mistake("Give two numbers: (calls of Euler, calls of Heun).", f"{answer!r} is not a pair of numbers.")
+    plain, twice = answer
+    if (twice, plain) == (steps, 2 * steps - 1):
+        return Mistake("Which of the two looks ahead?", "You have the two the other way round.")
+    if plain != steps:
+        return Mistake("Euler measures one slope in each step.", f"Euler asks {steps} times in {steps} steps.")
+    if twice == 2 * steps:
+        return Mistake(
+            "Nearly. Where does the last step lead, and is there a slope to be measured?",
+            "The last step goes to σ = 0, where (x − denoised) / σ does not exist: it is Euler's, with one call.",
+        )
+    if twice != 2 * steps - 1:
+        return Mistake(
+            "Heun measures a slope at both ends of a step.",
+            f"Two calls in each step but the last: 2 · {steps} − 1 = {2 * steps - 1}, not {twice}.",
+        )
+    return None
+
+
+@exercise(
+    "samplers.2",
+    hint="Order p: n times as many steps, an error n^p times smaller. How many times as many steps are these?",
+    learned="That is what an order is worth: with order 1 the same gain would have cost 64 times the steps.",
+)
+def _smaller(answer, *, error, order, times) -> Mistake | None:
+    """The error that is left with `times` as many steps, in a method of order `order`."""
+    if mistake := no_number(answer, "an error"):
+        return mistake
+    right = error / times**order
+    if abs(answer - right) <= 0.01 * right:
+        return None
+    known = {
+        error / times: (
+            "That is how Euler's error would fall. What does an order of 2 do with the same factor?",
+            "That is order 1. Order 2 gains the square of it.",
+        ),
+        error / (times * order): (
+            "In the formula the order stands above: c / nᵖ. What does it do to the 8?",
+            "The order is a power, not a factor: 8 · 8, not 8 · 2.",
+        ),
+        error / 2**order: (
+            "How many times as many steps are 80 than 10?",
+            "That is for twice as many steps. From 10 to 80 is eight times.",
+        ),
+        error * times**order: ("Should the error grow with more steps?", "More steps make it smaller: divide."),
+        times**order: (
+            "The right factor. But the question is for the error itself.",
+            "That is how many times smaller the error is. How large is it, then? Divide.",
+        ),
+    }
+    for value, words in known.items():
+        if abs(answer - value) <= 0.01 * abs(value):
+            return Mistake(*words)
+    return Mistake(
+        "First the factor between the two numbers of steps. Then its square. Then divide.",
+        f"{error:g} / {times}² is {right:g}, not {answer:g}.",
+    )
+
+
+@exercise(
+    "samplers.3",
+    hint="What do the steps of DPM++ 2M want to be even in? A copy with one change: dict(settings, …=…)",
+    learned="The levels cost nothing. A sampler and its levels belong together.",
+)
+def _better_levels(answer, *, settings) -> Mistake | None:
+    """The settings with one change that brings them nearer to the true end, and costs no call: Karras's levels."""
+    missing = sorted(set(settings) - set(answer))
+    changed = sorted(name for name in answer if name not in settings or answer[name] != settings[name])
+    if missing:
+        return Mistake(
+            "Start from a copy of the old settings: dict(settings, …=…).", f"Your settings lack {', '.join(missing)}."
+        )
+    if not changed:
+        return Mistake("Nothing is different yet. Look at section 6.", "All settings are as they were.")
+    if "steps" in changed:
+        return Mistake(
+            "More steps help, but each costs a call. It can be done with the calls that you have.",
+            f"The number of steps is to stay at {settings['steps']}.",
+        )
+    if changed != ["levels"]:
+        return Mistake(
+            "The sampler is good. Change what it is given, and nothing else.",
+            f"You changed {', '.join(changed)}; change `levels` alone.",
+        )
+    if str(answer["levels"]).lower() != "karras":
+        return Mistake(
+            "Two kinds of levels stand in section 6: which is the other one?",
+            f'The levels are "default" or "karras", not {answer["levels"]!r}.',
+        )
+    return None
+
+
+def _wrong_heuns(denoise, x, sigma: float, after: float) -> dict[str, torch.Tensor]:
+    """Steps that are nearly Heun's: what is wrong with each -> where it leads."""
+    here = (x - denoise(x, sigma)) / sigma
+    step = after - sigma
+    there = x + here * step
+    far = (there - denoise(there, after)) / after
+    return {
+        "That is Euler's step. The slope at its end is not used.": there,
+        "The mean is missing its half: both slopes together are twice too steep.": x + (here + far) * step,
+        "Only the far slope is used. Take the mean of both.": x + far * step,
+        "The step starts at x, not at the place that was only tried.": there + (here + far) / 2 * step,
+        "The second slope is to be measured at the place tried, not at x.": (
+            x + (here + (x - denoise(x, after)) / after) / 2 * step
+        ),
+        "At the place tried the level is `after`: divide by it, and tell it to `denoise`.": (
+            x + (here + (there - denoise(there, sigma)) / sigma) / 2 * step
+        ),
+        "The second slope belongs to the level `after`: divide by that.": (
+            x + (here + (there - denoise(there, after)) / sigma) / 2 * step
+        ),
+    }
+
+
+@exercise(
+    "samplers.4",
+    hint="Three lines: the slope here; Euler's step and the slope there; from x, a step along the mean of both slopes.",
+    learned="That is Heun's method, and algorithm 1 of Karras et al. (2022) without its fresh noise.",
+)
+def _heun_step(answer, **_facts) -> Mistake | None:
+    """A function (denoise, x, sigma, after) -> Heun's step; at after = 0 it is Euler's."""
+    x, sigma, after = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), 3.0, 1.0
+
+    def denoise(x, sigma):
+        if sigma == 0:
+            raise ZeroDivisionError("there is no slope at σ = 0: the last step has to do without it")
+        return torch.tanh(x / (1 + sigma**2))
+
+    got = call(answer, denoise, x, sigma, after)
+    if not isinstance(got, torch.Tensor) or got.shape != x.shape:
+        return Mistake("The result is x at the next level, a tensor.", f"A tensor of {len(x)} numbers went in.")
+    here = (x - denoise(x, sigma)) / sigma
+    there = x + here * (after - sigma)
+    far = (there - denoise(there, after)) / after
+    if not torch.allclose(got, x + (here + far) / 2 * (after - sigma)):
+        for wrong, value in _wrong_heuns(denoise, x, sigma, after).items():
+            if torch.allclose(got, value):
+                return Mistake("Draw it: a slope here, a try, a slope there, and the step from where you were.", wrong)
+        return Mistake(
+            "Write the two slopes in two lines of their own, and print them for one number.",
+            "The result is not x + (slope + far) / 2 · (after − sigma).",
+        )
+    try:
+        last = call(answer, denoise, x, sigma, 0.0)
+    except ZeroDivisionError:
+        last = None
+    if last is None or not torch.allclose(last, denoise(x, sigma)):
+        return Mistake(
+            "Try it with after = 0, the last step. What is divided by what?",
+            "At after = 0 there is no far slope: the step is to be Euler's.",
+        )
+    return None

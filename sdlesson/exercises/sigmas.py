@@ -1,0 +1,248 @@
+"""The judges of lesson 04, sigmas."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+
+from . import Mistake, call, exercise, no_number
+
+
+@exercise(
+    "sigmas.1",
+    hint="Equally strong: σ, noise ÷ picture, is … Put that into σ² = (1 − ᾱ) / ᾱ and solve for ᾱ.",
+    learned="Half of the variance is picture, half is noise. The timestep where that happens depends on the schedule.",
+)
+def _equally_strong(answer, **_facts) -> Mistake | None:
+    """The pair (sigma, abar) at which noise and picture are equally strong: (1, 0.5)."""
+    if not hasattr(answer, "__len__") or len(answer) != 2 or any(no_number(each) for each in answer):
+        return Mistake("Give two numbers: (sigma, abar).", f"{answer!r} is not a pair of numbers.")
+    sigma, abar = answer
+    if abs(sigma - 0.5) < 1e-6 and abs(abar - 1) < 1e-6:
+        return Mistake(
+            "Which of the two comes first?", "The order is (sigma, abar): you have them the other way round."
+        )
+    if abs(sigma - 1) > 1e-6:
+        return Mistake(
+            "σ counts how many times stronger the noise is than the picture.",
+            f"At σ = {sigma:g} the noise is {sigma:g} times as strong as the picture. Equally strong is one time.",
+        )
+    if abs(abar - 0.5**0.5) < 1e-3:
+        return Mistake(
+            "ᾱ is a share of the variance, not of the standard deviation.",
+            "√ᾱ is the factor before the picture, 0.707; the question is for ᾱ itself.",
+        )
+    if abs(abar - 0.5) > 1e-6:
+        return Mistake(
+            "If (1 − ᾱ) / ᾱ is 1, the two shares are equal. Together they are 1.",
+            f"With ᾱ = {abar:g} there would be {1 - abar:g} of noise beside {abar:g} of picture.",
+        )
+    return None
+
+
+@exercise(
+    "sigmas.2",
+    hint="np.linspace(0, 999, 50): fifty posts of a fence. How many gaps lie between them?",
+    learned="n steps have n − 1 gaps between the first and the last timestep; the last gap, from σ of timestep 0 to 0, "
+    "has no timestep of its own.",
+)
+def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
+    """The second timestep of a run of `steps` steps."""
+    if mistake := no_number(answer, "a timestep"):
+        return mistake
+    last = training - 1
+    right = last - last / (steps - 1)
+    if abs(answer - right) < 0.006:
+        return None
+    known = {
+        last - last / steps: f"You made {steps} gaps. {steps} timesteps, both ends included, have one gap fewer.",
+        training - training / steps: "The timesteps run from 0 to one less than the number of training steps.",
+        training - training / (steps - 1): "The gap is nearly right, but the timesteps start one lower.",
+        last
+        / (steps - 1): "That is one gap, counted from 0: the last timestep but one. The run starts at the other end.",
+        last: "That is the first timestep.",
+        last - 2 * last / (steps - 1): "That is the third timestep.",
+        round(right, 1): "The gaps are right. Give two digits after the point.",
+        round(right): "Do not round: the scheduler does not either. Two digits after the point are enough.",
+    }
+    for value, wrong in known.items():
+        if abs(answer - value) < 0.006:
+            return Mistake(f"Count the gaps, and look at both ends of np.linspace(0, {last}, {steps})[::-1].", wrong)
+    return Mistake(
+        f"Work out one gap first: {last} divided by the number of gaps. Then go down one gap from {last}.",
+        f"It is {last} − {last} / {steps - 1}.",
+    )
+
+
+@exercise(
+    "sigmas.3",
+    hint="new x = x + slope × (how far σ moves). σ falls, so what is the sign of that way?",
+    learned="That is all of Euler's method; everything else in a sampler is about a better slope.",
+)
+def _euler(answer, **_facts) -> Mistake | None:
+    """A function (x, denoised, sigma, sigma_next) -> x at sigma_next, by one step of Euler's method."""
+    generator = torch.Generator().manual_seed(0)
+    x, denoised = torch.randn((2, 1, 4, 3, 3), generator=generator)
+    sigma, after = 3.0, 1.2
+    got = call(answer, x, denoised, sigma, after)
+    slope = (x - denoised) / sigma
+    if got.shape == x.shape and torch.allclose(got, x + slope * (after - sigma), atol=1e-5):
+        return None
+    if got.shape == x.shape and torch.allclose(got, x + slope * (sigma - after), atol=1e-5):
+        return Mistake(
+            "Slope and size of the step are right. But which way does x go: to more noise, or to less?",
+            f"The sign: σ moves from {sigma:g} to {after:g}, by sigma_next − sigma = {after - sigma:g}. "
+            "Yours moves x to more noise.",
+        )
+    known = {
+        "the slope is (x − denoised) / sigma: you have not divided": x + (x - denoised) * (after - sigma),
+        "you take `denoised` for the slope; it is a picture": x + denoised * (after - sigma),
+        "you divide by the next σ; the slope belongs to the σ at which it was measured": (
+            x + (x - denoised) / after * (after - sigma)
+        ),
+        "you go all the way to the guess: that is the step to σ = 0": denoised,
+        "you multiply by the next σ, not by how far σ moves": x + slope * after,
+        "that is the step alone, without the x from which it starts": slope * (after - sigma),
+    }
+    for wrong, value in known.items():
+        if got.shape == value.shape and torch.allclose(got, value, atol=1e-5):
+            return Mistake(
+                "Two lines: the slope, (x − denoised) / sigma; then x plus the slope times the way.",
+                f"With σ from {sigma:g} to {after:g}, {wrong}.",
+            )
+    return Mistake(
+        "Two lines: the slope, (x − denoised) / sigma; then x plus the slope times the way.",
+        "The result is not x + (x − denoised) / sigma × (sigma_next − sigma).",
+    )
+
+
+@exercise(
+    "sigmas.4",
+    hint="The old slope's line is 0 now and 1 before: (s − now) / (before − now). Integrate it from now to after. "
+    "Both weights together make the step.",
+    learned="With equal steps this is Adams and Bashforth's 3/2 and −1/2: one and a half times the new slope, "
+    "minus half the old one.",
+)
+def _two_weights(answer, **_facts) -> Mistake | None:
+    """A function (before, now, after) -> the two weights of K-LMS of order 2, the newest slope's first."""
+    before, now, after = 4.0, 3.0, 1.0
+    got = call(answer, before, now, after)
+    if len(got) != 2:
+        return Mistake("Order 2 has two slopes, so two weights.", f"You gave {len(got)} weights.")
+    new, old = (float(each) for each in got)
+    step = after - now
+    right = (after - now) ** 2 / (2 * (before - now))
+    if np.allclose([new, old], [step - right, right]):
+        return None
+    if np.allclose([new, old], [right, step - right]):
+        return Mistake(
+            "Both numbers are right. Which one belongs to which slope?",
+            "The other way round: the newest slope's weight comes first, then the old one's.",
+        )
+    known = {
+        (1.5 * step, -0.5 * step): "3/2 and −1/2 hold only where both steps are equally long. Here they are not.",
+        (
+            -(step - right),
+            -right,
+        ): "You integrated from after to now. σ falls: from now to after, so the step is negative.",
+        (step, 0.0): "That is Euler: the old slope counts for nothing.",
+        (step + right, -right): "The sign of the old weight: (before − now) is positive, and so is a square.",
+        (step - 2 * right, 2 * right): "The integral of (s − now) is (s − now)² / 2: the 2 is missing.",
+    }
+    for (one, two), wrong in known.items():
+        if np.allclose([new, old], [one, two]):
+            return Mistake(
+                "Try before, now, after = 4, 3, 1. Draw the old slope's line: 1 at 4, 0 at 3. Its area from 3 to 1?",
+                wrong,
+            )
+    if not np.isclose(new + old, step):
+        return Mistake(
+            "If both slopes are the same number, the step must be Euler's. What does that say about the sum?",
+            f"The two weights must add up to the step, after − now = {step:g}; yours add up to {new + old:g}.",
+        )
+    return Mistake(
+        "The sum is right. Now the old slope's share: the area under (s − now) / (before − now) from now to after.",
+        "The old weight is (after − now)² / (2 · (before − now)).",
+    )
+
+
+@exercise(
+    "sigmas.5",
+    hint="Go through the table of symptoms, and look at what `step` gives back (.prev_sample).",
+    learned="A fresh start, the first σ, the scaled input, the timestep, prev_sample: then no scheduler surprises you.",
+)
+def _mended(answer, *, sd) -> Mistake | None:
+    """A function (scheduler, noise, guess, steps) -> latents: the whole loop, without its mistakes."""
+    noise = torch.randn((1, 4, 3, 3), generator=torch.Generator().manual_seed(0))
+    seen, steps = [], 6
+
+    def guess(scaled, t):
+        seen.append(t)
+        return torch.tanh(0.7 * scaled + 0.001 * float(t))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # diffusers warns where the input was not scaled; so do we
+        got = _run(answer, _used(sd), noise, guess, steps)
+        if isinstance(got, Mistake):
+            return got
+        if torch.allclose(got, _loop(_used(sd), noise, guess, steps), atol=1e-4):
+            return None
+        for wrong, change in _LEFT_OUT.items():
+            if torch.allclose(got, _loop(_used(sd), noise, guess, steps, **change), atol=1e-4):
+                return Mistake(
+                    "It runs to its end, and the latents are wrong. What must be multiplied, what divided?",
+                    wrong,
+                )
+    return Mistake(
+        "In the loop: scale the input, guess, step. Each of the three needs the same timestep.",
+        "The latents differ from those of a right loop, and from those of the mistakes in the table.",
+    )
+
+
+#: Mistakes that raise no error -> what `_loop` leaves out to make them.
+_LEFT_OUT = {
+    "The latents start as the noise alone. Times what?": {"first": False},
+    "The UNet gets its input unscaled.": {"scale": False},
+    "The latents start as the noise alone, and the UNet gets its input unscaled.": {"first": False, "scale": False},
+}
+
+
+def _used(sd):
+    """A scheduler like `sd`'s that has been through half a loop already, as the learner's has."""
+    from diffusers import LMSDiscreteScheduler
+
+    scheduler = LMSDiscreteScheduler.from_config(sd.scheduler.config)
+    scheduler.set_timesteps(4)
+    x = torch.ones(1, 4, 3, 3)
+    for t in scheduler.timesteps[:2]:
+        x = scheduler.step(scheduler.scale_model_input(x, t), t, x).prev_sample
+    return scheduler
+
+
+def _loop(scheduler, noise, guess, steps: int, *, first: bool = True, scale: bool = True):
+    """The right loop, or one with a line left out."""
+    scheduler.set_timesteps(steps)
+    x = noise * scheduler.init_noise_sigma if first else noise
+    for t in scheduler.timesteps:
+        x = scheduler.step(guess(scheduler.scale_model_input(x, t) if scale else x, t), t, x).prev_sample
+    return x
+
+
+def _run(walk, scheduler, noise, guess, steps: int):
+    """What the learner's loop returns, or the Mistake that it shows by failing."""
+    try:
+        got = call(walk, scheduler, noise, guess, steps)
+    except IndexError as error:
+        return Mistake(
+            "An IndexError comes from a scheduler that looks beyond its list: see (a), (b), (c) in the table.",
+            f"IndexError: {error}. Either the scheduler was not set back before the loop, or it got a loop index "
+            "where it wants a timestep.",
+        )
+    if not isinstance(got, torch.Tensor) or got.shape != noise.shape:
+        return Mistake(
+            "`step` gives back more than the latents: take its prev_sample.",
+            f"The result is to be a tensor of the noise's shape, {tuple(noise.shape)}.",
+        )
+    return got

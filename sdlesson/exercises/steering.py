@@ -1,0 +1,146 @@
+"""The judges of lesson 08, steering."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import torch
+
+from . import Mistake, call, exercise, no_number
+
+
+@exercise(
+    "steering.1",
+    hint="Put the prompt's guess in both places of the formula: negative + scale · (text − negative).",
+    learned="The difference is 0, so the scale has nothing to multiply: it is the prompt's own guess, guidance 1.",
+)
+def _same_negative(answer, *, scale) -> Mistake | None:
+    """The scale that, with an empty negative prompt, paints what prompt = negative prompt paints at any scale."""
+    if mistake := no_number(answer, "a guidance scale"):
+        return mistake
+    if abs(answer - 1) < 1e-6:
+        return None
+    if abs(answer - scale) < 1e-6:
+        return Mistake(
+            "What is text − negative when both are the same?",
+            f"Nothing is left of the scale {scale:g}: it multiplies a difference of 0.",
+        )
+    if answer == 0:
+        return Mistake(
+            "The difference is 0, right. But the formula starts from somewhere: from which guess?",
+            "At scale 0 the empty prompt's guess would be left. Here the prompt's own guess is left.",
+        )
+    return Mistake(
+        "negative + scale · (text − negative): write `text` for `negative`, and see what is left.",
+        "text + scale · 0 = text: the prompt's own guess, which is guidance scale 1 with the empty prompt.",
+    )
+
+
+@exercise(
+    "steering.2",
+    hint="The last `strength` of the steps are taken; the rest are left out. Steps count from 0.",
+    learned="Strength times steps is what you pay for: img2img at 0.3 costs less than a third of a whole picture.",
+)
+def _entry(answer, *, steps, strength) -> Mistake | None:
+    """A pair: how many steps are taken, and the index of the first of them."""
+    taken, first = int(steps * strength), steps - int(steps * strength)
+    if len(answer) != 2 or not all(isinstance(each, Integral) for each in answer):
+        return Mistake("Give two whole numbers: (steps taken, index of the first).", f"{answer!r} is no such pair.")
+    if tuple(answer) == (taken, first):
+        return None
+    if answer[0] == first:
+        return Mistake(
+            "At a low strength, are few steps taken or many?",
+            f"A strength of {strength:g} takes {taken} steps and leaves {first} out; you have it the other way round.",
+        )
+    if tuple(answer) == (taken, first - 1):
+        return Mistake("Steps count from 0.", f"Steps 0 … {first - 1} are left out, so the first is {first}.")
+    if tuple(answer) == (taken, taken):
+        return Mistake("They are the *last* steps of the way.", f"{taken} steps to the end begin at step {first}.")
+    if answer[0] != taken:
+        return Mistake("Multiply the steps by the strength.", f"{steps} × {strength:g} = {taken} steps are taken.")
+    return Mistake("How many steps come before the first one that is taken?", f"{steps} − {taken} = {first}.")
+
+
+@exercise(
+    "steering.3",
+    hint="(low, high): guidance counts where low < σ <= high. The printed levels tell you how many steps that are.",
+    learned="Guidance is needed where the prompt decides; at the end it costs work, and lets the solver swing.",
+)
+def _interval(answer, *, sigmas, most) -> Mistake | None:
+    """An interval of noise levels with at most `most` guided steps, at least one, and none at sigma 1 or below."""
+    if len(answer) != 2 or not all(isinstance(each, Real) for each in answer):
+        return Mistake("Give two numbers, (low, high).", f"{answer!r} is no pair of numbers.")
+    low, high = answer
+    levels = [float(sigma) for sigma in sigmas if sigma > 0]
+    guided = [sigma for sigma in levels if low < sigma <= high]
+    if low >= high:
+        return Mistake("The lower level comes first.", f"No σ is above {low:g} and at most {high:g}.")
+    if not guided:
+        return Mistake("Is there any level between your two?", "No step would be guided: that is guidance 1.")
+    if min(guided) <= 1:
+        return Mistake(
+            "Where did the swing break out: in the noise, or at the end?",
+            f"The step at σ {min(guided):.2f} is still guided; leave out the levels up to 1.",
+        )
+    if len(guided) > most:
+        return Mistake(
+            "The end is left alone, good. Now save more: the beginning can do without, too.",
+            f"{len(guided)} steps are guided; at most {most} may be.",
+        )
+    if len(guided) < 2:
+        return Mistake("One step decides little.", "Only one step is guided; leave at least two.")
+    return None
+
+
+@exercise(
+    "steering.4",
+    hint="The variance of a sum of independent noises is the sum of the squared weights. Divide by its root.",
+    learned="For two noises and one half each the divisor is √½: what lerp forgets, and slerp takes care of.",
+)
+def _mix(answer, **_facts) -> Mistake | None:
+    """A function (noises, weights) -> one noise of spread 1; noises (k, 4, h, w), weights (k,)."""
+    noises = torch.randn((3, 4, 64, 64), generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([0.5, 0.3, 0.4])
+    got = call(answer, noises, weights)
+    if isinstance(got, torch.Tensor) and got.shape == (1, *noises.shape[1:]):
+        return Mistake(
+            "Out comes one noise, (4, h, w): sum over the first side without keeping it.",
+            "The result has a first side of 1, as keepdim=True leaves it; leave that out.",
+        )
+    if not isinstance(got, torch.Tensor) or got.shape != noises.shape[1:]:
+        return Mistake(
+            "Out comes one noise, (4, h, w). Does `weights` have a side for each side of `noises`: view(-1, 1, 1, 1)?",
+            f"Three noises of shape {tuple(noises.shape[1:])} went in; one of that shape should come out.",
+        )
+    plain = (weights.view(-1, 1, 1, 1) * noises).sum(dim=0)
+    for value, mistake in _not_mixed(plain, weights):
+        if torch.allclose(got, value, atol=1e-4):
+            return mistake
+    return Mistake(
+        "Two lines: the weighted sum over the first side; then divided by (weights ** 2).sum() ** 0.5.",
+        "The result is not the weighted sum, divided by the root of the sum of the squared weights.",
+    )
+
+
+def _not_mixed(plain, weights):
+    """What the function may give -> what to say to it (None where it is right)."""
+    sizes = "Try it with weights one half and one half: what is the spread of the sum?"
+    return [
+        (plain / weights.square().sum().sqrt(), None),
+        (plain, Mistake(sizes, "This is the straight mix: its spread is the root of the sum of the squared weights.")),
+        (plain / weights.sum(), Mistake(sizes, "Divided by the sum of the weights it is a mean: too weak a noise.")),
+        (
+            plain / weights.square().sum(),
+            Mistake(
+                "That is a variance. What is the spread?", "The root is missing: divide by (weights ** 2).sum() ** 0.5."
+            ),
+        ),
+        (
+            plain / plain.std(),
+            Mistake(
+                "Close. But a fresh noise does not have a standard deviation of 1 to the last digit, either.",
+                "Divide by what the weights say, not by what this one draw happens to have.",
+            ),
+        ),
+    ]

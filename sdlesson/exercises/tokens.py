@@ -1,0 +1,236 @@
+"""The judges of lesson 01, tokens."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from ..tokens import byte_words, context_length, count_pairs, cut_words, encode_pieces, join
+from . import Mistake, call, exercise
+
+
+@exercise(
+    "tokens.1",
+    hint="Cut the text in your head: lower case, words, signs. Then add the two marks. Padding does not count.",
+    learned="Each sign is a piece of its own, capitals make no difference, and the two marks take a place each.",
+)
+def _count_ids(answer, *, text, sd) -> Mistake | None:
+    """How many ids `text` has, start and end among them, without padding."""
+    if _no_number(answer):
+        return Mistake("The answer is one whole number.", f"{answer!r} is no whole number.")
+    parts, words = encode_pieces(sd.tokenizer, text).tokens, len(text.split())
+    count = len(parts)
+    if answer == count + 2:
+        return None
+    known = {
+        context_length(sd.tokenizer): (
+            "That is the length after padding. Where does the padding begin?",
+            "All prompts have that many ids in the end. Count those before the padding: marks and pieces.",
+        ),
+        count: (
+            "These are the pieces of the text. Two more ids stand around them.",
+            "The start mark and the end mark are missing: add 2.",
+        ),
+        count + 1: (
+            "Nearly. Something stands before the first piece, and something after the last.",
+            "One mark is missing: both the start and the end take a place.",
+        ),
+        words: (
+            "You counted what stands between spaces. The tokenizer also cuts between letters and signs.",
+            "That is the number of words. Signs are pieces too, and two marks are added.",
+        ),
+        words + 2: (
+            "The marks are right. Look at the signs: do they belong to the word before them?",
+            "You counted the words and the marks. Commas and other signs are pieces of their own.",
+        ),
+    }
+    return _known(
+        known,
+        answer,
+        "Write words and signs one under the other: did you count the commas, the sign at the end, both marks?",
+        f"The text has {count} pieces: {' '.join(parts)}. With the two marks that makes {count + 2} ids, not {answer}.",
+    )
+
+
+@exercise(
+    "tokens.2",
+    hint="Try words that the tokenizer's texts rarely had, and look at tokenizer.tokenize(word).",
+    learned="Rare words cost more places than frequent ones: what the texts did not repeat was never merged.",
+)
+def _word_of_pieces(answer, *, pieces, sd) -> Mistake | None:
+    """One word of letters that the tokenizer cuts into exactly `pieces` pieces."""
+    if not isinstance(answer, str):
+        return Mistake("The answer is a word, in quotation marks.", f"{answer!r} is no text.")
+    word = answer.strip()
+    if not word.isalpha() or len(byte_words(sd.tokenizer, word)) != 1:
+        return Mistake(
+            "One word, of letters alone: a space, a digit or a sign would begin a new word.",
+            f"{answer!r} is not one word of letters.",
+        )
+    got = encode_pieces(sd.tokenizer, word).tokens
+    if len(got) == pieces:
+        return None
+    if len(got) == 1:
+        return Mistake(
+            "The tokenizer's texts had this word so often that it is one piece. Take a rarer one, or change its end.",
+            f"{word!r} is one piece; {pieces} are wanted.",
+        )
+    if len(got) > pieces:
+        return Mistake(
+            f"Too many pieces: {' '.join(got)}. Take a shorter word, or one that looks more like a frequent one.",
+            f"{word!r} has {len(got)} pieces; {pieces} are wanted.",
+        )
+    return Mistake(
+        f"Too few pieces: {' '.join(got)}. Add an ending, or take a rarer word.",
+        f"{word!r} has {len(got)} pieces; {pieces} are wanted.",
+    )
+
+
+@exercise(
+    "tokens.3",
+    hint="Cut the words into letters, count pairs, join the most frequent one everywhere, and count anew.",
+    learned="After each merge the neighbours are others, so the counts must be taken again.",
+)
+def _next_merge(answer, *, corpus, number) -> Mistake | None:
+    """The merge of that `number` (1 is the first) that byte-pair encoding learns from `corpus`, word -> how often."""
+    if isinstance(answer, str) or len(answer) != 2 or not all(isinstance(piece, str) for piece in answer):
+        return Mistake("The answer is a pair of two texts, such as ('a', 'b').", f"{answer!r} is no pair of texts.")
+    answer = tuple(answer)
+    words = {(*word[:-1], word[-1] + "</w>"): often for word, often in corpus.items()}
+    letters, learned = count_pairs(words), []
+    for _ in range(number):
+        counts = count_pairs(words)
+        learned.append(max(counts, key=counts.get))
+        words = {tuple(join(parts, learned[-1])): often for parts, often in words.items()}
+    right = learned[-1]
+    if answer == right:
+        return None
+    if answer in learned:
+        return Mistake(
+            "That pair is joined earlier. Join it, count anew, and go on.",
+            f"That is merge {learned.index(answer) + 1}; merge {number} is asked for.",
+        )
+    if tuple(piece.removesuffix("</w>") for piece in answer) == tuple(piece.removesuffix("</w>") for piece in right):
+        return Mistake(
+            "The right letters. But a piece at the end of a word is another piece than inside of it.",
+            "Look at `</w>`: it stands at the piece that ends a word, and at no other.",
+        )
+    if answer in counts:
+        return Mistake(
+            "This pair is there, but another one occurs more often. A word that occurs three times counts three times.",
+            f"{' + '.join(answer)} occurs {counts[answer]} times then, {' + '.join(right)} {counts[right]} times.",
+        )
+    if answer in letters:
+        return Mistake(
+            "One of the two has been joined with its other neighbour by then. Which pieces are left at that time?",
+            f"After {number - 1} merges these two are no neighbours any more: merges use their letters up.",
+        )
+    return Mistake(
+        "These two never stand side by side. Write the words down as pieces, with `</w>` at each word's end.",
+        f"{' + '.join(answer)} occurs in none of the words.",
+    )
+
+
+@exercise(
+    "tokens.4",
+    hint="Count pieces, not words: a text has room for 75 of them. cut_words(tokenizer, text) names what is lost.",
+    learned="The first words stay. A word that is cut in two is not seen whole, and the rest is never seen at all.",
+)
+def _words_seen(answer, *, text, sd) -> Mistake | None:
+    """How many words of `text`, between spaces, the text encoder sees to their end."""
+    if _no_number(answer):
+        return Mistake("The answer is one whole number.", f"{answer!r} is no whole number.")
+    room, words = context_length(sd.tokenizer) - 2, text.split()
+    seen = len(words) - len(cut_words(sd.tokenizer, text))
+    if answer == seen:
+        return None
+    pieces = len(encode_pieces(sd.tokenizer, text).ids)
+    known = {
+        len(words): (
+            f"That is all of them. Does the text fit? It has {pieces} pieces.",
+            f"{pieces} pieces do not fit into {room} places: some words are lost.",
+        ),
+        len(words) - seen: (
+            "So many are lost. The question is how many stay.",
+            f"{answer} words are lost or cut in two; count the others.",
+        ),
+        room: (
+            f"There are {room} places for pieces. Is each of these words one piece?",
+            f"{room} pieces are kept, but some words take several of them.",
+        ),
+        room + 2: (
+            "That is the whole length. Two places are taken, and some words have more than one piece.",
+            f"Start and end take two of the {room + 2} places, and words can have several pieces.",
+        ),
+        seen + 1: (
+            "Nearly. Is the last word that you counted seen to its end?",
+            f"The word {words[min(seen, len(words) - 1)]!r} does not fit in whole.",
+        ),
+    }
+    return _known(
+        known,
+        answer,
+        "Add up the pieces word by word, with len(tokenizer.tokenize(word)), until the places are full.",
+        f"The first {room} pieces end after {seen} whole words, not {answer}.",
+    )
+
+
+@exercise(
+    "tokens.5",
+    hint="Each row: start, up to length − 2 ids, end, then padding up to `length`. Go through the ids in such strides.",
+    learned="This is how programs feed longer prompts: several texts of full length, their embeddings side by side.",
+)
+def _rows(answer, **_facts) -> Mistake | None:
+    """A function (ids, start, end, padding, length) -> rows of one length, each with marks of its own."""
+    start, end, padding, length = 100, 200, 300, 5
+    for ids in ([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6], [1, 2]):
+        got = call(answer, ids, start, end, padding, length)
+        got = [[int(number) for number in row] for row in got]
+        mistake = _wrong_rows(got, ids, start, end, padding, length)
+        if mistake:
+            return mistake
+    return None
+
+
+def _wrong_rows(got, ids, start, end, padding, length) -> Mistake | None:
+    """What is wrong with the rows `got` for `ids`, the first thing first."""
+    body, called = length - 2, f"rows({ids}, {start}, {end}, {padding}, {length})"
+    wanted = []
+    for first in range(0, len(ids), body):
+        part = ids[first : first + body]
+        wanted.append([start, *part, end] + [padding] * (body - len(part)))
+    if got == wanted:
+        return None
+    if any(len(row) != length for row in got):
+        return Mistake(
+            "Every row must have the same length, or else they are no tensor. What fills the last one up?",
+            f"{called} gives rows of {sorted({len(row) for row in got})} ids; each should have {length}.",
+        )
+    if not all(row[0] == start and end in row for row in got):
+        return Mistake(
+            "The text encoder expects marks. Where do they stand in *each* row?",
+            f"{called}: a row lacks its start or its end. Each row is a whole text of its own.",
+        )
+    kept = [number for row in got for number in row if number not in (start, end, padding)]
+    if kept != ids:
+        return Mistake(
+            "Some ids are lost, doubled or out of order. How wide is a stride, and what of the rest?",
+            f"{called} should hold {ids} in order; it holds {kept}. A stride is length − 2 = {body} ids.",
+        )
+    if len(got) != len(wanted):
+        return Mistake(
+            "How many rows do the ids need, and not one more?",
+            f"{called} gives {len(got)} rows; {len(wanted)} are needed.",
+        )
+    return Mistake(
+        "All ids are there. Look at what stands after them: one end mark first, then only padding.",
+        f"{called} should be {wanted}; it is {got}.",
+    )
+
+
+def _no_number(answer) -> bool:
+    return isinstance(answer, bool) or not isinstance(answer, Integral)
+
+
+def _known(known: dict, answer, hint: str, wrong: str) -> Mistake:
+    """The mistake that was foreseen for this answer, or the general one."""
+    return Mistake(*known[answer]) if answer in known else Mistake(hint, wrong)

@@ -1,0 +1,155 @@
+"""The judges of lesson 10, training."""
+
+from __future__ import annotations
+
+import torch
+
+from . import Mistake, call, exercise, no_number
+
+
+@exercise(
+    "training.1",
+    hint="The error is noise − 0. What is the mean of the squares of noise of spread 1?",
+    learned="The mean of the squares of such noise is its variance, 1. A loss near 1 means: nothing learned yet.",
+)
+def _loss_of_zero(answer, **_facts) -> Mistake | None:
+    """The mean squared error of a network that answers 0 everywhere: 1."""
+    if wrong := no_number(answer):
+        return wrong
+    if abs(answer - 1) < 0.05:
+        return None
+    if abs(answer) < 1e-9:
+        return Mistake(
+            "0 is what it answers. How far is the noise from that?", "The loss is 0 only for a perfect guess."
+        )
+    if abs(answer - 0.8) < 0.05:
+        return Mistake(
+            "That is the mean of the absolute values. The loss takes the squares.",
+            "The mean of |noise| is 0.8; the mean of its squares is the variance.",
+        )
+    return Mistake(
+        "Draw a million such numbers: torch.randn(10**6).square().mean().",
+        "The error is the noise itself, and the mean of its squares is the variance of the noise.",
+    )
+
+
+@exercise(
+    "training.2",
+    hint="x0 = noisy latents − σ · noise. The noisy latents are known. So how does an error of the noise arrive in x0?",
+    learned="An error of the noise arrives in x0 multiplied by σ, its square by σ². One network, two losses.",
+)
+def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
+    """The mean squared error of x0 that goes with the mean squared error `error` of the noise: sigma² · error."""
+    if wrong := no_number(answer):
+        return wrong
+    if abs(answer - sigma**2 * error) < 0.004 * sigma**2 * error:
+        return None
+    hints = {sigma * error: "The error is squared: so is σ."}
+    known = {
+        sigma * error: "The error is multiplied by σ. The loss is its square.",
+        error: "Then σ would play no part. Look at x0 = noisy latents − σ · noise.",
+        error / sigma**2: "The right factor, but on the wrong side: it makes the error of x0 larger.",
+        error / sigma: "At a high noise level x0 is harder to tell than the noise, not easier.",
+        (sigma**2 + 1) * error: "That is the weight of v. For x0 it is a little less.",
+    }
+    for value, wrong in known.items():
+        if abs(answer - value) < 0.004 * value:
+            return Mistake(hints.get(value, "Section 2 prints this weight at four noise levels."), wrong)
+    return Mistake(
+        "Write the error of x0 as a multiple of the error of the noise, then square it.",
+        "The mean squared error of x0 is σ² times that of the noise.",
+    )
+
+
+@exercise(
+    "training.3",
+    hint="It mixes the same two as the noisy latents do, crosswise, with one minus sign. "
+    "kept = 1 gives the noise, kept = 0 minus the latents.",
+    learned="With little noise v is the noise, with much noise it is minus the picture: never a copy of the input.",
+)
+def _velocity(answer, **_facts) -> Mistake | None:
+    """A function (latents, noise, kept) -> v (Salimans and Ho 2022)."""
+    latents, noise = torch.randn((2, 2, 4, 3, 3), generator=torch.Generator().manual_seed(0))
+    kept = torch.tensor(0.7)
+    got = call(answer, latents, noise, kept)
+    if not isinstance(got, torch.Tensor) or got.shape != latents.shape:
+        return Mistake("v has the shape of the latents.", f"The result is no tensor of shape {tuple(latents.shape)}.")
+    a, b = kept.sqrt(), (1 - kept).sqrt()
+    if torch.allclose(got, a * noise - b * latents, atol=1e-5):
+        return None
+    known = {
+        "These are the noisy latents, the network's input. v changes the roots' places, and one sign.": (
+            a * latents + b * noise
+        ),
+        "Latents and noise have changed places: with kept = 1 your v is the latents.": a * latents - b * noise,
+        "The sign is turned: v points from the picture to the noise.": b * latents - a * noise,
+        "The two roots have changed places: √kept goes with the noise here.": b * noise - a * latents,
+        "It is a difference: with the plus, v says nothing that the input does not nearly say.": a * noise
+        + b * latents,
+        "Take the roots: kept and 1 − kept are variances.": kept * noise - (1 - kept) * latents,
+    }
+    for wrong, value in known.items():
+        if torch.allclose(got, value, atol=1e-5):
+            return Mistake("Try it for kept = 1 (no noise: v is the noise) and kept = 0 (v is −latents).", wrong)
+    return Mistake(
+        "Look at the noisy latents in section 1: two roots, two tensors, one line. Try kept = 1 and kept = 0.",
+        "The result is not √kept·noise − √(1−kept)·latents.",
+    )
+
+
+@exercise(
+    "training.4",
+    hint="The new average is mostly the old one: decay times the old, and the rest of the new weights.",
+    learned="With decay 0.95 about the last twenty steps count. It costs one copy of the weights and no gradient.",
+)
+def _moving_average(answer, **_facts) -> Mistake | None:
+    """A function (average, weights, decay) -> the next moving average."""
+    average, weights = torch.randn((2, 5), generator=torch.Generator().manual_seed(0))
+    got = call(answer, average, weights, 0.9)
+    if not isinstance(got, torch.Tensor) or got.shape != average.shape:
+        return Mistake(
+            "The new average has the shape of the old one.", f"The result is no tensor of {len(average)} numbers."
+        )
+    known = {
+        "": 0.9 * average + 0.1 * weights,
+        "The two shares have changed places: the average would follow every jump of the weights.": (
+            0.1 * average + 0.9 * weights
+        ),
+        "The shares must add up to 1, or the average grows and grows.": 0.9 * average + weights,
+        "That is the plain mean of two. Where is decay?": (average + weights) / 2,
+        "The new weights are not used.": average,
+        "The old average is not used.": weights,
+    }
+    for wrong, value in known.items():
+        if torch.allclose(got, value, atol=1e-5):
+            return Mistake("What should come out for decay 1? And for decay 0?", wrong) if wrong else None
+    return Mistake(
+        "decay · average + (1 − decay) · weights.", "The result is not decay · average + (1 − decay) · weights."
+    )
+
+
+@exercise(
+    "training.5",
+    hint="One row of the token table: as many numbers as an embedding has.",
+    learned="Textual inversion trains so few numbers that a learned word is a file of a few kilobytes.",
+)
+def _trained_numbers(answer, *, sd) -> Mistake | None:
+    """How many numbers textual inversion trains: the width of the text encoder."""
+    if wrong := no_number(answer):
+        return wrong
+    width = sd.text_encoder.config.hidden_size
+    if answer == width:
+        return None
+    if answer == sd.text_encoder.get_input_embeddings().weight.numel():
+        return Mistake(
+            "That is the whole table. How many of its rows changed in section 7?",
+            "Only the new word's row is trained, not the whole table.",
+        )
+    if answer == 77 * width:
+        return Mistake(
+            "The UNet reads 77 vectors, but those come out of the encoder. What goes in for one word?",
+            f"One row of {width} numbers is trained; what it becomes at 77 positions is computed from it.",
+        )
+    if answer == 1:
+        return Mistake("One row. How many numbers are in it?", f"One row is a vector of {width} numbers.")
+    return Mistake("Look at the shape that section 7 prints.", f"It is one vector of the width {width}.")

@@ -1,0 +1,1 @@
+"""The explorers of the lessons, each one line in a notebook, over recorded Steps."""

@@ -1,0 +1,61 @@
+"""Prompts explorer: two prompts and what lies between them."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+
+import ipywidgets
+import torch
+
+from ..decoding import paint_latents
+from ..guidance import denoise
+from ..models import StableDiffusion
+from ..tokens import unknown_words
+from .base import WIDE, Explorer, Painting, in_a_row, picture_source, tile
+from .slider import Slider
+
+
+def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: int = 42) -> Explorer:
+    """Two prompts, one noise: paint both at once, then slide through the steps and see where the pictures part.
+
+    Nothing is painted before Paint is pressed. Shown at each step is the predicted original, decoded, and how far the
+    two are apart: the share of their distance at the end.
+    """
+    seen: dict = {}
+
+    def run():
+        prompts = [first_box.value, second_box.value]
+        steps = denoise(sd, prompts, seed=[seed_box.value] * 2)  # one seed for both: the same noise
+        return steps, 20, partial(done, prompts)  # the boxes may change meanwhile
+
+    def done(prompts, steps):
+        expected = torch.stack([step.pred_original for step in steps])  # (steps, 2, 4, h/8, w/8)
+        pictures = paint_latents(sd, expected.flatten(0, 1))
+        apart = (expected[:, 0] - expected[:, 1]).flatten(1).norm(dim=1)
+        seen.update(prompts=prompts, apart=(apart / apart[-1].clamp(min=1e-12)).tolist())
+        seen["sources"] = [picture_source(each) for each in pictures]
+        slider.choose_from(range(len(steps)), len(steps) - 1)
+        explorer.refresh()
+
+    def show(step: int) -> str:
+        if not seen:
+            return "<p>Press Paint.</p>"
+        pair = zip(seen["prompts"], seen["sources"][2 * step : 2 * step + 2], strict=True)
+        tiles = [
+            tile(source, prompt, f"{prompt}: the picture that is expected at step {step}") for prompt, source in pair
+        ]
+        unknown = ", ".join(unknown_words(sd, seen["prompts"]))
+        told = f"<p>This model never read: {escape(unknown)}.</p>" if unknown else ""
+        return in_a_row(tiles) + f"<p>Step {step}: {seen['apart'][step]:.0%} as far apart as at the end.</p>{told}"
+
+    wide = ipywidgets.Layout(width="min(100%, 44em)")
+    first_box = ipywidgets.Text(first, description="first prompt", style=WIDE, layout=wide)
+    second_box = ipywidgets.Text(second, description="second prompt", style=WIDE, layout=wide)
+    seed_box = ipywidgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="seed", style=WIDE)
+    slider = Slider("step", range(20), plays=True)
+    painting = Painting("Paint", run, lambda sentence: explorer.say(sentence))
+    words = "Two prompts, the same noise: where do the pictures part?"
+    explorer = Explorer(words, {"step": slider}, show, above=[first_box, second_box, seed_box, painting.row])
+    explorer.painting, explorer.boxes = painting, (first_box, second_box, seed_box)
+    return explorer

@@ -1,0 +1,200 @@
+"""What all figures of the lessons share: a figure that also says in words what it shows, and one colour per meaning."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from numbers import Integral
+from typing import TYPE_CHECKING
+
+from ..loading.doors import rgb
+
+if TYPE_CHECKING:
+    import torch
+
+    from .worded import WordedFigure
+
+
+#: One meaning, one colour map (Matplotlib's names; both are readable for the colour-blind).
+DIVERGING = "PuOr_r"  # latents, noise, embeddings: numbers on both sides of 0
+
+
+SEQUENTIAL = "viridis"  # amounts: attention, sigma
+
+
+#: The lessons' few colours, told apart by the colour-blind too (Okabe and Ito, 2008).
+INK, PALE, BLUE, ORANGE, GREEN, PINK = "#24292f", "#d0d7de", "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+
+
+def new_figure(*args, photographs: bool = False, **kwargs) -> WordedFigure:
+    """A new WordedFigure: it belongs to no window, lays itself out, and has room for `words`, its alt text.
+
+    Matplotlib is imported here, when the first figure is drawn: painting a picture needs none.
+    """
+    from .worded import WordedFigure
+
+    return WordedFigure(*args, photographs=photographs, **kwargs)
+
+
+def plot_picture(picture, title="", *, ax=None):
+    """Draw one PIL picture without axes, upright as `checks.rgb` says, its title above; returns the Axes."""
+    ax = _axes(ax)
+    ax.imshow(rgb(picture), interpolation="lanczos")
+    ax.set_title(title, fontsize=10)
+    ax.set_axis_off()
+    return plain(ax)
+
+
+def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
+    """Draw a map of numbers around 0, shape (height, width), one square each; returns the Axes.
+
+    Orange is above 0, violet below, white is 0; colours end at ±`limit` (default: the largest absolute value).
+    """
+    ax = _axes(ax)
+    values = values.detach().float().cpu().numpy()
+    limit = float(abs(values).max()) if limit is None else limit
+    ax.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
+    ax.set_title(title, fontsize=10)
+    ax.set(xticks=[], yticks=[])
+    return plain(ax)
+
+
+def plot_matrix(values, rows, columns, *, limits=(None, None), decimals=2, ax=None):
+    """Draw a table of amounts, shape (len(rows), len(columns)), each square with its number in it; returns the Axes."""
+    ax = _axes(ax)
+    values = values.detach().float().cpu().numpy() if hasattr(values, "detach") else values
+    image = ax.imshow(values, cmap=SEQUENTIAL, vmin=limits[0], vmax=limits[1], aspect="auto")
+    for row, column in itertools.product(range(len(rows)), range(len(columns))):
+        value = values[row, column]
+        ink = "white" if image.norm(value) < 0.6 else INK
+        ax.text(column, row, f"{value:.{decimals}f}", ha="center", va="center", fontsize=8, color=ink)
+    ax.set_xticks(range(len(columns)), columns, rotation=35, ha="right", rotation_mode="anchor", fontsize=9)
+    ax.set_yticks(range(len(rows)), rows, fontsize=9)
+    return plain(ax)
+
+
+def open_axes(ax):
+    """Take the upper and the right line off a plot of curves and lay a pale grid behind it; returns the Axes."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color=PALE, linewidth=0.6)
+    ax.set_axisbelow(True)
+    return plain(ax)
+
+
+def plain(ax):
+    """Let Axes of a figure that is not ours draw words as they are, too: WordedFigure sees to its own; returns them."""
+    from .worded import WordedFigure, plain_texts
+
+    if not isinstance(ax.figure.canvas.figure, WordedFigure):  # the canvas knows the whole figure, not a part of it
+        plain_texts(ax)
+    return ax
+
+
+def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -> WordedFigure:
+    """Pictures in rows of `columns`, each with its title; `words` says what they are to show."""
+    titles = list(titles or [""] * len(pictures))
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    height = inches * pictures[0].height / pictures[0].width + 0.3 * any(titles)
+    fig = new_figure(figsize=(columns * inches, rows * height), photographs=True)
+    axes = fig.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes:
+        ax.set_axis_off()
+    for ax, picture, title in zip(axes, pictures, titles, strict=False):
+        plot_picture(picture, title, ax=ax)
+    listed = "; ".join(title.replace("\n", " ") for title in titles if title)
+    number = f"{len(pictures)} pictures" if len(pictures) > 1 else "One picture"
+    number += f", {pictures[0].width} by {pictures[0].height} pixels"
+    fig.words = f"{words or number}{': ' + listed if listed else ''}."
+    return fig
+
+
+def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: float = 1.25) -> WordedFigure:
+    """Rows of small maps and pictures, one column for each title: what is seen at a few steps, side by side.
+
+    Each row is a list of PIL pictures or of tensors (h, w), drawn as squares in one colour scale: around 0, or from 0
+    where no number is negative (amounts).
+    """
+    size = inches * len(titles) + 1.1, (inches + 0.12) * len(rows) + 0.25
+    fig = new_figure(figsize=size, photographs=not all(hasattr(values[0], "detach") for values in rows.values()))
+    ratios = [1.0] * len(titles) + [0.06]  # the last column is for the colour bars
+    grid = fig.subplots(len(rows), len(titles) + 1, squeeze=False, gridspec_kw={"width_ratios": ratios})
+    told = []
+    for (*axes, bar), (name, values) in zip(grid, rows.items(), strict=True):
+        maps = hasattr(values[0], "detach")
+        limit = max(float(each.abs().max()) for each in values) if maps else None
+        amounts = maps and all(float(each.min()) >= 0 for each in values)
+        for ax, each in zip(axes, values, strict=True):
+            if not maps:
+                plot_picture(each, ax=ax)
+                continue
+            plot_map(each, limit=limit, ax=ax)
+            if amounts:
+                ax.images[0].set(cmap=SEQUENTIAL, clim=(0, limit))
+        bar.set_axis_off()
+        if maps:
+            fig.colorbar(axes[-1].images[0], ax=bar, fraction=1, shrink=0.85, aspect=15).ax.tick_params(labelsize=8)
+        left = axes[0]
+        left.text(-0.07, 0.5, name, transform=left.transAxes, ha="right", va="center", rotation=90, fontsize=9)
+        kind = f"maps up to {limit:{'.1f' if limit >= 0.1 else '.2g'}}" if maps else "pictures"
+        told.append(f"{name} ({kind})")
+    for ax, title in zip(grid[0], titles, strict=False):
+        ax.set_title(title, fontsize=10)
+    fig.words = f"Columns: {', '.join(titles)}. Rows: {'; '.join(told)}.".replace("\n", " ")
+    return fig
+
+
+def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, ax=None):
+    """Draw up to five named curves, name -> (xs, ys), in the lessons' colours; returns the Axes."""
+    ax = new_figure(figsize=(7, 2.9)).subplots() if ax is None else ax
+    for (name, (xs, ys)), colour in zip(curves.items(), (ORANGE, BLUE, GREEN, PINK, INK), strict=False):
+        ax.plot(xs, ys, "o-", color=colour, markersize=3.5, linewidth=1.4, label=name)
+    ax.set_xlabel(xlabel, fontsize=9)
+    ax.set_ylabel(ylabel, fontsize=9)
+    ax.tick_params(labelsize=8)
+    if all(isinstance(x, Integral) for xs, _ in curves.values() for x in xs):
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    if len(curves) > 1:
+        ax.legend(frameon=False, fontsize=9)
+    return open_axes(ax)
+
+
+def figure_curves(panels: Mapping[str, Mapping[str, tuple]], xlabel, ylabel: str, *, ylim=None) -> WordedFigure:
+    """Panels of curves side by side, title -> (name -> (xs, ys)), on one scale upwards; `ylim` cuts off the rest.
+
+    `xlabel` is one for all panels, or a list with one for each.
+    """
+    fig = new_figure(figsize=(10 if len(panels) > 1 else 7, 2.9))
+    axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    labels = [xlabel] * len(panels) if isinstance(xlabel, str) else xlabel
+    told, named = [], set()
+    for ax, (title, curves), label in zip(axes, panels.items(), labels, strict=True):
+        plot_curves(curves, label, ylabel if ax is axes[0] else "", ax=ax)
+        ax.set_title(title, fontsize=10)
+        if ylim:
+            ax.set_ylim(ylim)
+        if ax.get_legend() and named >= curves.keys():  # a legend to the left has told all these names
+            ax.get_legend().remove()
+        named |= curves.keys() if len(curves) > 1 else set()
+        told.append(f"{title}: {'; '.join(_span(name, ys) for name, (_, ys) in curves.items())}")
+    against = " and ".join(dict.fromkeys(labels))
+    cut = f" The frame ends at {ylim[0]:g} and {ylim[1]:g}." if ylim else ""
+    fig.words = f"Curves of {ylabel} against {against}. {'. '.join(told)}.{cut}".replace("\n", " ")
+    return fig
+
+
+def _span(name: str, ys: Sequence[float]) -> str:
+    """Where a curve begins and ends and its largest number, two digits each: the third differs between processors."""
+    small = 1e-9 * max(map(abs, ys))  # beside such numbers it is 0
+    first, last, most = (f"{0 if abs(y) <= small else float(f'{y:.2g}'):g}" for y in (ys[0], ys[-1], max(ys)))
+    return f"{name}, {first} to {last}, at most {most}"
+
+
+def _axes(ax):
+    """The given Axes, or those of a new figure."""
+    return new_figure().subplots() if ax is None else ax
+
+
+def by(shape) -> str:
+    """A shape in words: 4 × 16 × 16."""
+    return " × ".join(str(side) for side in shape)

@@ -1,0 +1,74 @@
+"""The figures of guidance: the two guesses as arrows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..guidance import Step, guide
+from .base import BLUE, INK, ORANGE, PALE, new_figure, open_axes, plot_curves
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
+    """Draw the first picture's two guesses at `step` and the guided ones, true to scale, in the plane that they span.
+
+    The axis upwards is the guess without words; the dashed arc has the length of pure noise, the square root of how
+    many numbers there are (a standard deviation of 1 in each).
+    """
+    ax = new_figure(figsize=(4, 4)).subplots() if ax is None else ax
+    uncond, text = (guess[0].flatten().double() for guess in (step.noise_uncond, step.noise_text))
+    up = uncond / uncond.norm()
+    aside = text - (text @ up) * up
+    aside = aside / aside.norm().clamp(min=1e-12)
+    tips = {s: (float(g @ aside), float(g @ up)) for s in scales for g in [guide(uncond, text, s)]}
+    radius = math.sqrt(uncond.numel())
+    arc = [math.radians(each) for each in range(91)]
+    ax.plot([radius * math.sin(a) for a in arc], [radius * math.cos(a) for a in arc], "--", color=PALE, zorder=0)
+    ax.text(0.99 * radius, 0.03 * radius, "as long as\npure noise", ha="right", fontsize=8, color="#57606a")
+    for scale, (x, y) in tips.items():
+        colour = {0: INK, 1: BLUE}.get(scale, ORANGE)
+        ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0})
+        ax.annotate(f"{scale:g}", (x, y), xytext=(0, 5), textcoords="offset points", fontsize=10, color=colour)
+    right, top = (max(tip[k] for tip in tips.values()) for k in (0, 1))
+    ax.update_datalim([(-0.05 * radius, 0), (max(1.1 * right, 0.3 * radius), 1.12 * max(top, radius))])
+    ax.margins(0)
+    ax.set_aspect("equal", adjustable="datalim")  # true to scale, and as large as the frame
+    ax.set_xlabel("away from the guess without words", fontsize=9)
+    ax.set_ylabel("along the guess without words", fontsize=9)
+    ax.tick_params(labelsize=8)
+    return open_axes(ax)
+
+
+def figure_guesses(steps: Sequence[Step], at: int, scales: Sequence[float]) -> Figure:
+    """The guesses of steps[at] as arrows; and at every step how long the first picture's are, and how far apart."""
+    fig = new_figure(figsize=(10, 4.2))
+    axes = fig.subplot_mosaic([["plane", "length"], ["plane", "angle"]], width_ratios=[1.1, 1])
+    plot_guesses(steps[at], scales, ax=axes["plane"])
+    axes["plane"].set_title(
+        f"step {at}: the guided guess at guidance {', '.join(f'{s:g}' for s in scales)}", fontsize=10
+    )
+    pairs = [(step.noise_uncond[0].flatten(), step.noise_text[0].flatten()) for step in steps]
+    xs = range(len(pairs))
+    angles = [math.degrees(math.acos(min(1.0, float(torch.cosine_similarity(u, t, 0))))) for u, t in pairs]
+    lengths = {
+        "prompt − empty": (xs, [float((t - u).norm()) for u, t in pairs]),
+        "prompt": (xs, [float(t.norm()) for _, t in pairs]),
+    }
+    plot_curves(lengths, "", "length of the arrow", ax=axes["length"])
+    plot_curves({"angle": (xs, angles)}, "step", "angle between the\ntwo guesses (°)", ax=axes["angle"])
+    for name in ("length", "angle"):
+        axes[name].set(xticks=range(0, len(pairs), 5), ylim=(0, None))
+    apart, whole = (lengths[name][1] for name in ("prompt − empty", "prompt"))
+    fig.words = (
+        f"Left: arrows from one point, the two guesses of step {at} and the guided ones, {angles[at]:.1f} degrees "
+        f"between the two. Right, over {len(pairs)} steps: the difference goes from {apart[0]:.1f} to {apart[-1]:.1f}, "
+        f"the prompt's guess from {whole[0]:.1f} to {whole[-1]:.1f}; the angle from {angles[0]:.1f} to "
+        f"{angles[-1]:.1f} degrees."
+    )
+    return fig

@@ -1,0 +1,262 @@
+"""The figures of sigmas: noise levels, paths, and the weights of K-LMS."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..sigmas import lms_coefficients
+from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def plot_sigmas(sigmas, *, ax=None):
+    """Draw the noise level of each step, falling from the first to 0."""
+    ax = new_figure(figsize=(7, 2.4)).subplots() if ax is None else ax
+    levels = [float(sigma) for sigma in sigmas]
+    ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
+    ax.set(xlabel="step", ylabel="noise level σ\n(its standard deviation)", xticks=range(0, len(levels), 5))
+    ends = {"textcoords": "offset points", "fontsize": 9}
+    ax.annotate(f"σ = {levels[0]:.4f}", (0, levels[0]), xytext=(8, -4), **ends)
+    ax.annotate("σ = 0: no noise left", (len(levels) - 1, 0), xytext=(0, 14), ha="right", **ends)
+    return open_axes(ax)
+
+
+def figure_sigmas(scheduler) -> Figure:
+    """The noise levels that `scheduler` has set, from the noise to the picture."""
+    fig = new_figure(figsize=(7, 2.4))
+    sigmas = scheduler.sigmas
+    plot_sigmas(sigmas, ax=fig.subplots())
+    fig.words = (
+        f"A falling curve of {len(sigmas)} noise levels, steep at first: {sigmas[0]:.2f}, {sigmas[1]:.2f}, "
+        f"{sigmas[2]:.2f} … {sigmas[-2]:.2f}, 0."
+    )
+    return fig
+
+
+def figure_recipe(betas, alphas_cumprod, sigmas) -> Figure:
+    """The noise of the training, step by step: beta, what is left of the picture, and sigma; arrays of one length."""
+    fig = new_figure(figsize=(10, 2.7))
+    labels = (
+        "β: noise added at this step\n(variance)",
+        "ᾱ: picture left\n(variance)",
+        "σ: noise ÷ picture\n(standard deviation)",
+    )
+    for ax, values, label in zip(fig.subplots(1, 3), (betas, alphas_cumprod, sigmas), labels, strict=True):
+        open_axes(ax).plot(values, color=ORANGE, linewidth=2)
+        ax.set(xlabel="noising step (timestep)", ylim=(0, None), title=label)
+        ax.title.set_fontsize(10)
+    fig.words = (
+        f"Three curves over {len(betas)} noising steps: beta rises from {betas[0]:.5f} to {betas[-1]:.4f}, the share "
+        f"of the picture falls from {alphas_cumprod[0]:.4f} to {alphas_cumprod[-1]:.4f}, sigma rises from "
+        f"{sigmas[0]:.3f} to {sigmas[-1]:.2f}, steeply at the end."
+    )
+    return fig
+
+
+def figure_schedules(schedules: dict) -> Figure:
+    """Several training schedules' sigmas, {name: array}, on a logarithmic scale."""
+    fig = new_figure(figsize=(7, 3))
+    ax = open_axes(fig.subplots())
+    for (name, sigmas), colour, style in zip(schedules.items(), (ORANGE, BLUE, GREEN), ("-", "--", ":"), strict=False):
+        ax.plot(sigmas, style, color=colour, linewidth=2, label=f"{name} (ends at {sigmas[-1]:.1f})")
+    ax.axhline(1, color=INK, linewidth=0.8)
+    last = max(len(sigmas) for sigmas in schedules.values()) - 1
+    ax.text(last, 0.9, "noise as strong as the picture", fontsize=8, color=INK, ha="right", va="top")
+    ax.set(yscale="log", xlabel="noising step (timestep)", ylabel="noise level σ")
+    _plain_numbers(ax.yaxis)
+    ax.legend(frameon=False, fontsize=9)
+    half = {name: int(np.argmax(np.asarray(sigmas) > 1)) for name, sigmas in schedules.items()}
+    told = ", ".join(f"{name} at step {step}" for name, step in half.items())
+    fig.words = f"Rising curves of sigma over the noising steps. They pass sigma = 1: {told}."
+    return fig
+
+
+def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
+    """Where the steps of a run lie on the training's curve; on the right the second, between two whole timesteps."""
+    fig = new_figure(figsize=(10, 3.2))
+    whole, near = fig.subplots(1, 2, width_ratios=(2, 1))
+    for ax in (whole, near):
+        open_axes(ax).plot(all_sigmas, color=PALE if ax is whole else ORANGE, linewidth=2)
+        ax.set(xlabel="timestep", ylabel="noise level σ")
+    whole.plot(timesteps, sigmas, "o", color=ORANGE, markersize=5)
+    whole.set_title(f"the {len(timesteps)} steps of a run, on the curve of the training", fontsize=10)
+    below = int(timesteps[1])
+    near.plot([below, below + 1], all_sigmas[below : below + 2], "o", color=INK, markersize=5)
+    near.plot(timesteps[1], sigmas[1], "D", color=ORANGE, markersize=8)
+    near.annotate(
+        f"{timesteps[1]:.2f}\nσ = {sigmas[1]:.3f}",
+        (timesteps[1], sigmas[1]),
+        xytext=(-62, 14),
+        textcoords="offset points",
+    )
+    near.set(xlim=(below - 0.6, below + 1.6), xticks=(below, below + 1))
+    near.set_ylim(all_sigmas[below] - 0.06, all_sigmas[below + 1] + 0.06)
+    near.set_title("the second step, close by", fontsize=10)
+    fig.words = (
+        f"Left: {len(timesteps)} dots, evenly spaced in timesteps, on the rising curve of sigma. Right: the second "
+        f"step, timestep {timesteps[1]:.2f}, lies between {below} and {below + 1}; its sigma is {sigmas[1]:.3f}."
+    )
+    return fig
+
+
+def figure_input_scaling(sigmas, before, after) -> Figure:
+    """How strong noisy latents are at each noise level, before and after the division by sqrt(sigma^2 + 1)."""
+    fig = new_figure(figsize=(7, 3))
+    ax = open_axes(fig.subplots())
+    ax.plot(sigmas, before, "o-", color=ORANGE, markersize=4, label="latents, as the loop holds them")
+    ax.plot(sigmas, after, "s-", color=BLUE, markersize=4, label="divided by √(σ² + 1): what the UNet sees")
+    ax.axhline(1, color=INK, linewidth=0.8)
+    ax.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="standard deviation")
+    _plain_numbers(ax.xaxis, ax.yaxis)
+    ax.legend(frameon=False, fontsize=9)
+    fig.words = (
+        f"Two curves over sigma. The latents' standard deviation rises from {min(before):.1f} to {max(before):.1f}. "
+        f"Divided by the root of sigma squared plus 1 it stays between {min(after):.1f} and {max(after):.1f}."
+    )
+    return fig
+
+
+def figure_ways(ways: dict) -> Figure:
+    """Paths of many numbers from noise to data, one panel for each of {title: (sigmas, way)}; way: (levels, numbers).
+
+    Each height is x / sqrt(sigma^2 + 1), so that both ends fit on one page; blue ends above 0, orange below. The level
+    0 has no place on the logarithmic axis: it stands, marked by a dotted line, at half the last level before it.
+    """
+    fig = new_figure(figsize=(10 if len(ways) > 1 else 7, 3.1))
+    axes = fig.subplots(1, len(ways), sharey=True, squeeze=False)[0]
+    told = []
+    for ax, (title, (sigmas, way)) in zip(axes, ways.items(), strict=True):
+        levels, way = np.asarray(sigmas, dtype=float), np.asarray(way)
+        heights = way / np.sqrt(levels**2 + 1)[:, None]
+        up = way[-1] > 0
+        end = levels[levels > 0].min() / 2  # where the level 0 is drawn
+        shown = np.where(levels > 0, levels, end)
+        for side, colour in ((up, BLUE), (~up, ORANGE)):
+            open_axes(ax).plot(shown, heights[:, side], color=colour, linewidth=0.8, alpha=0.8)
+        ax.axvline(end, color=INK, linestyle=":", linewidth=1)
+        ax.text(end, 1, "σ = 0 ", fontsize=8, color=INK, ha="right", va="top", transform=ax.get_xaxis_transform())
+        ax.set(xscale="log", xlabel="noise level σ", title=title)
+        ax.title.set_fontsize(10)
+        ax.invert_xaxis()
+        _plain_numbers(ax.xaxis)
+        told.append(f"{title}, {up.sum()} of {len(up)} end above 0, {(abs(way[-1]) < 0.6).sum()} between -0.6 and 0.6")
+    axes[0].set_ylabel("x ÷ √(σ² + 1)")
+    fig.words = f"Curves from noise on the left to data on the right. {'; '.join(told)}.".replace("\n", " ")
+    return fig
+
+
+def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
+    """Step i of K-LMS. Left: Lagrange's polynomials over the past sigmas; right: the curve through `slopes`.
+
+    `slopes` are those of one number at the past sigmas, newest first. The step is shaded: its area is what counts. The
+    oldest of four has an area so thin that it is drawn once more, enlarged.
+    """
+    past = np.asarray(sigmas[max(0, i + 1 - order) : i + 1], dtype=float)[::-1]
+    grid = np.linspace(sigmas[i + 1], past[-1], 200)
+    step = grid <= past[0]
+    fig = new_figure(figsize=(10, 3.9))
+    left, right = (open_axes(ax) for ax in fig.subplots(1, 2))
+    curve = np.zeros_like(grid)
+    for k, colour in zip(range(len(past)), (ORANGE, BLUE, GREEN, PINK), strict=False):
+        others = np.delete(past, k)
+        basis = np.prod([(grid - other) / (past[k] - other) for other in others], axis=0) * np.ones_like(grid)
+        curve += slopes[k] * basis
+        left.plot(grid, basis, color=colour, linewidth=2, label=f"{k} step{'s' * (k != 1)} ago" if k else "now")
+        left.fill_between(grid[step], basis[step], color=colour, alpha=0.35, linewidth=0)
+        left.plot(past[k], 1, "o", color=colour)
+        right.plot(past[k], slopes[k], "o", color=colour, zorder=3)
+    if len(past) == 4:
+        _enlarge(left, grid[step], basis[step], PINK)
+    left.legend(frameon=False, fontsize=8, loc="upper left")
+    left.set(title="one polynomial for each past slope", ylabel="weight of that slope", ylim=(-4.4, 3.2))
+    right.plot(grid, curve, color=INK, linewidth=2, label="curve through the slopes (K-LMS)")
+    right.fill_between(grid[step], curve[step], color=PALE, linewidth=0)
+    right.plot(
+        [sigmas[i + 1], past[0]], [slopes[0]] * 2, "--", color=ORANGE, linewidth=2, label="the last slope (Euler)"
+    )
+    right.legend(frameon=False, fontsize=8)
+    right.set(ylabel="slope dx/dσ", title="the slopes of one number")
+    for ax in (left, right):
+        ax.axvspan(sigmas[i + 1], past[0], color=PALE, alpha=0.35, linewidth=0)
+        ax.axhline(0, color=INK, linewidth=0.8)
+        ax.set_xlabel("noise level σ")
+        ax.title.set_fontsize(10)
+        ax.invert_xaxis()
+    fig.words = (
+        f"Step {i}, from sigma {past[0]:.2f} to {sigmas[i + 1]:.2f} (shaded). Left: {len(past)} polynomials, each 1 at "
+        "its own past sigma and 0 at the others. Right: the curve through the past slopes, drawn on through the step, "
+        "and a flat line at the last slope, which is Euler's."
+    )
+    return fig
+
+
+def _enlarge(ax, sigmas, heights, colour):
+    """Draw the area between `heights` and 0 in a small frame at the lower left of `ax`, at its full height."""
+    frame = ax.inset_axes((0.1, 0.05, 0.5, 0.2))
+    frame.plot(sigmas, heights, color=colour, linewidth=2)
+    frame.fill_between(sigmas, heights, color=colour, alpha=0.5, linewidth=0)
+    frame.axhline(0, color=INK, linewidth=0.8)
+    frame.set(xlim=(sigmas.max(), sigmas.min()), ylim=(1.2 * heights.min(), 0.3 * abs(heights).max()), xticks=[])
+    frame.set_title("the area of “3 steps ago”, enlarged", fontsize=8, pad=3)
+    frame.tick_params(labelsize=7)
+
+
+def figure_coefficients(sigmas, order: int = 4) -> Figure:
+    """The weights of the past slopes in every step of K-LMS, as multiples of the step sigma_(i+1) - sigma_i."""
+    steps = len(sigmas) - 1
+    fig = new_figure(figsize=(10, 3))
+    ax = open_axes(fig.subplots())
+    shares = [lms_coefficients(sigmas, i, order) / (sigmas[i + 1] - sigmas[i]) for i in range(steps)]
+    for k, colour in zip(range(order), (ORANGE, BLUE, GREEN, PINK), strict=False):
+        at = [i for i in range(steps) if len(shares[i]) > k]
+        name = f"slope {k} step{'s' * (k != 1)} ago" if k else "slope now"
+        ax.bar([i + 0.2 * (k - 1.5) for i in at], [shares[i][k] for i in at], 0.2, color=colour, label=name)
+    ax.axhline(0, color=INK, linewidth=0.8)
+    ax.set(xlabel="step", ylabel="weight ÷ step", xticks=range(steps))
+    ax.legend(frameon=False, fontsize=8, ncols=order, loc="lower center", bbox_to_anchor=(0.5, 1))
+    middle = ", ".join(f"{share:.2f}" for share in shares[steps // 2])
+    fig.words = (
+        f"Bars for {steps} steps: one weight in step 0, two in step 1, and so on up to {order}. In the middle the "
+        f"weights, newest slope first, are {middle}: large, of changing sign, their sum 1."
+    )
+    return fig
+
+
+def figure_errors(errors: dict) -> Figure:
+    """Distance from the end that many steps reach, {name: {number of steps: share of its length}}, logarithmic axes."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    fig = new_figure(figsize=(6.5, 3.2))
+    ax = open_axes(fig.subplots())
+    for (name, values), colour, mark in zip(errors.items(), (ORANGE, BLUE, GREEN), "os^", strict=False):
+        ax.plot(list(values), list(values.values()), f"{mark}-", color=colour, label=name)
+    counts = sorted({count for values in errors.values() for count in values})
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="steps (calls of the UNet)",
+        ylabel="distance from the end\nwith many steps (share)",
+    )
+    ax.set_xticks(counts, [str(count) for count in counts])
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    _plain_numbers(ax.yaxis)
+    ax.legend(frameon=False, fontsize=9)
+    last = "; ".join(
+        f"{name}: " + ", ".join(f"{error:.2f}" for error in values.values()) for name, values in errors.items()
+    )
+    fig.words = f"Curves of the error at {', '.join(map(str, counts))} steps. {last}."
+    return fig
+
+
+def _plain_numbers(*axes):
+    """Write 0.1, 1, 10 on logarithmic axes, not powers of ten, and no numbers between them."""
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    for axis in axes:
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,80 @@
+"""The strip at the head of each lesson: the way of the data through the rooms, this one's lit."""
+
+from __future__ import annotations
+
+from matplotlib.figure import Figure
+
+from ..onepage import machine_shapes
+from .base import BLUE, GREEN, INK, ORANGE, PINK, by, new_figure
+from .onepage import box
+
+#: The rooms on the strip at the head of each lesson: left, bottom, width, label, colour.
+ROOMS = {
+    "tokens": (9, 16, 13, "01 tokens", BLUE),
+    "embeddings": (34, 16, 17, "02 embeddings", BLUE),
+    "latents": (9, 4, 13, "03 latents", ORANGE),
+    "sigmas": (34, 4, 17, "04 sigmas", ORANGE),
+    "guidance": (64, 10, 13, "05 guidance", ORANGE),
+    "decoding": (87.5, 10, 12.5, "06 decoding", GREEN),
+}
+
+
+#: The rooms beside the way, drawn in their own lesson only, and the rooms that each belongs to.
+SIDE_ROOMS = {
+    "attention": ((64, 18.5, 13, "07 attention", BLUE), ("guidance",)),
+    "steering": ((64, 1.5, 13, "08 steering", ORANGE), ("guidance",)),
+    "samplers": ((34, -4.5, 17, "09 samplers", ORANGE), ("sigmas",)),
+    "training": ((9, -4.5, 68, "10 training", PINK), ("latents", "sigmas", "guidance")),
+    "fullsize": ((9, -4.5, 68, "11 full size", PINK), ("latents", "sigmas", "guidance")),
+}
+
+
+def figure_strip(sd, here: str) -> Figure:
+    """The way of the data through the lessons' rooms in one slim strip, the room `here` lit; raises ValueError."""
+    if here not in ROOMS | SIDE_ROOMS:
+        raise ValueError(f"no such room: {here}; there are {', '.join(ROOMS | SIDE_ROOMS)}")
+    lowest = min(-1.5, SIDE_ROOMS[here][0][1] - 1) if here in SIDE_ROOMS else -1.5
+    fig = new_figure(figsize=(10, 1.75 * (23.5 - lowest) / 25))
+    ax = fig.subplots()
+    if here in SIDE_ROOMS:
+        _side_room(ax, here)
+    for name, (left, bottom, width, label, colour) in ROOMS.items():
+        box(ax, (left, bottom, width, 5), label, colour, on=name == here)
+    flow = {name: by(shape) for name, shape in machine_shapes(sd).items()}
+    for arrow in _strip_arrows(flow):
+        arrow(ax, *arrow)
+    style = {"ha": "center", "va": "center", "fontsize": 9, "style": "italic", "color": INK}
+    for words, place in (("prompt", (3, 18.5)), ("seed", (3, 6.5)), ("picture", (93.7, 2.2))):
+        ax.text(*place, words, **style)
+    ax.text(93.7, -0.6, flow["picture"], **(style | {"fontsize": 8, "style": "normal"}))
+    ax.set(xlim=(0, 100), ylim=(lowest, 23.5))
+    ax.set_axis_off()
+    fig.words = (
+        f"The way through the lessons, this one's room lit ({here}): a prompt, tokens ({flow['ids']}), embeddings "
+        f"({flow['embeddings']}); a seed, latents ({flow['latents']}), sigmas; guidance joins the two and makes "
+        f"latents ({flow['latents']}); decoding makes the picture ({flow['picture']})."
+    )
+    return fig
+
+
+def _strip_arrows(flow: dict[str, str]):
+    """Start, end and label of each arrow on the strip."""
+    return [
+        ((6, 18.5), (9, 18.5), ""),
+        ((22, 18.5), (34, 18.5), f"ids\n{flow['ids']}"),
+        ((51, 18.5), (66, 15), f"     embeddings\n     {flow['embeddings']}"),
+        ((5.5, 6.5), (9, 6.5), ""),
+        ((22, 6.5), (34, 6.5), f"noise\n{flow['latents']}"),
+        ((51, 6.5), (66, 10), "× σ max        "),
+        ((77, 12.5), (87.5, 12.5), f"latents\n{flow['latents']}"),
+        ((93.7, 10), (93.7, 4.4), ""),
+    ]
+
+
+def _side_room(ax, name: str):
+    """A room beside the way, lit, with a broken line to each room that it belongs to."""
+    (left, bottom, width, label, colour), neighbours = SIDE_ROOMS[name]
+    for at, low, wide, *_ in (ROOMS[neighbour] for neighbour in neighbours):
+        ends = (bottom + 5, low) if bottom < low else (bottom, low + 5)
+        ax.plot([at + wide / 2] * 2, ends, color=colour, linewidth=1.4, linestyle=(0, (3, 2)))
+    box(ax, (left, bottom, width, 5), label, colour, on=True)

@@ -1,0 +1,94 @@
+"""The training set: pictures that the tiny world's painter draws once, kept on disk as bytes beside their captions.
+
+Picture k of a run depends on the run's seed and on k alone, so that an interrupted drawing goes on where it stopped and
+two runs of one seed see the same pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from bisect import bisect_right
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..loading.writing import whole_file
+from ..world import draw, random_scene
+
+#: Pictures in one file of the cache: 1000 × 128 × 128 × 3 bytes = 49 MB.
+CHUNK = 1000
+
+
+def draw_example(seed: int, index: int, size: int, split: str = "train") -> tuple[np.ndarray, str]:
+    """Return picture `index` of a seed's training set and its caption: uint8 (size, size, 3) and str."""
+    rng = np.random.default_rng([seed, index])
+    scene = random_scene(rng, split=split)
+    return np.asarray(draw(scene, rng, size=size)), scene.caption
+
+
+def _draw_chunk(folder: str, number: int, count: int, seed: int, size: int) -> None:
+    """Draw one file of pictures and one of captions; each appears under its name only when it is whole."""
+    examples = [draw_example(seed, number * CHUNK + i, size) for i in range(count)]
+    with whole_file(Path(folder, f"captions-{number:03}.json")) as file:
+        file.write(json.dumps([caption for _, caption in examples], indent=0).encode())
+    with whole_file(Path(folder, f"pictures-{number:03}.npy")) as file:  # last: where it is, both are
+        np.save(file, np.stack([picture for picture, _ in examples]))
+
+
+def draw_pictures(folder: Path, count: int, seed: int, size: int, workers: int | None = None) -> None:
+    """Fill `folder` with the first `count` pictures of a seed, in as many processes as there are cores.
+
+    Files that are already there are left alone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    sizes = {number: min(CHUNK, count - number * CHUNK) for number in range(-(-count // CHUNK))}
+    missing = [number for number in sizes if not (folder / f"pictures-{number:03}.npy").exists()]
+    if not missing:
+        return
+    workers = min(workers or os.cpu_count() or 1, len(missing))
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = [pool.submit(_draw_chunk, str(folder), number, sizes[number], seed, size) for number in missing]
+        for job in tqdm(jobs, desc="drawing pictures", unit="k"):
+            job.result()
+
+
+class Pictures:
+    """The drawn training set, held in memory as bytes (30 000 pictures: 1.5 GB).
+
+    `len(pictures)`, `pictures.captions` (list of str), `pictures.batch(indices)`: float32 (B, 3, H, W) in [-1, 1].
+    """
+
+    def __init__(self, folder: Path):
+        files = sorted(folder.glob("pictures-*.npy"))
+        if not files:
+            raise FileNotFoundError(f"There are no training pictures in {folder}; run the stage 'pictures' first.")
+        self._files = [np.load(file) for file in files]
+        self._ends = np.cumsum([len(file) for file in self._files]).tolist()
+        self.captions = [
+            caption
+            for number in range(len(files))
+            for caption in json.loads((folder / f"captions-{number:03}.json").read_text())
+        ]
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def _picture(self, index: int) -> np.ndarray:
+        number = bisect_right(self._ends, index)
+        return self._files[number][index - (self._ends[number - 1] if number else 0)]
+
+    def batch(self, indices) -> torch.Tensor:
+        pixels = torch.from_numpy(np.stack([self._picture(int(index)) for index in indices]))
+        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, size, size, 3) bytes -> (B, 3, size, size)
+
+
+def fresh_pictures(seed: int, count: int, size: int, split: str = "train") -> tuple[torch.Tensor, list[str]]:
+    """Draw pictures that no training set holds (their seed is another one): (count, 3, size, size) and captions."""
+    examples = [draw_example(2**31 + seed, index, size, split) for index in range(count)]
+    pixels = torch.from_numpy(np.stack([picture for picture, _ in examples]))
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1, [caption for _, caption in examples]

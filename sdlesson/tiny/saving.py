@@ -1,0 +1,42 @@
+"""How a run's results reach the disk, and which folders an export may replace."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ..loading.errors import BadInput
+from ..loading.writing import check_folder, replace_folder, whole_file
+
+#: What others write into a checkpoint folder: it may be there before the first export.
+KEPT = ("README.md", "quality.json", "judge")
+
+
+def save_model(model, folder: Path) -> None:
+    """Save a diffusers or transformers model as safetensors into `folder`."""
+    replace_folder(folder, lambda part: model.save_pretrained(part, safe_serialization=True))
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write a text file that is there whole or not at all."""
+    with whole_file(file) as stream:
+        stream.write(text.encode())
+
+
+def read_story(checkpoint: Path) -> list[str]:
+    """The sentences in which an export says how its run went; empty where `checkpoint` is no export of a run."""
+    try:
+        story = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))["story"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+    return story if isinstance(story, list) and all(isinstance(line, str) for line in story) else []
+
+
+def check_checkpoint(checkpoint: Path) -> None:
+    """Raise BadInput unless an export may write `checkpoint`: it is new, empty, or an older export."""
+    target = check_folder(checkpoint)
+    others = {path.name for path in target.iterdir()} - set(KEPT) if target.exists() else set()
+    if others and not (read_story(target) and (target / "sdlesson.json").is_file()):
+        raise BadInput(
+            f"{checkpoint} holds what no training has made ({min(others)}); name another folder with --checkpoint."
+        )

@@ -1,0 +1,110 @@
+"""The UNet: it learns to tell the noise in a noisy latent from the latent, with the caption's help.
+
+Ho et al. 2020, "Denoising Diffusion Probabilistic Models" (the loss on ε), Rombach et al. 2022 (latents and
+cross-attention), Ho & Salimans 2022 (empty captions for guidance), Hang et al. 2023 (min-SNR weights).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
+from transformers import CLIPModel, CLIPTokenizer
+
+from ..training import EMPTY_SHARE, SCHEDULE, NoisePrediction, build_unet, prepare
+from ..world import random_scene
+from .clip import encode_captions
+from .data import Pictures
+from .loop import Job
+from .saving import save_model
+from .settings import Settings
+from .sheets import save_sheet
+
+GUIDANCE_SCALE = 3.0  # of the sample sheets, and the exported model's recommendation
+
+
+@torch.no_grad()
+def embed_captions(
+    clip: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str], batch_size: int = 200
+) -> torch.Tensor:
+    """Text embeddings as the UNet reads them: float16 (N, 77, width), on the CPU."""
+    parts = []
+    for start in range(0, len(captions), batch_size):
+        ids = encode_captions(tokenizer, captions[start : start + batch_size]).to(clip.device)
+        parts.append(clip.text_model(ids).last_hidden_state.half().cpu())
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def sample(unet, vae, texts: torch.Tensor, empty: torch.Tensor, noise: torch.Tensor, steps: int = 20) -> torch.Tensor:
+    """Paint with K-LMS: texts (B, 77, width), empty (1, 77, width), noise (B, 4, h, w) -> pictures (B, 3, H, W)."""
+    scheduler = LMSDiscreteScheduler(**SCHEDULE)
+    scheduler.set_timesteps(steps)
+    latents = noise * scheduler.init_noise_sigma
+    both = torch.cat([empty.expand_as(texts), texts])
+    for timestep in scheduler.timesteps:
+        twice = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
+        without, with_text = unet(twice, timestep, both).sample.chunk(2)
+        guided = without + GUIDANCE_SCALE * (with_text - without)
+        latents = scheduler.step(guided, timestep, latents).prev_sample
+    return vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)
+
+
+def sheet_captions() -> list[str]:
+    """Twenty-four captions for the sample sheets: sixteen of the training kind, eight with pairs it never saw."""
+    rng = np.random.default_rng(7)
+    scenes = [random_scene(rng) for _ in range(15)] + [random_scene(rng, split="heldout") for _ in range(8)]
+    return ["a photograph of an astronaut riding a horse", *(scene.caption for scene in scenes)]
+
+
+def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds: float, batch_size: int) -> Job:
+    """The training of the UNet on a run folder's latents and its frozen text tower."""
+    device = accelerator.device
+    vae = AutoencoderKL.from_pretrained(folder / "vae").to(device).eval()
+    clip = CLIPModel.from_pretrained(folder / "clip").to(device).eval()
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    start = folder / "start" / "unet"
+    goes_on = start.is_dir()  # then half of the learning rates: what it knows is not to be shaken up
+    unet = prepare(UNet2DConditionModel.from_pretrained(start)) if goes_on else build_unet(settings)
+    captions = Pictures(folder / "pictures").captions
+    table = ["", *sorted(set(captions))]
+    number = {caption: index for index, caption in enumerate(table)}
+    names = torch.tensor([number[caption] for caption in captions])
+    texts = embed_captions(clip, tokenizer, table)  # row 0: the empty caption
+    latents = torch.from_numpy(np.load(folder / "latents.npy")) * vae.config.scaling_factor  # float16 (N, 4, h, w)
+    prompts = sheet_captions()
+    prompt_texts = embed_captions(clip, tokenizer, prompts).float().to(device)
+
+    def batch(generator: torch.Generator) -> tuple[torch.Tensor, ...]:
+        chosen = torch.randint(len(latents), (batch_size,), generator=generator)
+        empty = torch.rand(batch_size, generator=generator) < EMPTY_SHARE
+        strata = torch.arange(batch_size) + torch.rand(
+            batch_size, generator=generator
+        )  # one timestep from each stratum
+        steps = (strata * (1000 / batch_size)).long().clamp(max=999)
+        clean = latents[chosen].float()
+        noise = torch.randn(clean.shape, generator=generator)
+        return clean, noise, steps, texts[names[chosen].masked_fill(empty, 0)].float()
+
+    def sheet(path: Path) -> None:
+        noise = torch.randn((len(prompts), *latents.shape[1:]), generator=torch.Generator().manual_seed(42)).to(device)
+        painted = sample(unet, vae, prompt_texts, texts[:1].float().to(device), noise)
+        title = f"K-LMS, 20 steps, guidance {GUIDANCE_SCALE:g}; the last row: pairs that training never showed"
+        save_sheet(painted, path, columns=8, title=title)
+
+    return Job(
+        name="unet",
+        objective=NoisePrediction(unet),
+        batch=batch,
+        batch_size=batch_size,
+        seconds=seconds,
+        save=lambda: save_model(unet, folder / "unet"),
+        sheet=sheet,
+        edges=("conv_in", "conv_out", "time_embedding", "time_emb_proj"),
+        muon_rate=1.5e-3 if goes_on else 3e-3,
+        adam_rate=0.75e-3 if goes_on else 1.5e-3,
+        average=0.998,
+    )

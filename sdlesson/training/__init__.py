@@ -1,1 +1,0 @@
-"""How the tiny model was made, from pictures to checkpoint: `python -m sdlesson.training`."""
