@@ -8,8 +8,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 project = author = "sdlesson"
 root_doc = "index"
 exclude_patterns = ["README.md"]  # index.md takes it in
-extensions = ["myst_nb", "worded_book"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "worded_book"]
 nitpicky = True
+nitpick_ignore_regex = [("py:.*", ".*")]  # types of other projects have no page here
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 88  # longer ones: a line for each parameter
 
 nb_execution_mode = "off"  # the stored outputs are the book's
 myst_enable_extensions = ["dollarmath", "html_image"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from pathlib import Path
 
 from docutils import nodes
@@ -63,6 +64,14 @@ def explorer_note(words: str) -> nodes.note:
     return nodes.note("", nodes.paragraph(text=f"An explorer runs here in JupyterLab. {words}"))
 
 
+def plain_docstring(app, what, name, obj, options, lines: list[str]) -> None:
+    """Read docstrings as they are written: `names` in backticks, every other sign as itself."""
+    for number, line in enumerate(lines):
+        words = line.split("`")
+        words[::2] = [re.sub(r"([\\*_|<>])", r"\\\1", word) for word in words[::2]]
+        lines[number] = "``".join(words)
+
+
 def anchor(title: str) -> str:
     """The anchor that JupyterLab gives a heading, so that one link leads there in both."""
     return title.replace(" ", "-")
@@ -81,5 +90,6 @@ def block_formula(self, node: nodes.math_block) -> None:
 def setup(app) -> dict[str, bool]:
     app.add_post_transform(Words)
     app.connect("doctree-read", settle_links)
+    app.connect("autodoc-process-docstring", plain_docstring)
     app.add_html_math_renderer("mathml", (inline_formula, None), (block_formula, None))  # no script, no network
     return {"parallel_read_safe": True, "parallel_write_safe": True}

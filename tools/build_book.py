@@ -8,10 +8,14 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import nbformat
 from check_book import check
 from run_lessons import lessons
+
+from sdlesson import LESSONS, PAGES, notebook_name
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK, SITE, WORK = ROOT / "book", ROOT / "build" / "book", ROOT / "build" / "book-work"
@@ -27,10 +31,58 @@ def sources() -> dict[Path, Path]:
 
 
 def lay_out(pages: Path) -> None:
-    """Copy the sources to their places in the folder `pages`."""
+    """Copy the sources to their places in the folder `pages`, list the lessons in order, and write the API's pages."""
     for path, place in sources().items():
         (pages / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, pages / place)
+    lists = {"{lessons}": [f"notebooks/{notebook_name(topic)}" for topic in LESSONS | PAGES]}
+    lists["{api}"] = [f"api/{name}" for name in api()]
+    index = (pages / "index.md").read_text(encoding="utf-8")
+    for place, names in lists.items():
+        index = index.replace(place, "\n".join(names))
+    (pages / "index.md").write_text(index, encoding="utf-8")
+    (pages / "api").mkdir()
+    for name, modules in api().items():
+        (pages / "api" / f"{name}.md").write_text(api_page(name, modules), encoding="utf-8")
+    for topic in LESSONS | PAGES:
+        link_api(pages / "notebooks" / f"{notebook_name(topic)}.ipynb", topic)
+
+
+def api() -> dict[str, list[str]]:
+    """The API's pages in order, name -> the modules on it: one for each lesson, its figures and its explorer beside."""
+    package = ROOT / "sdlesson"
+    pages = {"models": ["models"]}
+    for topic in LESSONS | PAGES:
+        beside = [
+            f"{folder}.{topic}" for folder in ("figures", "explorers") if (package / folder / f"{topic}.py").is_file()
+        ]
+        pages[topic] = [topic, *beside]
+    taken = {module for modules in pages.values() for module in modules}
+    for folder in ("figures", "explorers", "exercises", "loading", "engine", "world", "tiny"):
+        inside = [f"{folder}.{path.stem}" for path in sorted((package / folder).glob("*.py")) if path.stem[0] != "_"]
+        judges = folder == "exercises"  # what they know is not for learners' eyes
+        pages[folder] = [folder, *(module for module in inside if module not in taken and not judges)]
+    return pages
+
+
+def api_page(name: str, modules: Sequence[str]) -> str:
+    """One page of the API: every public name of `modules`, by its docstring."""
+    title = (LESSONS | PAGES).get(name, name.capitalize())
+    parts = [
+        f"## sdlesson.{module}\n\n```{{eval-rst}}\n.. automodule:: sdlesson.{module}\n   :members:\n```"
+        for module in modules
+    ]
+    return "\n\n".join([f"# {title}", *parts]) + "\n"
+
+
+def link_api(path: Path, topic: str) -> None:
+    """Lead from a lesson's page to its functions' page, in a cell at its end."""
+    notebook = nbformat.read(path, as_version=4)
+    words = (
+        f"What this lesson imports from `sdlesson` stands, function by function, under [{topic}](../api/{topic}.md)."
+    )
+    notebook.cells.append(nbformat.v4.new_markdown_cell(words))
+    nbformat.write(notebook, path)
 
 
 def build(pages: Path, site: Path) -> int:
