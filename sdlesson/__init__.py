@@ -9,12 +9,31 @@ Importing this package imports nothing heavy: a room (`sdlesson.tokens`, `sdless
 
 import importlib
 
-_HOME = {  # public name -> the room that it lives in
+#: The lessons in their order, topic -> title. A topic names the lesson's room, its figures, its judges and its tests;
+#: its place is its number: 00, 01 ... To put a lesson in between, add one line here and rename the notebooks after it.
+LESSONS = {
+    "onepage": "One page",
+    "tokens": "Tokens",
+    "embeddings": "Embeddings",
+    "latents": "Latents",
+    "sigmas": "Sigmas",
+    "guidance": "Guidance",
+    "decoding": "Decoding",
+    "attention": "Attention",
+    "steering": "Steering",
+    "samplers": "Samplers",
+    "training": "Training",
+    "fullsize": "Full size",
+}
+#: The pages behind them, which have no number.
+PAGES = {"symptoms": "Symptoms"}
+
+_HOME = {  # public name -> the module that it lives in
     "load": "models",
     "checkpoint_path": "models",
     "StableDiffusion": "models",
-    "BadInput": "models",
-    "ModelError": "models",
+    "BadInput": "loading.errors",
+    "ModelError": "loading.errors",
     "tokenize": "tokens",
     "TruncationWarning": "tokens",
     "UnknownWordsWarning": "tokens",
@@ -34,17 +53,31 @@ _HOME = {  # public name -> the room that it lives in
     "save_trace": "decoding",
     "read_trace": "decoding",
 }
-_ROOMS = frozenset(_HOME.values()) | {
-    *("exercises", "figures", "onepage", "training", "world"),
-    *("attention", "steering", "samplers", "fullsize", "symptoms", "widgets"),
-}
+_MODULES = frozenset(
+    (*LESSONS, *PAGES, "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
+)
 
-__all__ = [*_HOME, "__version__"]  # found by __getattr__
+__all__ = [*_HOME, "LESSONS", "PAGES", "__version__"]  # found by __getattr__
+
+
+def lesson_number(topic: str) -> str:
+    """The number of a lesson, "00", "01" ...; empty for a page without one. Raises KeyError for another topic."""
+    if topic in PAGES:
+        return ""
+    if topic not in LESSONS:
+        raise KeyError(f"no lesson {topic!r}; there are {', '.join(LESSONS | PAGES)}")
+    return f"{list(LESSONS).index(topic):02}"
+
+
+def notebook_name(topic: str) -> str:
+    """The name of a lesson's notebook without its ending, such as "05_guidance". Raises KeyError for another topic."""
+    number, title = lesson_number(topic), (LESSONS | PAGES)[topic]
+    return f"{number}_{title}".lstrip("_").lower().replace(" ", "_")
 
 
 def __getattr__(name: str):
-    """Load a room, or a public name's room, when it is first asked for (PEP 562)."""
-    if name in _ROOMS:
+    """Load a module, or a public name's module, when it is first asked for (PEP 562)."""
+    if name in _MODULES:
         return importlib.import_module(f".{name}", __name__)
     if name in _HOME:
         value = getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
@@ -57,7 +90,7 @@ def __getattr__(name: str):
 
 
 def __dir__():
-    return sorted({*globals(), *__all__, *_ROOMS})
+    return sorted({*globals(), *__all__, *_MODULES})
 
 
 def _version() -> str:

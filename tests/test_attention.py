@@ -394,7 +394,9 @@ def test_judge_of_the_shape(said, answer, words):
     ],
 )
 def test_judge_of_the_sum(said, answer, words):
-    assert words in said("attention.2", answer, weight=0.2, factor=4) + said("attention.2", answer, weight=0.2, factor=4)
+    assert words in said("attention.2", answer, weight=0.2, factor=4) + said(
+        "attention.2", answer, weight=0.2, factor=4
+    )
 
 
 def louder(fit, half=slice(2, None), column=9, before=False, again=False, factor=4, dim=-1):
@@ -435,7 +437,9 @@ def louder_square(fit):
     ],
 )
 def test_judge_of_the_louder_word(said, answer, words):
-    assert words in said("attention.3", answer, position=9, factor=4) + said("attention.3", answer, position=9, factor=4)
+    assert words in said("attention.3", answer, position=9, factor=4) + said(
+        "attention.3", answer, position=9, factor=4
+    )
 
 
 def only(fit, positions, value=float("-inf"), turned=False):

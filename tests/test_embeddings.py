@@ -192,7 +192,9 @@ TWINS = ["a horse on the moon", "a horse of the moon"]  # start, a, horse: 3 is 
     ],
 )
 def test_first_difference(said, toy, answer, words):
-    assert words in said("embeddings.1", answer, sd=toy, texts=TWINS) + said("embeddings.1", answer, sd=toy, texts=TWINS)
+    assert words in said("embeddings.1", answer, sd=toy, texts=TWINS) + said(
+        "embeddings.1", answer, sd=toy, texts=TWINS
+    )
 
 
 @pytest.mark.parametrize(
@@ -298,7 +300,9 @@ def changed(table, ids, position, vector):
 def test_no_word(said, answer, words):
     table, ids = random(9, 5), torch.tensor([[1, 2, 3, 4]])
     facts = {"tokens": table[ids], "table": table, "ids": ids, "at": 2, "other": 7}
-    assert words in said("embeddings.5", answer(table, ids), **facts) + said("embeddings.5", answer(table, ids), **facts)
+    assert words in said("embeddings.5", answer(table, ids), **facts) + said(
+        "embeddings.5", answer(table, ids), **facts
+    )
 
 
 @pytest.mark.parametrize("copy", [lambda tokens: tokens, lambda tokens: tokens.clone()])

@@ -177,8 +177,25 @@ def test_a_right_answer_may_work_in_place(said, name, answer):
 
 #: Every exercise whose answer is a function, and what its judge has to know.
 FUNCTIONS = {
-    **dict.fromkeys(["onepage.3", "tokens.5", "embeddings.3", "embeddings.4", "latents.2", "latents.4", "latents.5", "sigmas.3", "sigmas.4", "guidance.4", "decoding.5"], {}),
-    **dict.fromkeys(["attention.4", "attention.5", "steering.4", "samplers.4", "training.3", "training.4", "symptoms.4"], {}),
+    **dict.fromkeys(
+        [
+            "onepage.3",
+            "tokens.5",
+            "embeddings.3",
+            "embeddings.4",
+            "latents.2",
+            "latents.4",
+            "latents.5",
+            "sigmas.3",
+            "sigmas.4",
+            "guidance.4",
+            "decoding.5",
+        ],
+        {},
+    ),
+    **dict.fromkeys(
+        ["attention.4", "attention.5", "steering.4", "samplers.4", "training.3", "training.4", "symptoms.4"], {}
+    ),
     "attention.3": {"position": 5, "factor": 3.0},
     "fullsize.3": {"libraries": 0.5},
 }

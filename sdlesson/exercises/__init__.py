@@ -1,6 +1,7 @@
 """Exercises: `check` gives a hint first, then says what is wrong, then says well done.
 
-The judges of lesson NN stand in `lesson_NN.py` beside this file and are read when they are first needed.
+The judges of a lesson stand under its topic beside this file (`guidance.py` for `guidance.1`) and are read when they
+are first needed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import importlib
 import json
 import math
 import os
-import pkgutil
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,8 +20,15 @@ from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
+from .. import LESSONS, PAGES, lesson_number
 from ..loading.errors import BadInput
 from ..loading.writing import whole_file
+
+#: The topics of lessons 00, 01 ... when exercises were named by number ("05.2"): a progress.json of that time counts.
+_FORMER = (
+    *("onepage", "tokens", "embeddings", "latents", "sigmas", "guidance"),
+    *("decoding", "attention", "steering", "samplers", "training", "fullsize"),
+)
 
 #: Where progress is kept, in the folder of the notebook, once the learner has asked for it.
 PROGRESS = Path("progress.json")
@@ -67,18 +74,18 @@ def exercise(name: str, *, hint: str, learned: str):
     return register
 
 
-def lessons() -> list[str]:
-    """The numbers of the lessons that have exercises: "00", "01" ..."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name.removeprefix("lesson_") for name in names if name.startswith("lesson_"))
+def topics() -> list[str]:
+    """The topics of the lessons that have exercises, in the lessons' order."""
+    folder = Path(__file__).parent
+    return [topic for topic in LESSONS | PAGES if (folder / f"{topic}.py").is_file()]
 
 
-def lesson_exercises(lesson: str) -> dict[str, Exercise]:
-    """The exercises of one lesson ("04"), by name, in order; empty where there is no such lesson."""
-    if lesson not in lessons():
+def lesson_exercises(topic: str) -> dict[str, Exercise]:
+    """The exercises of one lesson ("sigmas"), by name, in order; empty where there is no such lesson."""
+    if topic not in topics():
         return {}
-    importlib.import_module(f".lesson_{lesson}", __name__)
-    return {name: task for name, task in EXERCISES.items() if name.startswith(f"{lesson}.")}
+    importlib.import_module(f".{topic}", __name__)
+    return {name: task for name, task in EXERCISES.items() if name.startswith(f"{topic}.")}
 
 
 def check(name: str, answer=..., **facts) -> None:
@@ -90,7 +97,7 @@ def check(name: str, answer=..., **facts) -> None:
     """
     tasks = lesson_exercises(name.partition(".")[0])
     if name not in tasks:
-        raise KeyError(f"no exercise {name!r}; there are {', '.join(tasks or lessons())}")
+        raise KeyError(f"no exercise {name!r}; there are {', '.join(tasks or topics())}")
     task = tasks[name]
     try:
         mistake = _judged(task, answer, facts)
@@ -159,10 +166,11 @@ def show_progress() -> None:
         print("Nothing is kept yet: keep_progress() begins it.")
         return
     solved = _solved()
-    for lesson in lessons():
-        tasks = lesson_exercises(lesson)
+    for topic in topics():
+        tasks = lesson_exercises(topic)
         marks = " ".join(f"{name} {'✓' if name in solved else '·'}" for name in tasks)
-        print(f"lesson {lesson}: {len(solved & set(tasks))} of {len(tasks)}   {marks}")
+        title = f"{lesson_number(topic)} {(LESSONS | PAGES)[topic]}".strip()
+        print(f"{title}: {len(solved & set(tasks))} of {len(tasks)}   {marks}")
 
 
 def _note(name: str) -> None:
@@ -182,7 +190,7 @@ def _solved() -> set[str]:
         names = json.loads(PROGRESS.read_text(encoding="utf-8"))["solved"]
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise ValueError
-        return set(names)
+        return {_today(name) for name in names}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         raise BadInput(f"{PROGRESS} cannot be read; delete it, then call keep_progress() again.") from None
 
@@ -217,3 +225,9 @@ def _alone():
     finally:
         with contextlib.suppress(OSError):
             lock.unlink()
+
+
+def _today(name: str) -> str:
+    """What the exercise `name` is called now: "guidance.2" for "05.2"; other names stay as they are."""
+    number, dot, place = name.partition(".")
+    return f"{_FORMER[int(number)]}.{place}" if dot and number.isdecimal() and int(number) < len(_FORMER) else name

@@ -8,24 +8,24 @@ from ..onepage import machine_shapes
 from .base import BLUE, GREEN, INK, ORANGE, PINK, by, new_figure
 from .onepage import box
 
-#: The rooms on the strip at the head of each lesson: left, bottom, width, label, colour.
+#: The rooms on the strip at the head of each lesson: left, bottom, width, colour.
 ROOMS = {
-    "tokens": (9, 16, 13, "01 tokens", BLUE),
-    "embeddings": (34, 16, 17, "02 embeddings", BLUE),
-    "latents": (9, 4, 13, "03 latents", ORANGE),
-    "sigmas": (34, 4, 17, "04 sigmas", ORANGE),
-    "guidance": (64, 10, 13, "05 guidance", ORANGE),
-    "decoding": (87.5, 10, 12.5, "06 decoding", GREEN),
+    "tokens": (9, 16, 13, BLUE),
+    "embeddings": (34, 16, 17, BLUE),
+    "latents": (9, 4, 13, ORANGE),
+    "sigmas": (34, 4, 17, ORANGE),
+    "guidance": (64, 10, 13, ORANGE),
+    "decoding": (87.5, 10, 12.5, GREEN),
 }
 
 
 #: The rooms beside the way, drawn in their own lesson only, and the rooms that each belongs to.
 SIDE_ROOMS = {
-    "attention": ((64, 18.5, 13, "07 attention", BLUE), ("guidance",)),
-    "steering": ((64, 1.5, 13, "08 steering", ORANGE), ("guidance",)),
-    "samplers": ((34, -4.5, 17, "09 samplers", ORANGE), ("sigmas",)),
-    "training": ((9, -4.5, 68, "10 training", PINK), ("latents", "sigmas", "guidance")),
-    "fullsize": ((9, -4.5, 68, "11 full size", PINK), ("latents", "sigmas", "guidance")),
+    "attention": ((64, 18.5, 13, BLUE), ("guidance",)),
+    "steering": ((64, 1.5, 13, ORANGE), ("guidance",)),
+    "samplers": ((34, -4.5, 17, ORANGE), ("sigmas",)),
+    "training": ((9, -4.5, 68, PINK), ("latents", "sigmas", "guidance")),
+    "fullsize": ((9, -4.5, 68, PINK), ("latents", "sigmas", "guidance")),
 }
 
 
