@@ -42,7 +42,7 @@ lessons: $(READY)
 	$(BIN)/python tools/run_lessons.py $(ARGS)
 
 train: $(READY)
-	$(BIN)/python -m sdlesson.training $(ARGS)
+	$(BIN)/python -m sdlesson.tiny $(ARGS)
 
 bench: $(READY)
 	$(BIN)/python bench/against_pipeline.py $(ARGS)

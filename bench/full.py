@@ -7,7 +7,7 @@ Each picture is painted by a process of its own, from its start to the PNG, by t
 with its defaults, and the pipeline as its documentation advises (the device's fast dtype, channels_last). Same files,
 prompt, seed, steps, guidance scale and K-LMS. Printed are seconds for each UNet call and for the VAE, the whole time,
 peak resident memory, the pictures' difference, and what share of this machine's matrix rate the steps reach. The table
-goes to sdlesson/full_size.json, where lesson 11 reads it; other machines' rows stay.
+goes to sdlesson/engine/full_size.json, where the lesson on the full size reads it; other machines' rows stay.
 """
 
 from __future__ import annotations
@@ -160,7 +160,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--turns", type=int, default=1, help="pictures of each way")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
-    parser.add_argument("-o", type=Path, default=MEASURED, help="the table (default: the one that lesson 11 reads)")
+    parser.add_argument(
+        "-o", type=Path, default=MEASURED, help="the table (default: the one that the lesson on the full size reads)"
+    )
     args = parser.parse_args()
     if not args.model.exists():
         args.model.parent.mkdir(parents=True, exist_ok=True)

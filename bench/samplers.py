@@ -19,22 +19,22 @@ import diffusers
 import torch
 
 import sdlesson
-from sdlesson import samplers as room
+from sdlesson import samplers
 from sdlesson.latents import initial_noise, seeded
 from sdlesson.models import ARTICLE_SCHEDULE
 from sdlesson.sigmas import schedule, training_sigmas
 
 PROMPT = "a photograph of an astronaut riding a horse"
 SAMPLERS = {
-    "Euler": room.euler,
-    "Heun": room.heun,
-    "LMS 2": partial(room.lms, order=2),
-    "LMS 3": partial(room.lms, order=3),
-    "LMS 4": room.lms,
-    "LMS 4, landing": partial(room.lms, land=True),
-    "DPM++ 2M": room.dpmpp_2m,
-    "DDIM": room.ddim,
-    "Euler ancestral": room.euler_ancestral,  # its "error" does not fall: it has no end to come nearer to
+    "Euler": samplers.euler,
+    "Heun": samplers.heun,
+    "LMS 2": partial(samplers.lms, order=2),
+    "LMS 3": partial(samplers.lms, order=3),
+    "LMS 4": samplers.lms,
+    "LMS 4, landing": partial(samplers.lms, land=True),
+    "DPM++ 2M": samplers.dpmpp_2m,
+    "DDIM": samplers.ddim,
+    "Euler ancestral": samplers.euler_ancestral,  # its "error" does not fall: it has no end to come nearer to
 }
 PEERS = {
     "Euler": "EulerDiscreteScheduler",
@@ -48,37 +48,39 @@ class Run:
     """One model, one prompt, one noise: a walk with any sampler and any levels, timed."""
 
     def __init__(self, sd, seed: int, guidance: float | None):
-        self.model = room.Denoiser(sd, PROMPT, guidance_scale=guidance)
+        self.model = samplers.Denoiser(sd, PROMPT, guidance_scale=guidance)
         self.noise = initial_noise(1, *sd.size, generator=seeded(seed), factor=sd.vae_factor).to(sd.device)
         all_sigmas = training_sigmas(sd.scheduler.alphas_cumprod)
         self.levels = {
             "default": partial(schedule, all_sigmas=all_sigmas),
-            "Karras": partial(room.karras_sigmas, sigma_max=all_sigmas[-1], sigma_min=all_sigmas[0]),
+            "Karras": partial(samplers.karras_sigmas, sigma_max=all_sigmas[-1], sigma_min=all_sigmas[0]),
         }
         self.model(self.noise, 1.0)  # warm
 
     def walk(self, sampler, steps: int, levels: str):
         """The last latents, the calls and the seconds."""
         sigmas = self.levels[levels](steps).tolist()
-        options = {"generator": seeded(1)} if sampler is room.euler_ancestral else {}
-        self.model.calls, start = 0, time.perf_counter()
-        x = room.end(sampler(self.model, self.noise * sigmas[0], sigmas, **options))
-        return x, self.model.calls, time.perf_counter() - start
+        options = {"generator": seeded(1)} if sampler is samplers.euler_ancestral else {}
+        model, start = samplers.Counted(self.model), time.perf_counter()
+        x = samplers.end(sampler(model, self.noise * sigmas[0], sigmas, **options))
+        return x, model.calls, time.perf_counter() - start
 
 
 def table(run: Run, reference: int, counts: list[int]) -> None:
     """Sampler, levels, steps, calls, error, seconds a picture."""
-    truth, calls, seconds = run.walk(room.heun, reference, "default")
+    truth, calls, seconds = run.walk(samplers.heun, reference, "default")
     print(f"reference: Heun, {reference} steps, default levels, {calls} calls, {seconds:.0f} s")
-    short, calls, seconds = run.walk(room.dpmpp_2m, 50, "Karras")
-    print(f"the lesson's reference: DPM++ 2M, {calls} calls, error {room.error(short, truth):.5f}, {seconds:.1f} s\n")
+    short, calls, seconds = run.walk(samplers.dpmpp_2m, 50, "Karras")
+    print(
+        f"the lesson's reference: DPM++ 2M, {calls} calls, error {samplers.error(short, truth):.5f}, {seconds:.1f} s\n"
+    )
     print(f"{'sampler':16} {'levels':8} {'steps':>5} {'calls':>5} {'error':>8} {'s a picture':>12}")
     for levels in run.levels:
         for name, sampler in SAMPLERS.items():
             for budget in counts:
                 steps = (budget + 1) // 2 if name == "Heun" else budget
                 x, calls, seconds = run.walk(sampler, steps, levels)
-                print(f"{name:16} {levels:8} {steps:5} {calls:5} {room.error(x, truth):8.4f} {seconds:12.2f}")
+                print(f"{name:16} {levels:8} {steps:5} {calls:5} {samplers.error(x, truth):8.4f} {seconds:12.2f}")
 
 
 def by_diffusers(run: Run, scheduler, steps: int):
@@ -86,7 +88,7 @@ def by_diffusers(run: Run, scheduler, steps: int):
     scheduler = copy.deepcopy(scheduler)
     scheduler.set_timesteps(steps)
     model, x = run.model, run.noise * float(scheduler.init_noise_sigma)
-    texts = model._texts
+    texts = model.embeddings
     for t in scheduler.timesteps:
         twice = scheduler.scale_model_input(torch.cat([x] * len(texts)), t)
         with torch.no_grad():

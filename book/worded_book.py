@@ -19,7 +19,7 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 class Words(SphinxPostTransform):
     """Give each figure its words as alt text, and put a note in place of each explorer, before MyST-NB picks a form.
 
-    Both stand in the stored output as its plain text; see `sdlesson.worded` and `sdlesson.explorer`.
+    Both stand in the stored output as its plain text; see `sdlesson.figures.worded` and `sdlesson.explorers.base`.
     """
 
     default_priority = 3  # MyST-NB's SelectMimeType has 4

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .loading import doors as checks
+from .loading import checks
 from .loading.errors import BadInput
 from .tokens import context_length, encode_pieces
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 
-#: Which part of a batch is kept: guided batches are [empty ..., prompt ...] (lesson 05).
+#: Which part of a batch is kept: guided batches are [empty ..., prompt ...] (the lesson on guidance).
 _HALVES = ("text", "empty", "all")
 
 

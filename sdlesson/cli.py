@@ -13,7 +13,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
-from .loading import doors as checks
+from .loading import checks
 from .loading.errors import BadInput
 from .loading.writing import check_writable
 from .models import default_model, find, load

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image, PngImagePlugin
 
-from .figures.base import by
 from .guidance import Settings, Step, Trace, denoise
 from .latents import as_latents
-from .loading import doors as checks
+from .loading import checks
 from .loading.errors import BadInput
 from .loading.writing import whole_file
 from .models import StableDiffusion, load
@@ -96,7 +95,9 @@ def level_differences(one: Image.Image, other: Image.Image) -> torch.Tensor:
     """
     one, other = checks.rgb(one), checks.rgb(other)
     if one.size != other.size:
-        raise BadInput(f"Pictures of {by(one.size)} and {by(other.size)} pixels cannot be compared.")
+        raise BadInput(
+            f"Pictures of {one.width} × {one.height} and {other.width} × {other.height} pixels cannot be compared."
+        )
     first, second = (
         torch.frombuffer(bytearray(each.tobytes()), dtype=torch.uint8).to(torch.int16) for each in (one, other)
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .loading import doors as checks
+from .loading import checks
 from .loading.errors import BadInput
 from .loading.quiet import quiet
 from .models import StableDiffusion, checkpoint_path

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 
 import torch
 
+from . import sigmas
 from .embeddings import embed, embed_texts, pair
 from .latents import as_latents, as_seeds, check_generator, check_size, initial_noise, seeded
-from .loading import doors as checks
-from .loading.errors import BadInput, first_line
-from .loading.fit import PREDICTIONS
+from .loading import checks
+from .loading.errors import BadInput
+from .loading.fit import check_scheduler
 from .models import StableDiffusion
-from .sigmas import derivative, lms_coefficients, lms_step, pred_original, scale_input
 from .tokens import as_prompts, tokenize, warn_of_unknown_words
+from .unet import predict
 
 #: The least share of the picture's variance, where a schedule leaves none: sigma is 4096 then, as in diffusers' Euler.
-_LEAST_ABAR = 2**-24
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Steering:
-    """What takes a hand in a run on its way (lesson 08); the default leaves it alone, to the last bit.
+    """What takes a hand in a run on its way (the lesson on steering); the default leaves it alone, to the last bit.
 
     `change(x, sigma)` gives other latents x = picture + sigma * noise, before the first step and after each one (the
     last time at sigma 0). `interval` = (low, high): guidance counts where low < sigma <= high, and (0, inf) is
@@ -111,7 +109,7 @@ def settle(
     checks.part(sd, "a Stable Diffusion", "unet")
     prompts = as_prompts(prompt)
     negatives = pair(prompts, negative_prompt)[: len(prompts)]
-    _check_scheduler(sd.scheduler)
+    check_scheduler(sd.scheduler)
     most = sd.scheduler.config.num_train_timesteps
     steps = checks.whole(num_inference_steps, "number of steps", 1, most)
     scale = sd.guidance_scale if guidance_scale is None else guidance_scale
@@ -158,9 +156,10 @@ def denoise(
         raise BadInput(f"A run of {run.num_inference_steps} steps can start at 0 to that number, not at {start!r}.")
     if start and latents is None:
         raise BadInput("A run that starts on its way needs the latents that it starts from.")
-    solver = _solver(sd, run.num_inference_steps, checks.whole(order, "order"), generator, start)
-    x = _noise(sd, run, latents, generator).to(sd.unet.device, torch.float32)
-    x = x if start else x * float(solver.scheduler.init_noise_sigma)
+    order = checks.whole(order, "order")
+    solver = sigmas.way_down(sd.scheduler, run.num_inference_steps, start, order, generator, sd.unet.device)
+    latents = _noise(sd, run, latents, generator).to(sd.unet.device, torch.float32)
+    latents = latents if start else latents * float(solver.scheduler.init_noise_sigma)
     embeddings = _embeddings(sd, run, text_embeddings, steering)
     if text_embeddings is None:
         warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
@@ -168,7 +167,7 @@ def denoise(
         from tqdm import tqdm
 
         solver.times = tqdm(solver.times)
-    return _descend(sd, solver, x, embeddings, run.guidance_scale, steering)
+    return _descend(sd, solver, latents, embeddings, run.guidance_scale, steering)
 
 
 def guide(noise_uncond, noise_text, guidance_scale: float):
@@ -182,6 +181,23 @@ def guide(noise_uncond, noise_text, guidance_scale: float):
     if guidance_scale == 0:
         return noise_uncond
     return noise_uncond + guidance_scale * (noise_text - noise_uncond)
+
+
+def needed(guidance_scale: float, batch: int) -> slice:
+    """The rows of [negative ..., prompt ...], 2 * batch, that a guidance scale needs: at 1 and 0 only one half."""
+    return {0: slice(batch), 1: slice(batch, None)}.get(guidance_scale, slice(None))
+
+
+def guesses(
+    unet, x: torch.Tensor, timestep: torch.Tensor | float, embeddings: torch.Tensor, guidance_scale: float
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """The UNet's two guesses, (noise_uncond, noise_text), like `x` (batch, 4, h/8, w/8), float32, for `guide`.
+
+    At scale 0 and 1 the one without weight is None: it is not computed. `embeddings` hold both halves, or the one.
+    """
+    halves = embeddings[needed(guidance_scale, len(x))] if len(embeddings) > len(x) else embeddings
+    found = predict(unet, x, timestep, halves)
+    return found if len(found) == 2 else (*found, None) if guidance_scale == 0 else (None, *found)
 
 
 def record(
@@ -229,10 +245,8 @@ def _noise(sd: StableDiffusion, run: Settings, latents: torch.Tensor | None, gen
 
 def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None, steering: Steering) -> torch.Tensor:
     """Those rows of [negative, prompt] that the guidance scale needs: both halves, or at scale 1 and 0 only one."""
-    batch, scale = len(run.prompts), run.guidance_scale
-    rows = slice(batch, None) if scale == 1 else slice(batch) if scale == 0 else slice(None)
-    if not steering.guides():
-        rows = slice(None)
+    batch = len(run.prompts)
+    rows = needed(run.guidance_scale, batch) if steering.guides() else slice(None)
     if given is None:
         return embed_texts(sd, (run.negative_prompts + run.prompts)[rows])
     given = checks.tensor(given, "text embeddings", "(2 * batch, tokens, dim)", 3)
@@ -250,26 +264,31 @@ def as_steering(value: Steering | None) -> Steering:
     return Steering() if value is None else value
 
 
-def _descend(sd: StableDiffusion, solver, x: torch.Tensor, embeddings: torch.Tensor, scale: float, steering: Steering):
-    """Yield the Steps; `embeddings` holds both halves, or the one that `scale` needs."""
-    dtype = sd.unet.dtype
-    embeddings = embeddings.to(sd.unet.device, dtype)
-    x = _changed(steering, solver, x, 0)
-    for i, timestep in enumerate(solver.times):
-        sigma, scaled = solver.sigma(i), solver.look(x, i)
-        now = scale if steering.guides(sigma) else 1.0
-        texts = embeddings[-len(x) :] if now == 1 else embeddings[: len(x)] if now == 0 else embeddings
-        halves = len(texts) // len(x)
-        twice = torch.cat([scaled] * halves).to(dtype)  # (batch, 4, h, w) -> (2 * batch, 4, h, w)
-        output = _unet(sd.unet, twice, solver.scheduler.timesteps[solver.start + i], texts)
-        uncond, text = output.chunk(2) if halves == 2 else (output if now == 0 else None, output if now else None)
+def _descend(sd: StableDiffusion, solver, latents, embeddings, guidance_scale: float, steering: Steering):
+    """Yield the Steps; `embeddings` holds both halves, or the one that `guidance_scale` needs."""
+    latents = _changed(steering, solver, latents, 0)
+    for index, timestep in enumerate(solver.times):
+        sigma, noisy = solver.sigma(index), latents
+        scaled = solver.scale_model_input(noisy, index)
+        scale = guidance_scale if steering.guides(sigma) else 1.0
+        with torch.no_grad():
+            noise_uncond, noise_text = guesses(sd.unet, scaled, solver.timestep(index), embeddings, scale)
         # Latents of spread 1 are brought to the scale x0 + sigma * noise first: one formula for all schedulers.
-        unscaled = scaled * (sigma**2 + 1) ** 0.5
-        guided = _pulled(steering, solver, unscaled, guide(uncond, text, now), sigma)
-        original = pred_original(unscaled, guided, sigma, solver.prediction_type)
-        before, x = x, solver.step(guided, original, i, x)
-        x = _changed(steering, solver, x, i + 1)
-        yield Step(i, timestep, sigma, x, uncond, text, guided, original, before)
+        x = scaled * (sigma**2 + 1) ** 0.5
+        noise_pred = _pulled(steering, solver, x, guide(noise_uncond, noise_text, scale), sigma)
+        pred_original = sigmas.pred_original(x, noise_pred, sigma, solver.prediction_type)
+        latents = _changed(steering, solver, solver.step(noise_pred, pred_original, index, noisy), index + 1)
+        yield Step(
+            index=index,
+            timestep=timestep,
+            sigma=sigma,
+            latents=latents,
+            noise_uncond=noise_uncond,
+            noise_text=noise_text,
+            noise_pred=noise_pred,
+            pred_original=pred_original,
+            noisy=noisy,
+        )
 
 
 def _changed(steering: Steering, solver, x: torch.Tensor, i: int) -> torch.Tensor:
@@ -292,7 +311,7 @@ def _pulled(steering: Steering, solver, x: torch.Tensor, guided: torch.Tensor, s
     """
     if steering.loss is None:
         return guided
-    original = pred_original(x, guided, sigma, solver.prediction_type).detach().requires_grad_()
+    original = sigmas.pred_original(x, guided, sigma, solver.prediction_type).detach().requires_grad_()
     with torch.enable_grad():
         loss = steering.loss(original)
         if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
@@ -301,120 +320,3 @@ def _pulled(steering: Steering, solver, x: torch.Tensor, guided: torch.Tensor, s
     root = (sigma**2 + 1) ** 0.5
     weights = {"epsilon": sigma / root**2, "sample": -((sigma / root) ** 2), "v_prediction": sigma / root}
     return guided + weights[solver.prediction_type] * gradient
-
-
-def _unet(unet, x: torch.Tensor, timestep: torch.Tensor, embeddings: torch.Tensor) -> torch.Tensor:
-    """One UNet call without gradients, as an ordinary float32 tensor, free for any use."""
-    with torch.inference_mode():
-        output = unet(x, timestep, encoder_hidden_states=embeddings, return_dict=False)[0]
-    return output.to(torch.float32, copy=True)  # outside of inference mode: a tensor that autograd accepts again
-
-
-def _solver(sd: StableDiffusion, steps: int, order: int, generator, start: int = 0):
-    """The way down for `sd.scheduler`, on a copy of it: exact K-LMS, or the scheduler's own `step`.
-
-    The first `start` steps are left out.
-    """
-    from diffusers import LMSDiscreteScheduler
-
-    scheduler = copy.deepcopy(sd.scheduler)
-    try:
-        scheduler.set_timesteps(steps, device=sd.unet.device)
-    except ValueError as error:  # as LCM's for more steps than it was distilled for
-        raise BadInput(f"{type(scheduler).__name__} cannot take {steps} steps: {first_line(error)}") from None
-    if not torch.isfinite(torch.as_tensor(getattr(scheduler, "sigmas", 0.0))).all():
-        raise BadInput(f"{type(scheduler).__name__} has a noise level that is not finite; it needs other betas.")
-    if scheduler.timesteps[0] < scheduler.timesteps[-1]:
-        raise BadInput(f"{type(scheduler).__name__} goes from the picture to the noise; denoise needs the way back.")
-    if type(scheduler) is LMSDiscreteScheduler:
-        return _ExactLMS(scheduler, order, start)
-    return _AnyScheduler(scheduler, generator, start)
-
-
-def _check_scheduler(scheduler) -> None:
-    """Raise BadInput unless the scheduler's noise is that of a Stable Diffusion, and its UNet can predict with it."""
-    name, config = type(scheduler).__name__, scheduler.config
-    if not hasattr(scheduler, "alphas_cumprod"):
-        raise BadInput(f"{name} is no scheduler for Stable Diffusion: it has no alphas_cumprod.")
-    parameters = inspect.signature(scheduler.step).parameters.values()
-    asked = {each.name for each in parameters if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD}
-    reasons = {
-        "its noise is that of flow matching": config.get("use_flow_sigmas"),
-        f"its step needs more than the UNet's output ({', '.join(sorted(asked))})": len(asked) > 3,
-        f"its UNet predicts {config.get('prediction_type')!r}": config.get("prediction_type") not in PREDICTIONS,
-    }
-    for reason, holds in reasons.items():
-        if holds:
-            raise BadInput(f"{name} is no scheduler for Stable Diffusion: {reason}.")
-    pure = config.get("rescale_betas_zero_snr") or float(scheduler.alphas_cumprod.min()) <= 0
-    if pure and config.prediction_type == "epsilon":
-        raise BadInput(
-            f"{name} starts from pure noise (zero terminal SNR), and there the UNet's guess of the noise tells nothing "
-            "of the picture: it needs a model whose prediction_type is 'v_prediction' or 'sample'."
-        )
-
-
-class _ExactLMS:
-    """K-LMS whose coefficients are integrated exactly, once, before the first step."""
-
-    def __init__(self, scheduler, order: int, start: int):
-        self.scheduler, self.start = scheduler, start
-        self.prediction_type = scheduler.config.prediction_type
-        self.times, self.sigmas = scheduler.timesteps[start:].tolist(), scheduler.sigmas[start:].tolist()
-        self.weights = [lms_coefficients(self.sigmas, i, order) for i in range(len(self.times))]
-        self.slopes = deque(maxlen=order)
-
-    def sigma(self, i: int) -> float:
-        """The noise level before step i."""
-        return self.sigmas[i]
-
-    def look(self, x, i: int):
-        """x as the UNet wants to see it."""
-        return scale_input(x, self.sigmas[i])
-
-    def step(self, output, original, i: int, x):
-        """The latents at the next noise level."""
-        epsilon = self.prediction_type == "epsilon"  # then dx/dsigma is the output itself
-        self.slopes.appendleft(output if epsilon else derivative(x, original, self.sigmas[i]))
-        return lms_step(x, self.slopes, self.weights[i])
-
-
-class _AnyScheduler:
-    """Any other scheduler of diffusers, through its own methods."""
-
-    def __init__(self, scheduler, generator, start: int):
-        self.scheduler, self.start = scheduler, start * scheduler.order  # one of second order has two times a step
-        self.prediction_type = scheduler.config.prediction_type
-        self.times = scheduler.timesteps[self.start :].tolist()
-        accepted = inspect.signature(scheduler.step).parameters
-        # as StableDiffusionPipeline does: no fresh noise (eta) where the scheduler leaves the choice
-        self.extra = {name: value for name, value in (("generator", generator), ("eta", 0.0)) if name in accepted}
-        if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(self.start)
-
-    def sigma(self, i: int) -> float:
-        """The noise level of call i: the scheduler's own, else sqrt((1 - abar) / abar) at the timestep."""
-        levels = getattr(self.scheduler, "sigmas", None)
-        if levels is None or len(levels) < self.start + len(self.times):
-            abar = float(self.scheduler.alphas_cumprod[round(float(self.scheduler.timesteps[self.start + i]))])
-            abar = max(abar, _LEAST_ABAR)
-            return ((1 - abar) / abar) ** 0.5
-        own = levels[self.start + i].flatten().cpu()
-        if getattr(self.scheduler, "state_in_first_order", True):
-            return float(own)
-        # The second call of a scheduler of second order may be between two levels: it is the one that it divides by.
-        between = [getattr(self.scheduler, name, None) for name in ("sigmas_interpol", "mid_point_sigma")]
-        found = torch.cat([own, *(each.flatten().cpu() for each in between if each is not None)]).nan_to_num()
-        return float(found[((found**2 + 1) ** -0.5 - self.look(torch.ones(()), i)).abs().argmin()])
-
-    def look(self, x, i: int):
-        """x as the UNet wants to see it."""
-        return self.scheduler.scale_model_input(x, self.scheduler.timesteps[self.start + i])
-
-    def step(self, output, original, i: int, x):
-        """The latents at the next noise level."""
-        timestep = self.scheduler.timesteps[self.start + i]
-        try:
-            return self.scheduler.step(output, timestep, x, return_dict=False, **self.extra)[0]
-        except NotImplementedError as error:  # some know no UNet that predicts the sample
-            raise BadInput(f"{type(self.scheduler).__name__} cannot paint with this model: {error}.") from None

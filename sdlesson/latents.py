@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .loading import doors as checks
+from .loading import checks
 from .loading.errors import BadInput
 
 if TYPE_CHECKING:

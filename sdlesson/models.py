@@ -39,7 +39,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_SECONDS = 10.0  # how long the hub may take to answer before we say that it cannot be reached
 
 
-_BIG = 200 * 2**20  # bytes of UNet weights from which speed and memory count for more than bits: see thrift.py
+_BIG = 200 * 2**20  # bytes of UNet weights from which speed and memory count for more than bits: see engine/lean.py
 
 
 _WORKING = 3 * 2**30  # bytes that Python, the libraries and the tensors of a lesson take besides the weights
@@ -108,12 +108,12 @@ def load(
 
     `model=None` takes the environment's `SDLESSON_MODEL`, else "tiny". `device=None` is CUDA where there is one, else
     the CPU. `dtype` is what is computed in, whatever the files are stored in; None is float32, and for a big model
-    what the device is fast in (thrift.fast_dtype). Weights go straight into it, without a copy of the whole file in
+    what the device is fast in (lean.fast_dtype). Weights go straight into it, without a copy of the whole file in
     memory; those of a big UNet that is stored in 16 bits stay so on the CPU, and are widened layer by layer.
     `low_memory` lets the parts of a big model leave the memory while another works, all of them stored in 16 bits if
     the files are; "auto" does so where less memory is free than the weights and 3 GiB. It counts on the CPU only.
     `revision` is the hub's branch, tag or commit; where it is None, v1.4 and v1.5 are pinned to a commit
-    (sdlesson.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
+    (sdlesson.loading.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
     Raises ModelError, with one sentence, where the model is incomplete, corrupt, pickled or out of reach.
     """
     name = _name(model)
@@ -196,27 +196,27 @@ def _dtype(dtype, torch) -> torch.dtype | None:
 
 def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low_memory) -> tuple[dict, torch.dtype]:
     """The five parts of a big model, kept and computed as the device does it best, and the dtype that they work in."""
-    from .engine import lean as thrift
+    from .engine import lean
 
-    dtype = dtype or thrift.fast_dtype(device)
+    dtype = dtype or lean.fast_dtype(device)
     if device.type != "cpu":
         parts = _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype))
         parts["vae"].enable_slicing()
         return parts, dtype
     if low_memory == "auto":
-        low_memory = thrift.is_short(_bytes(folder, *_WEIGHTS) + _WORKING)
+        low_memory = lean.is_short(_bytes(folder, *_WEIGHTS) + _WORKING)
     kept = {part: stored_dtype(folder, part, dtype) if low_memory or part == "unet" else dtype for part in _WEIGHTS}
     parts = _load_parts(folder, device, kept)
     parts["vae"].enable_slicing()  # a batch one by one: a picture of v1.4's decoder takes more than a GiB
-    thrift.keep_freed()
-    thrift.share_beginning(parts["unet"])
+    lean.keep_freed()
+    lean.share_beginning(parts["unet"])
     for part in _WEIGHTS:
-        if thrift.can_speed_up(dtype, device):
-            thrift.speed_up(parts[part])
+        if lean.can_speed_up(dtype, device):
+            lean.speed_up(parts[part])
         if kept[part] != dtype:
-            thrift.work_in(parts[part], dtype)
+            lean.work_in(parts[part], dtype)
     if low_memory:
-        thrift.take_turns({part: parts[part] for part in _WEIGHTS})
+        lean.take_turns({part: parts[part] for part in _WEIGHTS})
     return parts, dtype
 
 

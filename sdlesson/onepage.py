@@ -1,4 +1,4 @@
-"""Lesson 00, the whole way on one page: the map of the machine, and the pictures of what flows through it."""
+"""The whole way on one page: the map of the machine, and the pictures of what flows through it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samplers: ways down the noise levels. Each is one generator over sigmas, for any `denoise(x, sigma)` -> x0.
+"""Samplers: ways down the noise levels. Each is one generator over sigmas, for any `denoiser(x, sigma)` -> x0.
 
 A sampler knows nothing of UNets, prompts or guidance: `Denoiser` does. The latents are x = x0 + sigma * noise, as in
 `sigmas`; each sampler yields the x at every level that it comes to, the last of them (sigma 0) being the picture's.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
@@ -18,15 +18,14 @@ import numpy as np
 import torch
 
 from .embeddings import text_embeddings
-from .guidance import guide
-from .loading import doors as checks
+from .guidance import guesses, guide, needed
+from .loading import checks
 from .loading.errors import BadInput
 from .models import StableDiffusion
 from .sigmas import (
+    LMS,
     derivative,
     euler_step,
-    lms_coefficients,
-    lms_step,
     pred_original,
     scale_input,
     training_levels,
@@ -37,63 +36,61 @@ from .tokens import warn_of_unknown_words
 Way = Iterator[torch.Tensor]
 
 
-def euler(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
+def euler(denoiser: Callable, x, sigmas: Sequence[float]) -> Way:
     """Straight on, as if the slope stayed what it is until the next level. Order 1, one call a step."""
     checks.noise_levels(sigmas)
-    for sigma, after in pairwise(sigmas):
-        slope = derivative(x, denoise(x, sigma), sigma)
-        x = euler_step(x, slope, sigma, after)
+    for sigma, sigma_next in pairwise(sigmas):
+        slope = derivative(x, denoiser(x, sigma), sigma)
+        x = euler_step(x, slope, sigma, sigma_next)
         yield x
 
 
-def heun(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
+def heun(denoiser: Callable, x, sigmas: Sequence[float]) -> Way:
     """Try Euler's step, look at the slope there, take the mean of both. Order 2, two calls a step.
 
     Karras et al. 2022, algorithm 1. At sigma 0 there is no slope to look at: the last step is Euler's, one call.
     """
     checks.noise_levels(sigmas)
-    for sigma, after in pairwise(sigmas):
-        slope = derivative(x, denoise(x, sigma), sigma)
-        if after > 0:
-            there = euler_step(x, slope, sigma, after)
-            slope = (slope + derivative(there, denoise(there, after), after)) / 2
-        x = euler_step(x, slope, sigma, after)
+    for sigma, sigma_next in pairwise(sigmas):
+        slope = derivative(x, denoiser(x, sigma), sigma)
+        if sigma_next > 0:
+            there = euler_step(x, slope, sigma, sigma_next)
+            slope = (slope + derivative(there, denoiser(there, sigma_next), sigma_next)) / 2
+        x = euler_step(x, slope, sigma, sigma_next)
         yield x
 
 
-def lms(denoise: Callable, x, sigmas: Sequence[float], order: int = 4, *, land: bool = False) -> Way:
+def lms(denoiser: Callable, x, sigmas: Sequence[float], order: int = 4, *, land: bool = False) -> Way:
     """K-LMS: a curve through the last `order` slopes, drawn on through the step. One call a step.
 
     It begins with the slopes that it has: one, then two ... With `land` it ends as it begins: the last step uses one
     slope, the last but one two, which leaves less noise after few steps.
     """
     checks.noise_levels(sigmas)
-    slopes, steps = deque(maxlen=checks.whole(order, "order", 1)), len(sigmas) - 1
-    for i in range(steps):
-        slopes.appendleft(derivative(x, denoise(x, sigmas[i]), sigmas[i]))
-        weights = lms_coefficients(sigmas, i, min(order, steps - i) if land else order)
-        x = lms_step(x, list(slopes)[: len(weights)], weights)
+    memory = LMS(sigmas, checks.whole(order, "order", 1), land=land)
+    for i, sigma in enumerate(sigmas[:-1]):
+        x = memory.step(x, derivative(x, denoiser(x, sigma), sigma), i)
         yield x
 
 
-def dpmpp_2m(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
+def dpmpp_2m(denoiser: Callable, x, sigmas: Sequence[float]) -> Way:
     """DPM-Solver++(2M): a line through the last two guesses of x0, over log sigma. Order 2, one call a step.
 
     Lu et al. 2022, algorithm 2. Log sigma has no end at 0: the last step is of order 1, as the first one.
     """
     checks.noise_levels(sigmas)
     before = old = None  # the last level and its guess: forget them when a new run begins
-    for sigma, after in pairwise(sigmas):
-        guess = middle = denoise(x, sigma)
-        if old is not None and after > 0:
-            ahead = math.log(sigma / after) / math.log(before / sigma) / 2  # half a step ahead, in last steps
+    for sigma, sigma_next in pairwise(sigmas):
+        guess = middle = denoiser(x, sigma)
+        if old is not None and sigma_next > 0:
+            ahead = math.log(sigma / sigma_next) / math.log(before / sigma) / 2  # half a step ahead, in last steps
             middle = guess + ahead * (guess - old)
-        x = middle + (x - middle) * (after / sigma)
+        x = middle + (x - middle) * (sigma_next / sigma)
         before, old = sigma, guess
         yield x
 
 
-def ddim(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
+def ddim(denoiser: Callable, x, sigmas: Sequence[float]) -> Way:
     """DDIM without fresh noise (Song et al. 2021, equation 12, sigma_t = 0), in its own variables. One call a step.
 
     Its latents z = sqrt(abar) * x0 + sqrt(1 - abar) * noise keep the strength 1. What is yielded is z / sqrt(abar), the
@@ -102,25 +99,29 @@ def ddim(denoise: Callable, x, sigmas: Sequence[float]) -> Way:
     checks.noise_levels(sigmas)
     abars = [1 / (sigma**2 + 1) for sigma in sigmas]
     z = abars[0] ** 0.5 * x
-    for sigma, (abar, after) in zip(sigmas, pairwise(abars), strict=False):
-        x0 = denoise(z / abar**0.5, sigma)
+    for sigma, (abar, abar_next) in zip(sigmas, pairwise(abars), strict=False):
+        x0 = denoiser(z / abar**0.5, sigma)
         noise = (z - abar**0.5 * x0) / (1 - abar) ** 0.5
-        z = after**0.5 * x0 + (1 - after) ** 0.5 * noise
-        yield z / after**0.5
+        z = abar_next**0.5 * x0 + (1 - abar_next) ** 0.5 * noise
+        yield z / abar_next**0.5
 
 
-def euler_ancestral(denoise: Callable, x, sigmas: Sequence[float], generator: torch.Generator | None = None) -> Way:
+def euler_ancestral(denoiser: Callable, x, sigmas: Sequence[float], generator: torch.Generator | None = None) -> Way:
     """Euler's step to a level below the next one, and fresh noise up to it. One call a step.
 
-    The two levels' squares add up: down^2 + fresh^2 = after^2. The noise is drawn on the CPU, from `generator`.
+    The two levels' squares add up: down^2 + fresh^2 = sigma_next^2. The noise is drawn on the CPU, from `generator`.
     """
     checks.noise_levels(sigmas)
-    for sigma, after in pairwise(sigmas):
-        if after > sigma:
-            raise BadInput(f"The noise levels of this sampler must fall; {float(sigma):g} rises to {float(after):g}.")
-        fresh = after * (1 - (after / sigma) ** 2) ** 0.5  # sqrt(after^2 * (sigma^2 - after^2) / sigma^2)
-        down = after**2 / sigma
-        slope = derivative(x, denoise(x, sigma), sigma)
+    for sigma, sigma_next in pairwise(sigmas):
+        if sigma_next > sigma:
+            raise BadInput(
+                f"The noise levels of this sampler must fall; {float(sigma):g} rises to {float(sigma_next):g}."
+            )
+        fresh = (
+            sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5
+        )  # the square root of next^2 * (sigma^2 - next^2) / sigma^2
+        down = sigma_next**2 / sigma
+        slope = derivative(x, denoiser(x, sigma), sigma)
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
         x = euler_step(x, slope, sigma, down) + fresh * noise
         yield x
@@ -134,30 +135,28 @@ def end(way: Way):
     return last[0]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Denoiser:
     """The model's half of sampling, as one function (x, sigma) -> x0: scaling, timestep, UNet, guidance, prediction.
 
-    It paints one prompt, for any number of latents (batch, 4, h/8, w/8) at once. `calls` counts how often it was asked;
-    `guidance_scale` None is the model's own.
+    It paints one prompt, for any number of latents (batch, 4, h/8, w/8) at once; `guidance_scale` None is the model's
+    own. What it was made with stays: for another prompt or scale, make another. Raises BadInput where the prompt or the
+    negative prompt is no text.
     """
 
     sd: StableDiffusion
     prompt: str
     negative_prompt: str = ""
     guidance_scale: float | None = None
-    calls: int = field(default=0, init=False)
 
     def __call__(self, x: torch.Tensor, sigma: float) -> torch.Tensor:
-        """The picture's latents that the model expects behind x, float32."""
-        self.calls += 1
-        unet, texts = self.sd.unet, self._texts
-        twice = torch.cat([scale_input(x, sigma)] * len(texts)).to(unet.device, unet.dtype)
+        """The picture's latents that the model expects behind x, like x, float32."""
+        embeddings = self.embeddings.repeat_interleave(len(x), 0)  # (halves, 77, dim) -> (halves * batch, 77, dim)
         timestep = timestep_of(sigma, self._levels)
         with torch.no_grad():
-            output = unet(twice, timestep, encoder_hidden_states=texts.repeat_interleave(len(x), 0)).sample.float()
-        guided = guide(*output.chunk(2), self.scale) if len(texts) == 2 else output
-        return pred_original(x, guided, sigma, self.sd.scheduler.config.prediction_type)
+            found = guesses(self.sd.unet, scale_input(x, sigma), timestep, embeddings, self.scale)
+        noise_pred = guide(*found, self.scale)
+        return pred_original(x, noise_pred, sigma, self.sd.scheduler.config.prediction_type)
 
     @property
     def scale(self) -> float:
@@ -165,18 +164,29 @@ class Denoiser:
         return self.sd.guidance_scale if self.guidance_scale is None else self.guidance_scale
 
     @cached_property
-    def _texts(self) -> torch.Tensor:
+    def embeddings(self) -> torch.Tensor:
         """The text embeddings that the scale needs: (2, 77, dim), or at scale 0 and 1 one half, (1, 77, dim)."""
         for text in (self.prompt, self.negative_prompt):
             if not isinstance(text, str):
                 raise BadInput(f"A Denoiser paints one prompt, a text, not {checks.told(text)}.")
         warn_of_unknown_words(self.sd, [self.prompt, self.negative_prompt])
-        both = text_embeddings(self.sd, self.prompt, self.negative_prompt)
-        return {0: both[:1], 1: both[1:]}.get(self.scale, both)
+        return text_embeddings(self.sd, self.prompt, self.negative_prompt)[needed(self.scale, 1)]
 
     @cached_property
     def _levels(self) -> np.ndarray:
         return training_sigmas(self.sd.scheduler.alphas_cumprod)
+
+
+class Counted:
+    """Any denoiser (x, sigma) -> x0 that counts in `calls` how often it was asked."""
+
+    def __init__(self, denoiser: Callable):
+        self.denoiser, self.calls = denoiser, 0
+
+    def __call__(self, x, sigma: float):
+        """What the denoiser gives."""
+        self.calls += 1
+        return self.denoiser(x, sigma)
 
 
 def timestep_of(sigma: float, all_sigmas: np.ndarray | None = None) -> float:

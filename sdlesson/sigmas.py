@@ -1,4 +1,4 @@
-"""Noise levels: from betas to sigmas, the UNet's input scaling, and K-LMS from its definition. NumPy only.
+"""Noise levels: from betas to sigmas, the UNet's input scaling, K-LMS from its definition, and a scheduler's way down.
 
 Latents here are the picture plus noise of spread sigma, x = x0 + sigma * noise (Karras et al. 2022): in the words of
 DDPM, sigma^2 = (1 - abar) / abar. Functions of latents take arrays and tensors alike.
@@ -6,12 +6,19 @@ DDPM, sigma^2 = (1 - abar) / abar. Functions of latents take arrays and tensors 
 
 from __future__ import annotations
 
+import copy
+import inspect
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
-from .loading import doors as checks
-from .loading.errors import BadInput
+from .loading import checks
+from .loading.errors import BadInput, first_line
+
+#: The least share of the picture's variance that counts: with none left (zero terminal SNR) sigma would be infinite.
+_LEAST_ABAR = 2**-24
 
 
 def betas(
@@ -151,17 +158,33 @@ def lms_step(x, slopes: Sequence, coefficients: Sequence[float]):
     return x
 
 
+class LMS:
+    """K-LMS on its way: it keeps the last `order` slopes, and has the weights of every step, integrated once.
+
+    With `land` it ends as it begins: the last step uses one slope, the last but one two.
+    """
+
+    def __init__(self, sigmas: Sequence[float], order: int = 4, *, land: bool = False):
+        steps = len(sigmas) - 1
+        orders = [min(order, steps - i) if land else order for i in range(steps)]
+        self.weights = [lms_coefficients(sigmas, i, each) for i, each in enumerate(orders)]
+        self.slopes = deque(maxlen=order)  # newest first
+
+    def step(self, x, slope, i: int):
+        """The x at level i + 1, from the x and its slope dx/dsigma at level i."""
+        self.slopes.appendleft(slope)
+        return lms_step(x, list(self.slopes)[: len(self.weights[i])], self.weights[i])
+
+
 def sample_lms(denoiser, x, sigmas: Sequence[float], order: int = 4) -> list:
     """Walk down the noise levels by K-LMS, for any `denoiser(x, sigma)` -> x0; returns the x at every level.
 
     Order 1 is Euler's method. `x` is an array or a tensor at the level sigmas[0].
     """
     checks.noise_levels(sigmas)
-    slopes, way = [], [x]
+    memory, way = LMS(sigmas, order), [x]
     for i in range(len(sigmas) - 1):
-        slopes = [derivative(x, denoiser(x, sigmas[i]), sigmas[i]), *slopes[: order - 1]]
-        x = lms_step(x, slopes, lms_coefficients(sigmas, i, order))
-        way.append(x)
+        way.append(memory.step(way[-1], derivative(way[-1], denoiser(way[-1], sigmas[i]), sigmas[i]), i))
     return way
 
 
@@ -177,3 +200,95 @@ def two_hills(x, sigma: float, centres=(-1.0, 1.0), spread: float = 0.2):
     logs = -((x - np.asarray(centres)) ** 2) / (2 * variance)
     shares = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return (guesses * shares).sum(axis=-1) / shares.sum(axis=-1)
+
+
+def way_down(scheduler, steps: int, start: int = 0, order: int = 4, generator=None, device="cpu"):
+    """The way down by a copy of `scheduler`: exact K-LMS, or the scheduler's own `step`.
+
+    The first `start` of the `steps` are left out. Raises BadInput where the scheduler cannot go that way.
+    """
+    from diffusers import LMSDiscreteScheduler
+
+    scheduler = copy.deepcopy(scheduler)
+    try:
+        scheduler.set_timesteps(steps, device=device)
+    except ValueError as error:  # as LCM's for more steps than it was distilled for
+        raise BadInput(f"{type(scheduler).__name__} cannot take {steps} steps: {first_line(error)}") from None
+    if not torch.isfinite(torch.as_tensor(getattr(scheduler, "sigmas", 0.0))).all():
+        raise BadInput(f"{type(scheduler).__name__} has a noise level that is not finite; it needs other betas.")
+    if scheduler.timesteps[0] < scheduler.timesteps[-1]:
+        raise BadInput(f"{type(scheduler).__name__} goes from the picture to the noise; denoise needs the way back.")
+    if type(scheduler) is LMSDiscreteScheduler:
+        return ExactLMS(scheduler, order, start)
+    return OwnSteps(scheduler, generator, start)
+
+
+class ExactLMS:
+    """K-LMS whose coefficients are integrated exactly, once, before the first step."""
+
+    def __init__(self, scheduler, order: int, start: int):
+        self.scheduler, self.start = scheduler, start
+        self.prediction_type = scheduler.config.prediction_type
+        self.times, self.sigmas = scheduler.timesteps[start:].tolist(), scheduler.sigmas[start:].tolist()
+        self.memory = LMS(self.sigmas, order)
+
+    def timestep(self, i: int):
+        """The timestep of call i, as the UNet wants it."""
+        return self.scheduler.timesteps[self.start + i]
+
+    def sigma(self, i: int) -> float:
+        """The noise level before step i."""
+        return self.sigmas[i]
+
+    def scale_model_input(self, x, i: int):
+        """x as the UNet wants to see it."""
+        return scale_input(x, self.sigmas[i])
+
+    def step(self, output, original, i: int, x):
+        """The latents at the next noise level."""
+        epsilon = self.prediction_type == "epsilon"  # then dx/dsigma is the output itself
+        return self.memory.step(x, output if epsilon else derivative(x, original, self.sigmas[i]), i)
+
+
+class OwnSteps:
+    """Any other scheduler of diffusers, through its own methods."""
+
+    def __init__(self, scheduler, generator, start: int):
+        self.scheduler, self.start = scheduler, start * scheduler.order  # one of second order has two times a step
+        self.prediction_type = scheduler.config.prediction_type
+        self.times = scheduler.timesteps[self.start :].tolist()
+        accepted = inspect.signature(scheduler.step).parameters
+        # as StableDiffusionPipeline does: no fresh noise (eta) where the scheduler leaves the choice
+        self.extra = {name: value for name, value in (("generator", generator), ("eta", 0.0)) if name in accepted}
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(self.start)
+
+    def timestep(self, i: int):
+        """The timestep of call i, as the UNet wants it."""
+        return self.scheduler.timesteps[self.start + i]
+
+    def sigma(self, i: int) -> float:
+        """The noise level of call i: the scheduler's own, else sqrt((1 - abar) / abar) at the timestep."""
+        levels = getattr(self.scheduler, "sigmas", None)
+        if levels is None or len(levels) < self.start + len(self.times):
+            abar = float(self.scheduler.alphas_cumprod[round(float(self.timestep(i)))])
+            abar = max(abar, _LEAST_ABAR)
+            return ((1 - abar) / abar) ** 0.5
+        own = levels[self.start + i].flatten().cpu()
+        if getattr(self.scheduler, "state_in_first_order", True):
+            return float(own)
+        # The second call of a scheduler of second order may be between two levels: it is the one that it divides by.
+        between = [getattr(self.scheduler, name, None) for name in ("sigmas_interpol", "mid_point_sigma")]
+        found = torch.cat([own, *(each.flatten().cpu() for each in between if each is not None)]).nan_to_num()
+        return float(found[((found**2 + 1) ** -0.5 - self.scale_model_input(torch.ones(()), i)).abs().argmin()])
+
+    def scale_model_input(self, x, i: int):
+        """x as the UNet wants to see it."""
+        return self.scheduler.scale_model_input(x, self.timestep(i))
+
+    def step(self, output, original, i: int, x):
+        """The latents at the next noise level."""
+        try:
+            return self.scheduler.step(output, self.timestep(i), x, return_dict=False, **self.extra)[0]
+        except NotImplementedError as error:  # some know no UNet that predicts the sample
+            raise BadInput(f"{type(self.scheduler).__name__} cannot paint with this model: {error}.") from None

@@ -11,7 +11,7 @@ import torch
 
 from .guidance import Steering, as_steering, denoise, settle
 from .latents import as_latents, encode, initial_noise, preview, seeded
-from .loading import doors as checks
+from .loading import checks
 from .loading.errors import BadInput
 from .models import StableDiffusion
 

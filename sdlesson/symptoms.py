@@ -18,7 +18,7 @@ from .decoding import paint_latents, to_pil
 from .embeddings import embed_texts, text_embeddings
 from .guidance import denoise
 from .latents import as_seeds, initial_noise, seeded
-from .loading import doors as checks
+from .loading import checks
 from .loading.errors import BadInput
 from .models import StableDiffusion
 from .sigmas import alphas_cumprod, betas, training_sigmas

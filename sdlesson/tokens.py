@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .loading import doors as checks
+from .loading import checks
 from .loading.errors import BadInput
 
 if TYPE_CHECKING:

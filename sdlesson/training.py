@@ -20,7 +20,6 @@ from .latents import encode
 from .loading.errors import BadInput
 from .models import StableDiffusion
 from .tiny.optimizer import MuonAdamW
-from .tiny.settings import TINY, Settings
 from .tokens import encode_pieces, tokenize
 from .world import Scene, draw
 
@@ -86,7 +85,7 @@ def small_unet(sd: StableDiffusion, channels: Sequence[int] = (32, 48, 64), seed
     width = sd.text_encoder.config.hidden_size
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        unet = build_unet(replace(TINY, size=sd.size[0], text_width=width, unet_channels=tuple(channels)))
+        unet = build_unet(sd.size[0], width, channels)
     return unet.to(sd.device)
 
 
@@ -210,18 +209,21 @@ SNR_LIMIT = 5.0  # Hang et al. 2023
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
 
 
-def build_unet(settings: Settings) -> UNet2DConditionModel:
-    """A fresh UNet on 16×16 latents, with attention to the text at 8×8 and 4×4."""
+def build_unet(size: int, text_width: int, channels: Sequence[int], layers: int = 1) -> UNet2DConditionModel:
+    """A fresh UNet for pictures of `size` pixels, text vectors of `text_width` numbers, and `channels` on three levels.
+
+    Its latents have 4 channels and size/8 squares a side; it looks at the text on the lower two levels.
+    """
     return prepare(
         UNet2DConditionModel(
-            sample_size=settings.size // 8,
+            sample_size=size // 8,
             in_channels=4,
             out_channels=4,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            block_out_channels=settings.unet_channels,
-            layers_per_block=settings.unet_layers,
-            cross_attention_dim=settings.text_width,
+            block_out_channels=tuple(channels),
+            layers_per_block=layers,
+            cross_attention_dim=text_width,
             attention_head_dim=4,  # the number of heads, in spite of its name
             norm_num_groups=16,
         )

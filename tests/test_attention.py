@@ -1,4 +1,4 @@
-"""Attention: recorded beside diffusers without a trace, measured, drawn, changed; and the judges of lesson 07."""
+"""Attention: recorded beside diffusers without a trace, measured, drawn, changed; and the lesson's judges."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import sdlesson
 from sdlesson import BadInput, attention, guidance, latents, samplers, sigmas, steering, symptoms
 from sdlesson.figures.decoding import figure_trace
 from sdlesson.guidance import Steering
-from sdlesson.loading import doors as checks
+from sdlesson.loading import checks
 
 PROMPT = "a photograph of an astronaut riding a horse"
 

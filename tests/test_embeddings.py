@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sdlesson import embeddings as room
+import sdlesson
 from sdlesson.embeddings import embed, embed_texts, flat_map, load_pair, pair, similarity, text_embeddings
 from sdlesson.figures.embeddings import (
     figure_captions,
@@ -95,7 +95,7 @@ def test_a_model_without_a_pair_is_judged_by_the_bundled_one(toy):
 
 
 def test_a_model_of_v1s_form_asks_for_openais_pair_and_says_so_when_it_is_out_of_reach(toy, monkeypatch):
-    monkeypatch.setattr(room, "_V1_TEXT", (24, 2))  # the toy's
+    monkeypatch.setattr(sdlesson.embeddings, "_V1_TEXT", (24, 2))  # the toy's
     with pytest.warns(UserWarning, match="clip-vit-large-patch14 is not here"):
         assert load_pair(toy).name == "tiny"
 

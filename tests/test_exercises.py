@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from sdlesson import exercises
-from sdlesson.exercises import call, check, keep_progress, lesson_exercises, lessons, show_progress
+from sdlesson.exercises import call, check, keep_progress, lesson_exercises, show_progress, topics
 from sdlesson.loading.errors import BadInput
 
 SETTINGS = {"prompt": "a photograph of an astronaut riding a horse", "seed": 42, "num_inference_steps": 20}
@@ -26,7 +26,7 @@ def small():
 
 
 def test_an_open_answer_gets_the_hint(said):
-    tasks = {name: task for lesson in lessons() for name, task in lesson_exercises(lesson).items()}
+    tasks = {name: task for topic in topics() for name, task in lesson_exercises(topic).items()}
     assert len(tasks) >= 3
     for name, task in tasks.items():
         assert said(name) == f"{name}: not answered yet.\nHint: {task.hint}\n"
@@ -63,7 +63,7 @@ def test_progress_is_kept_only_when_the_learner_asks(said, small, tmp_path, caps
     keep_progress()  # a second time: nothing is lost
     capsys.readouterr()
     show_progress()
-    assert "lesson 00: 1 of 3   00.1 ✓ 00.2 · 00.3 ·" in capsys.readouterr().out
+    assert "00 One page: 1 of 3   onepage.1 ✓ onepage.2 · onepage.3 ·" in capsys.readouterr().out
 
 
 BROKEN = {
@@ -79,6 +79,17 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
+def test_progress_of_the_time_when_exercises_had_numbers_still_counts(said, tmp_path, capsys):
+    (tmp_path / "progress.json").write_text('{"solved": ["00.1", "05.2", "11.1", "symptoms.1", "12.1"]}')
+    show_progress()
+    told = capsys.readouterr().out
+    for name in ("onepage.1", "guidance.2", "fullsize.1", "symptoms.1"):
+        assert f"{name} ✓" in told
+    said("onepage.2", SETTINGS | {"prompt": "a photograph of an astronaut riding an elephant"}, settings=SETTINGS)
+    kept = json.loads((tmp_path / "progress.json").read_text())["solved"]
+    assert {"onepage.1", "onepage.2", "guidance.2", "symptoms.1"} <= set(kept)
+
+
 def test_a_broken_progress_file_is_named(said, small, tmp_path, broken):
     written = BROKEN[broken] if isinstance(BROKEN[broken], bytes) else BROKEN[broken].encode()
     (tmp_path / "progress.json").write_bytes(written)
@@ -219,7 +230,7 @@ def test_nobody_is_praised_for_spoiling_what_the_judge_knows(said, name, given):
 
 
 def test_every_exercise_with_a_function_is_among_them():
-    tasks = {name: task for lesson in lessons() for name, task in lesson_exercises(lesson).items()}
+    tasks = {name: task for topic in topics() for name, task in lesson_exercises(topic).items()}
     asked = {name for name, task in tasks.items() if {"call", "_run"} & set(task.judge.__code__.co_names)}
     assert asked == {*FUNCTIONS, "sigmas.5"}  # that one gets a scheduler of its own: test_sigmas
 

@@ -1,4 +1,4 @@
-"""The full size: counted on shapes alone, kept in a table, drawn; and the judges of lesson 11."""
+"""The full size: counted on shapes alone, kept in a table, drawn; and the judges of the lesson on the full size."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import conv1d
 
-from sdlesson import fullsize as room
+from sdlesson import fullsize
 from sdlesson.engine.measured import Measured, keep_measured, read_measured
 from sdlesson.figures.fullsize import figure_bars, figure_measured, figure_memory
 from sdlesson.loading.errors import BadInput
@@ -23,21 +23,21 @@ ROW = Measured("sdlesson", "a machine", "float32", 20, 400.0, 18.5, 12.0, 2.5, 2
 
 @pytest.fixture(scope="module")
 def real():
-    return room.empty_parts("v1.4")
+    return fullsize.empty_parts("v1.4")
 
 
 def test_the_real_parts_take_no_memory(real):
     assert all(weight.is_meta for part in real.values() for weight in part.parameters())
-    assert room.count(real) == {"text_encoder": 123_060_480, "unet": 859_520_964, "vae": 83_653_863}
+    assert fullsize.count(real) == {"text_encoder": 123_060_480, "unet": 859_520_964, "vae": 83_653_863}
 
 
 def test_weights_are_numbers_times_bytes():
-    assert room.weights_gib({"a": 2**29}, torch.float32) == {"a": 2.0}
-    assert room.weights_gib({"a": 2**29}, torch.bfloat16) == {"a": 1.0}
+    assert fullsize.weights_gib({"a": 2**29}, torch.float32) == {"a": 2.0}
+    assert fullsize.weights_gib({"a": 2**29}, torch.bfloat16) == {"a": 1.0}
 
 
 def test_a_layers_flops_are_those_of_paper_and_pencil(real):
-    kinds = room.flops(real)
+    kinds = fullsize.flops(real)
     assert set(kinds["unet"]) == {"convolutions", "matrices", "attention"}
     # attention of the UNet: QK^T and PV in each of 16 blocks (5 at 64x64, 5 at 32x32, 5 at 16x16, 1 at 8x8), self and
     # cross, two pictures; that is 2 products of rows x width x asked, a product and a sum each
@@ -50,9 +50,9 @@ def test_a_layers_flops_are_those_of_paper_and_pencil(real):
 
 
 def test_working_memory_is_that_of_the_largest_layer(real):
-    working = room.working_gib(real)
+    working = fullsize.working_gib(real)
     assert working["vae"] == 2 * 512 * 512 * 256 * 4 / 2**30  # 256 channels at full size, taken and given
-    assert room.working_gib(real, torch.float16)["vae"] == working["vae"] / 2
+    assert fullsize.working_gib(real, torch.float16)["vae"] == working["vae"] / 2
     assert all(not module._forward_hooks for part in real.values() for module in part.modules())
 
 
@@ -60,18 +60,18 @@ def test_four_multiplications_give_what_the_filter_gives():
     torch.manual_seed(0)
     x, weights = torch.randn(7, 4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
     expected = conv1d(x[:, None], weights[None, None])[:, 0]
-    torch.testing.assert_close(room.winograd_1d(x, weights), expected)
+    torch.testing.assert_close(fullsize.winograd_1d(x, weights), expected)
 
 
 def test_the_peak_is_the_worst_moment():
     gib, working = {"a": 1.0, "b": 3.0, "c": 0.5}, {"a": 0.25, "b": 0.5, "c": 2.0}
-    assert room.peak_gib(gib, working, by_turns=True, libraries=0.5) == 0.5 + 3.5
-    assert room.peak_gib(gib, working, by_turns=False, libraries=0.5) == 0.5 + 4.5 + 2.0
+    assert fullsize.peak_gib(gib, working, by_turns=True, libraries=0.5) == 0.5 + 3.5
+    assert fullsize.peak_gib(gib, working, by_turns=False, libraries=0.5) == 0.5 + 4.5 + 2.0
 
 
 def test_a_rate_is_the_work_by_the_shortest_time(monkeypatch):
-    monkeypatch.setattr(room, "seconds", lambda work, device, least: (work(), 0.5)[1])
-    assert room.matmul_rate(torch.float32, size=8) == 2 * 8**3 / 0.5
+    monkeypatch.setattr(fullsize, "seconds", lambda work, device, least: (work(), 0.5)[1])
+    assert fullsize.matmul_rate(torch.float32, size=8) == 2 * 8**3 / 0.5
 
 
 def test_seconds_are_those_of_the_shortest_call(monkeypatch):
@@ -80,8 +80,8 @@ def test_seconds_are_those_of_the_shortest_call(monkeypatch):
     def work():
         clock[0] += next(spends)
 
-    monkeypatch.setattr(room.time, "perf_counter", lambda: clock[0])
-    assert room.seconds(work, least=6) == 1.5  # 4 and 1.5 are less than 6 together: a third call
+    monkeypatch.setattr(fullsize.time, "perf_counter", lambda: clock[0])
+    assert fullsize.seconds(work, least=6) == 1.5  # 4 and 1.5 are less than 6 together: a third call
 
 
 def test_the_table_keeps_other_machines_and_replaces_its_own(tmp_path):

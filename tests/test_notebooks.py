@@ -1,10 +1,10 @@
 """The lessons are true of any model and need no network. (That they give what they show is nbval's to compare.)
 
-Every lesson runs on the toy, whose sizes are all other than the tiny model's. Lessons 00 to 09 also run on two cousins
+Every lesson runs on the toy, whose sizes are all other than the tiny model's. All but two also run on two cousins
 of the real size: the configurations of v1.4 and v2.1-base, with fewer channels and random weights. And every lesson
-runs on v1.4's cousin in 16 bits that is loaded as a big model is (see thrift.py), in each dtype that such a model is
-computed in: float32, bfloat16 (torch is made to report units for it, whatever the machine has) and float16 (the lesson
-asks for it). So do the solutions in 16 bits. One kernel runs them all, emptied in between, so that the libraries are
+runs on v1.4's cousin in 16 bits that is loaded as a big model is (see engine/lean.py), in each dtype that such a
+model is computed in: float32, bfloat16 (torch is made to report units for it, whatever the machine has) and float16
+(the lesson asks for it). So do the solutions in 16 bits. One kernel runs them all, emptied in between, so that the libraries are
 imported once. (nbval runs every lesson in a kernel of its own.)
 
 `make test` runs the lessons of DAILY alone; all the others are marked `full`, and `make test-all` runs them, too.
@@ -20,14 +20,19 @@ from jupyter_core.utils import run_sync
 from nbclient import NotebookClient
 
 from sdlesson import models
-from sdlesson.engine import lean as thrift
+from sdlesson.engine import lean
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
+NARROW = {"training", "full_size"}  # of the other lessons, each also runs on the cousins
 COUSINS = ["v1.4", "v2.1-base"]
 BIG = ["big float32", "big bfloat16", "big float16"]
-RUNS = [(path, model) for path in LESSONS for model in ["toy", *BIG, *(COUSINS if path.name < "10" else [])]]
+RUNS = [
+    (path, model)
+    for path in LESSONS
+    for model in ["toy", *BIG, *(COUSINS if not NARROW & {path.stem.partition("_")[2]} else [])]
+]
 RUNS += [(path, model) for path in SOLUTIONS for model in BIG[1:]]
 #: Lesson -> what it runs on each time. 00 calls each network by hand, 10 asks for gradients.
 DAILY = {"00_one_page": ["big bfloat16"], "03_latents": ["toy"], "10_training": ["toy", "big bfloat16"]}
@@ -62,10 +67,10 @@ AFRESH = """
 import os as _os, torch as _torch
 _os.chdir({folder!r})
 _os.environ["SDLESSON_MODEL"] = {model!r}
-_torch.set_grad_enabled(True)  # lesson 02 switches it off for its page
+_torch.set_grad_enabled(True)  # the lesson on embeddings switches it off for its page
 _torch.cpu._is_amx_tile_supported = _torch.cpu._is_avx512_bf16_supported = lambda: {units}  # for bfloat16
-import sdlesson.models as _models, sdlesson.thrift as _thrift
-_models._BIG, _thrift._SMALL = {limits}
+import sdlesson.models as _models, sdlesson.engine.lean as _lean
+_models._BIG, _lean._SMALL = {limits}
 """
 
 COMPUTED_IN = "print(sd.dtype, sd.unet.dtype, sd.vae.dtype)"  # the last words of a lesson's output
@@ -77,7 +82,7 @@ def run(kernel, path: Path, folder: Path, model: Path, big: str = ""):
     if big == "float16":  # nothing chooses it by itself on a CPU
         for cell in notebook.cells:
             cell.source = cell.source.replace("sdlesson.load()", 'sdlesson.load(dtype="float16")')
-    limits = (20 * 2**20, 2400) if big else (models._BIG, thrift._SMALL)  # the tiny model's UNet has 11 MiB
+    limits = (20 * 2**20, 2400) if big else (models._BIG, lean._SMALL)  # the tiny model's UNet has 11 MiB
     afresh = AFRESH.format(folder=str(folder), model=str(model), limits=limits, units=big == "bfloat16")
     notebook.cells.insert(0, nbformat.v4.new_code_cell(afresh))
     notebook.cells.append(nbformat.v4.new_code_cell(COMPUTED_IN))

@@ -1,4 +1,4 @@
-"""The figures of lesson 00: they are made of the numbers they are given, and say in words what they show."""
+"""The figures of the one page: they are made of the numbers they are given, and say in words what they show."""
 
 from types import SimpleNamespace
 

@@ -11,6 +11,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+import sdlesson
+from sdlesson import PAGES, lesson_number, notebook_name
+
 ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINT = ROOT / "sdlesson" / "checkpoint"
 PARTS = ["tokenizer", "text_encoder", "unet", "vae", "scheduler", "clip"]
@@ -103,6 +106,37 @@ def test_ruff_finds_nothing():
     ruff = [sys.executable, "-m", "ruff", "check", "--quiet", "."]
     done = subprocess.run(ruff, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", ["README.md", "notebooks/README.md", "sdlesson/README.md"])
+def test_each_map_lists_the_lessons_in_their_order(name):
+    lines = [line for line in (ROOT / name).read_text(encoding="utf-8").splitlines() if line.startswith("| [")]
+    rows = [re.match(r"\| \[([^]]+)\]\([^)]*?([^/)]+)\.ipynb\)", line) for line in lines]
+    listed = [(row[1], row[2]) for row in rows if row]
+    titles = [
+        f"{lesson_number(topic)} · {title}".removeprefix(" · ") for topic, title in (sdlesson.LESSONS | PAGES).items()
+    ]
+    assert listed == list(zip(titles, map(notebook_name, sdlesson.LESSONS | PAGES), strict=True))
+
+
+def test_lessons_are_the_notebooks_and_each_has_its_room_figures_and_judges():
+    assert [path.stem for path in LESSONS] == [notebook_name(topic) for topic in sdlesson.LESSONS | PAGES]
+    for topic in sdlesson.LESSONS | PAGES:
+        for folder in ("", "figures", "exercises"):
+            assert (ROOT / "sdlesson" / folder / f"{topic}.py").is_file(), (topic, folder)
+        assert (ROOT / "tests" / f"test_{topic}.py").is_file(), topic
+
+
+def test_nothing_but_the_order_knows_a_lessons_number():
+    written = re.compile(r"\b[Ll]esson \d|lesson_\d|[\"'`](?:0\d|1\d)\.\d[\"'`]|\b(?:0\d|1\d) · ")
+    texts = {path: path.read_text(encoding="utf-8") for path in project_files() if path.suffix == ".py"}
+    found = {str(path.relative_to(ROOT)): written.findall(text) for path, text in texts.items()}
+    former = {
+        "tests/test_repo.py",
+        "tests/test_exercises.py",
+        "sdlesson/exercises/__init__.py",
+    }  # a progress.json of before
+    assert {name: hits for name, hits in found.items() if hits and name not in former} == {}
 
 
 def test_readme_names_what_exists():

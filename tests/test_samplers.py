@@ -12,7 +12,7 @@ import pytest
 import torch
 from toy import SCHEDULE
 
-from sdlesson import samplers as room
+from sdlesson import samplers
 from sdlesson.figures.samplers import STYLES, figure_errors, figure_levels
 from sdlesson.guidance import denoise
 from sdlesson.latents import initial_noise, seeded
@@ -21,13 +21,13 @@ from sdlesson.models import ARTICLE_SCHEDULE
 from sdlesson.sigmas import sample_lms, schedule
 
 PROMPT = "a photograph of an astronaut riding a horse"
-SAMPLERS = [room.euler, room.heun, room.lms, room.dpmpp_2m, room.ddim, room.euler_ancestral]
+SAMPLERS = [samplers.euler, samplers.heun, samplers.lms, samplers.dpmpp_2m, samplers.ddim, samplers.euler_ancestral]
 SPREADS = torch.linspace(0.5, 2, 48, dtype=torch.float64)
 
 
 def hill(x, sigma):
     """A denoiser that is a formula, curved in x as well."""
-    return room.one_hill(x, sigma, 0.8) + 0.3 * torch.tanh(x / (1 + sigma))
+    return samplers.one_hill(x, sigma, 0.8) + 0.3 * torch.tanh(x / (1 + sigma))
 
 
 def run_scheduler(scheduler, denoiser, noise, steps, generator=None):
@@ -48,14 +48,14 @@ def run_scheduler(scheduler, denoiser, noise, steps, generator=None):
 
 
 PAIRS = {
-    "euler": (room.euler, diffusers.EulerDiscreteScheduler, {}),
-    "euler, Karras": (room.euler, diffusers.EulerDiscreteScheduler, {"use_karras_sigmas": True}),
-    "heun": (room.heun, diffusers.HeunDiscreteScheduler, {}),
-    "lms": (room.lms, diffusers.LMSDiscreteScheduler, {}),
-    "dpmpp_2m": (room.dpmpp_2m, diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
-    "dpmpp_2m, Karras": (room.dpmpp_2m, diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
-    "ddim": (room.ddim, diffusers.DDIMScheduler, {"clip_sample": False}),
-    "ddim is euler": (room.euler, diffusers.DDIMScheduler, {"clip_sample": False}),
+    "euler": (samplers.euler, diffusers.EulerDiscreteScheduler, {}),
+    "euler, Karras": (samplers.euler, diffusers.EulerDiscreteScheduler, {"use_karras_sigmas": True}),
+    "heun": (samplers.heun, diffusers.HeunDiscreteScheduler, {}),
+    "lms": (samplers.lms, diffusers.LMSDiscreteScheduler, {}),
+    "dpmpp_2m": (samplers.dpmpp_2m, diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}),
+    "dpmpp_2m, Karras": (samplers.dpmpp_2m, diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    "ddim": (samplers.ddim, diffusers.DDIMScheduler, {"clip_sample": False}),
+    "ddim is euler": (samplers.euler, diffusers.DDIMScheduler, {"clip_sample": False}),
 }
 
 
@@ -68,7 +68,7 @@ def test_each_sampler_is_diffusers(name, steps):
     theirs, sigmas = run_scheduler(kind(**SCHEDULE, **options), hill, noise, steps)
     levels = list(dict.fromkeys(sigmas.tolist()))  # Heun's scheduler lists each level twice
     assert len(levels) == steps + 1
-    ours = room.end(sampler(hill, noise * levels[0], levels))
+    ours = samplers.end(sampler(hill, noise * levels[0], levels))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))
 
 
@@ -77,9 +77,9 @@ def test_ancestral_is_diffusers_with_the_same_generator(steps):
     noise = torch.randn(2, 4, 6, 6, generator=seeded(3))
     scheduler = diffusers.EulerAncestralDiscreteScheduler(**SCHEDULE)
     theirs, sigmas = run_scheduler(scheduler, hill, noise, steps, seeded(5))
-    ours = room.end(room.euler_ancestral(hill, noise * sigmas[0], sigmas.tolist(), seeded(5)))
+    ours = samplers.end(samplers.euler_ancestral(hill, noise * sigmas[0], sigmas.tolist(), seeded(5)))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
-    others = room.end(room.euler_ancestral(hill, noise * sigmas[0], sigmas.tolist(), seeded(6)))
+    others = samplers.end(samplers.euler_ancestral(hill, noise * sigmas[0], sigmas.tolist(), seeded(6)))
     assert (others - ours).abs().max() > 0.1
 
 
@@ -89,17 +89,17 @@ def test_every_order_of_lms_is_diffusers(order):
     scheduler = diffusers.LMSDiscreteScheduler(**SCHEDULE)
     scheduler.step = partial(scheduler.step, order=order)
     theirs, sigmas = run_scheduler(scheduler, hill, noise, 12)
-    way = list(room.lms(hill, noise * sigmas[0], sigmas.tolist(), order))
+    way = list(samplers.lms(hill, noise * sigmas[0], sigmas.tolist(), order))
     torch.testing.assert_close(way[-1], theirs, rtol=1e-3, atol=1e-3)
     for ours, also in zip(way, sample_lms(hill, noise * sigmas[0], sigmas.tolist(), order)[1:], strict=True):
         torch.testing.assert_close(ours, also)
     if order == 1:
-        torch.testing.assert_close(way[-1], room.end(room.euler(hill, noise * sigmas[0], sigmas.tolist())))
+        torch.testing.assert_close(way[-1], samplers.end(samplers.euler(hill, noise * sigmas[0], sigmas.tolist())))
 
 
 def test_lms_that_lands_ends_with_one_slope():
     x, sigmas = torch.ones(3, dtype=torch.float64), schedule(8).tolist()
-    plain, landed = (list(room.lms(hill, x, sigmas, 4, land=land)) for land in (False, True))
+    plain, landed = (list(samplers.lms(hill, x, sigmas, 4, land=land)) for land in (False, True))
     for ours, also in zip(plain[:5], landed[:5], strict=True):  # five steps with four slopes or all that there are
         torch.testing.assert_close(ours, also)
     torch.testing.assert_close(landed[-1], hill(landed[-2], sigmas[-2]))  # Euler's step to 0 ends at the guess
@@ -112,20 +112,20 @@ def test_a_sampler_is_short_and_comes_to_every_level(sampler):
     x = torch.ones(5)
     assert len(list(sampler(hill, x, schedule(6).tolist()))) == 6
     torch.testing.assert_close(x, torch.ones(5))  # nothing is changed in place
-    ends = [room.end(sampler(hill, x, schedule(6).tolist(), **again)) for again in twice(sampler)]
+    ends = [samplers.end(sampler(hill, x, schedule(6).tolist(), **again)) for again in twice(sampler)]
     torch.testing.assert_close(*ends)  # and nothing is remembered from run to run
 
 
 def twice(sampler):
     """The options of two equal runs."""
-    return [{"generator": seeded(1)} if sampler is room.euler_ancestral else {} for _ in range(2)]
+    return [{"generator": seeded(1)} if sampler is samplers.euler_ancestral else {} for _ in range(2)]
 
 
 def test_a_perfect_guess_is_found_by_every_sampler():
     target = torch.linspace(-1, 1, 7)
     for sampler in SAMPLERS:
         way = sampler(lambda x, sigma: target, 14 * torch.ones(7), schedule(9).tolist())
-        torch.testing.assert_close(room.end(way), target, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(samplers.end(way), target, rtol=1e-4, atol=1e-4)
 
 
 def test_calls_of_the_denoiser():
@@ -137,7 +137,7 @@ def test_calls_of_the_denoiser():
 
     for sampler, calls in zip(SAMPLERS, (10, 19, 10, 10, 10, 10), strict=True):
         asked.clear()
-        room.end(sampler(counted, torch.ones(3), schedule(10).tolist()))
+        samplers.end(sampler(counted, torch.ones(3), schedule(10).tolist()))
         assert len(asked) == calls and min(asked) > 0
 
 
@@ -145,19 +145,19 @@ def orders(sigmas, start=80, stop=320):
     """The measured order of each sampler in the world of one hill, from level to level; its end is known on paper."""
     x = torch.randn(48, generator=seeded(0), dtype=torch.float64)
     found = {}
-    for name, sampler in (*((each.__name__, each) for each in SAMPLERS[:4]), ("lms 2", partial(room.lms, order=2))):
+    for name, sampler in (*((each.__name__, each) for each in SAMPLERS[:4]), ("lms 2", partial(samplers.lms, order=2))):
         errors = []
         for n in (start, stop):
             levels = sigmas(n + 1)[:-1].tolist()  # without the step to 0, which is the same for all n
-            way = sampler(partial(room.one_hill, spread=SPREADS), x * levels[0], levels)
-            truth = room.one_hill_way(x * levels[0], levels[0], levels[-1], SPREADS)
-            errors.append(room.error(room.end(way), truth))
-        found[name] = room.fitted_order((start, stop), errors)
+            way = sampler(partial(samplers.one_hill, spread=SPREADS), x * levels[0], levels)
+            truth = samplers.one_hill_way(x * levels[0], levels[0], levels[-1], SPREADS)
+            errors.append(samplers.error(samplers.end(way), truth))
+        found[name] = samplers.fitted_order((start, stop), errors)
     return found
 
 
 def test_orders_are_those_of_the_papers():
-    found = orders(room.karras_sigmas)
+    found = orders(samplers.karras_sigmas)
     assert found["euler"] == pytest.approx(1, abs=0.05)
     for name in ("heun", "dpmpp_2m", "lms 2"):
         assert found[name] == pytest.approx(2, abs=0.07)
@@ -170,10 +170,10 @@ def test_one_hill_is_the_mean_and_its_way_solves_the_equation():
     data = 0.7 * torch.randn(400_000, generator=generator)
     noisy = data + 1.5 * torch.randn(400_000, generator=generator)
     near = data[(noisy - 1).abs() < 0.05].mean()
-    assert float(near) == pytest.approx(room.one_hill(1.0, 1.5, 0.7), abs=0.02)
+    assert float(near) == pytest.approx(samplers.one_hill(1.0, 1.5, 0.7), abs=0.02)
     x, s, h = 2.0, 1.5, 1e-5
-    slope = (room.one_hill_way(x, s, s + h, 0.7) - room.one_hill_way(x, s, s - h, 0.7)) / (2 * h)
-    assert slope == pytest.approx((x - room.one_hill(x, s, 0.7)) / s)
+    slope = (samplers.one_hill_way(x, s, s + h, 0.7) - samplers.one_hill_way(x, s, s - h, 0.7)) / (2 * h)
+    assert slope == pytest.approx((x - samplers.one_hill(x, s, 0.7)) / s)
 
 
 @pytest.mark.parametrize("steps", [2, 5, 20])
@@ -182,31 +182,33 @@ def test_karras_sigmas_are_diffusers(steps):
     scheduler.set_timesteps(steps)
     plain = diffusers.EulerDiscreteScheduler(**SCHEDULE)
     plain.set_timesteps(steps)
-    ours = room.karras_sigmas(steps, float(plain.sigmas[0]), float(plain.sigmas[-2]))
+    ours = samplers.karras_sigmas(steps, float(plain.sigmas[0]), float(plain.sigmas[-2]))
     np.testing.assert_allclose(ours, scheduler.sigmas, rtol=1e-4)
-    np.testing.assert_allclose(room.karras_sigmas(steps), scheduler.sigmas, rtol=2e-3)  # the model's, to four digits
+    np.testing.assert_allclose(
+        samplers.karras_sigmas(steps), scheduler.sigmas, rtol=2e-3
+    )  # the model's, to four digits
 
 
 @pytest.mark.parametrize("given", [(1,), (5, 1.0, 2.0), (5, 1.0, 0.0)])
 def test_karras_sigmas_must_fall(given):
     with pytest.raises(BadInput, match="do not fall"):
-        room.karras_sigmas(*given)
+        samplers.karras_sigmas(*given)
 
 
 def test_timestep_of_is_the_schedule_read_backwards():
     for n in (1, 2, 20, 33):
         levels = schedule(n)[:-1]
         expected = np.linspace(0, 999, n)[::-1]
-        np.testing.assert_allclose([room.timestep_of(sigma) for sigma in levels], expected, atol=1e-6)
+        np.testing.assert_allclose([samplers.timestep_of(sigma) for sigma in levels], expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("scale", [None, 0.0, 1.0, 3.0])
 def test_the_denoiser_is_the_guided_loops(toy, scale):
     run = list(denoise(toy, PROMPT, guidance_scale=scale, num_inference_steps=6, negative_prompt="horse"))
-    model = room.Denoiser(toy, PROMPT, "horse", guidance_scale=scale)
+    model = samplers.Counted(samplers.Denoiser(toy, PROMPT, "horse", guidance_scale=scale))
     noise = initial_noise(1, *toy.size, generator=seeded(42), factor=toy.vae_factor)
     sigmas = schedule(6).tolist()
-    way = list(room.lms(model, noise * sigmas[0], sigmas))
+    way = list(samplers.lms(model, noise * sigmas[0], sigmas))
     assert model.calls == 6
     for step, x in zip(run, way, strict=True):
         torch.testing.assert_close(x, step.latents, rtol=1e-3, atol=1e-3)
@@ -216,7 +218,7 @@ def test_the_denoiser_takes_a_batch_and_v_prediction(toy):
     noise = torch.randn(3, 4, 6, 6, generator=seeded(0))
     for kind in ("epsilon", "v_prediction"):
         scheduler = diffusers.LMSDiscreteScheduler(**ARTICLE_SCHEDULE, prediction_type=kind)
-        model = room.Denoiser(dataclasses.replace(toy, scheduler=scheduler), PROMPT)
+        model = samplers.Denoiser(dataclasses.replace(toy, scheduler=scheduler), PROMPT)
         together = model(noise * 5, 5.0)
         alone = torch.cat([model(one * 5, 5.0) for one in noise.split(1)])
         torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-3)
@@ -254,13 +256,13 @@ def test_a_sampler_keeps_its_colour_and_default_levels_are_dashed():
 
 
 def test_figure_levels_leaves_out_zero():
-    fig = drawn(figure_levels({"default": schedule(10), "Karras": room.karras_sigmas(10)}))
+    fig = drawn(figure_levels({"default": schedule(10), "Karras": samplers.karras_sigmas(10)}))
     assert [len(line.get_xdata()) for line in fig.axes[0].lines] == [10, 10]
     assert [label.get_text() for label in fig.axes[0].get_yticklabels()] == ["default", "Karras"]
     assert "default: 4 of 10 below 1; Karras: 5 of 10 below 1" in fig.words
 
 
-# The judges of lesson 09.
+# The judges of the lesson on samplers.
 
 
 @pytest.mark.parametrize(

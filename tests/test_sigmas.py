@@ -11,7 +11,7 @@ import torch
 from diffusers import DDPMScheduler, LMSDiscreteScheduler
 from scipy.integrate import quad
 
-from sdlesson import sigmas as room
+import sdlesson
 from sdlesson.figures.sigmas import (
     figure_basis,
     figure_coefficients,
@@ -44,31 +44,31 @@ def by_definition(sigmas, i, order, back):
 @pytest.mark.parametrize("kind", ["linear", "scaled_linear"])
 def test_the_training_schedule_is_diffusers(kind):
     theirs = scheduler(beta_schedule=kind)
-    ours = room.betas(beta_schedule=kind)
-    abar = room.alphas_cumprod(ours)
+    ours = sdlesson.sigmas.betas(beta_schedule=kind)
+    abar = sdlesson.sigmas.alphas_cumprod(ours)
     np.testing.assert_allclose(ours, theirs.betas, rtol=1e-5)
     np.testing.assert_allclose(abar, theirs.alphas_cumprod, rtol=1e-4)
-    np.testing.assert_allclose(room.training_sigmas(abar), theirs.sigmas.flip(0)[1:], rtol=1e-4)
+    np.testing.assert_allclose(sdlesson.sigmas.training_sigmas(abar), theirs.sigmas.flip(0)[1:], rtol=1e-4)
 
 
 def test_no_such_schedule():
     with pytest.raises(BadInput, match="cosine"):
-        room.betas(beta_schedule="cosine")
+        sdlesson.sigmas.betas(beta_schedule="cosine")
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 20, 50, 999, 1000])
 def test_inference_schedule_is_diffusers(steps):
     theirs = scheduler()
     theirs.set_timesteps(steps)
-    np.testing.assert_allclose(room.timesteps(steps), theirs.timesteps, rtol=1e-6, atol=1e-4)
-    np.testing.assert_allclose(room.schedule(steps), theirs.sigmas, rtol=1e-4)
+    np.testing.assert_allclose(sdlesson.sigmas.timesteps(steps), theirs.timesteps, rtol=1e-6, atol=1e-4)
+    np.testing.assert_allclose(sdlesson.sigmas.schedule(steps), theirs.sigmas, rtol=1e-4)
 
 
 def test_the_articles_numbers():
-    levels = room.schedule(20)
+    levels = sdlesson.sigmas.schedule(20)
     np.testing.assert_allclose(levels[:3], [14.6146, 10.7469, 8.0815], atol=1e-4)  # 10.74684, and 10.74685 in float32
     np.testing.assert_allclose(levels[-3:], [0.2322, 0.0292, 0], atol=5e-5)
-    np.testing.assert_allclose(room.timesteps(20)[:3], [999, 946.42, 893.84], atol=6e-3)
+    np.testing.assert_allclose(sdlesson.sigmas.timesteps(20)[:3], [999, 946.42, 893.84], atol=6e-3)
     theirs = scheduler()
     theirs.set_timesteps(20)
     assert float(theirs.init_noise_sigma) == pytest.approx(levels[0], rel=1e-6)
@@ -76,9 +76,9 @@ def test_the_articles_numbers():
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4, 6])
 def test_coefficients_are_the_integrals_by_definition(order):
-    levels = room.schedule(20)
+    levels = sdlesson.sigmas.schedule(20)
     for i in range(20):
-        ours = room.lms_coefficients(levels, i, order)
+        ours = sdlesson.sigmas.lms_coefficients(levels, i, order)
         used = min(order, i + 1)
         assert ours.shape == (used,)
         assert ours.dtype == np.float64
@@ -94,36 +94,38 @@ def test_coefficients_are_diffusers(karras):
     for i in range(20):
         order = min(i + 1, 4)
         expected = [theirs.get_lms_coefficient(order, i, back) for back in range(order)]
-        np.testing.assert_allclose(room.lms_coefficients(theirs.sigmas, i, 4), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(
+            sdlesson.sigmas.lms_coefficients(theirs.sigmas, i, 4), expected, rtol=1e-4, atol=1e-5
+        )
 
 
 def test_coefficients_integrate_polynomials_exactly():
     """Order 4 integrates a cubic slope without any error, which quadrature and Euler do not promise."""
-    levels = room.schedule(12)
+    levels = sdlesson.sigmas.schedule(12)
     cubic, integral = np.poly1d([0.3, -2, 1, 5]), np.poly1d([0.3, -2, 1, 5]).integ()
     for i in range(3, 12):
         slopes = cubic(levels[i - 3 : i + 1][::-1])
         exact = integral(levels[i + 1]) - integral(levels[i])
-        assert room.lms_coefficients(levels, i, 4) @ slopes == pytest.approx(exact, rel=1e-9)
+        assert sdlesson.sigmas.lms_coefficients(levels, i, 4) @ slopes == pytest.approx(exact, rel=1e-9)
 
 
 def test_order_one_is_euler():
-    levels = room.schedule(10)
+    levels = sdlesson.sigmas.schedule(10)
     x, slope = np.array([3.0, -1.0]), np.array([0.5, 2.0])
-    by_lms = room.lms_step(x, [slope], room.lms_coefficients(levels, 6, 1))
-    np.testing.assert_allclose(by_lms, room.euler_step(x, slope, levels[6], levels[7]))
+    by_lms = sdlesson.sigmas.lms_step(x, [slope], sdlesson.sigmas.lms_coefficients(levels, 6, 1))
+    np.testing.assert_allclose(by_lms, sdlesson.sigmas.euler_step(x, slope, levels[6], levels[7]))
 
 
 @pytest.mark.parametrize(("i", "order"), [(-1, 4), (20, 4), (3, 0)])
 def test_steps_that_do_not_exist(i, order):
     with pytest.raises(BadInput, match="no step"):
-        room.lms_coefficients(room.schedule(20), i, order)
+        sdlesson.sigmas.lms_coefficients(sdlesson.sigmas.schedule(20), i, order)
 
 
 def test_equal_sigmas_have_no_lagrange_polynomial():
     with pytest.raises(BadInput, match="two are equal"):
-        room.lms_coefficients([3.0, 2.0, 2.0, 1.0], 2, 4)
-    assert room.lms_coefficients([3.0, 2.0, 2.0, 1.0], 1, 4) == pytest.approx([0, 0])  # a step of no length
+        sdlesson.sigmas.lms_coefficients([3.0, 2.0, 2.0, 1.0], 2, 4)
+    assert sdlesson.sigmas.lms_coefficients([3.0, 2.0, 2.0, 1.0], 1, 4) == pytest.approx([0, 0])  # a step of no length
 
 
 def dummy_unet(x, number):
@@ -141,12 +143,12 @@ def test_a_whole_run_is_diffusers(kind, order):
     x = torch.randn(2, 4, 3, 3, generator=torch.Generator().manual_seed(0)) * theirs.init_noise_sigma
     y, slopes = x, []
     for i, t in enumerate(theirs.timesteps):
-        scaled = room.scale_input(x, levels[i])
+        scaled = sdlesson.sigmas.scale_input(x, levels[i])
         torch.testing.assert_close(scaled, theirs.scale_model_input(y, t))
         output = dummy_unet(scaled, i)
-        original = room.pred_original(x, output, levels[i], kind)
-        slopes.insert(0, room.derivative(x, original, levels[i]))
-        x = room.lms_step(x, slopes[:order], room.lms_coefficients(levels, i, order))
+        original = sdlesson.sigmas.pred_original(x, output, levels[i], kind)
+        slopes.insert(0, sdlesson.sigmas.derivative(x, original, levels[i]))
+        x = sdlesson.sigmas.lms_step(x, slopes[:order], sdlesson.sigmas.lms_coefficients(levels, i, order))
         result = theirs.step(dummy_unet(theirs.scale_model_input(y, t), i), t, y, order=order)
         torch.testing.assert_close(original, result.pred_original_sample, rtol=1e-4, atol=1e-4)
         y = result.prev_sample
@@ -155,7 +157,7 @@ def test_a_whole_run_is_diffusers(kind, order):
 
 def test_no_such_prediction_type():
     with pytest.raises(BadInput, match="flow"):
-        room.pred_original(1.0, 1.0, 1.0, "flow")
+        sdlesson.sigmas.pred_original(1.0, 1.0, 1.0, "flow")
 
 
 def test_sigma_is_noise_over_picture():
@@ -163,9 +165,11 @@ def test_sigma_is_noise_over_picture():
     ddpm = DDPMScheduler(**ARTICLE_SCHEDULE)
     x0, noise = torch.randn(2, 1, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     t = 700
-    sigma = room.training_sigmas(room.alphas_cumprod(room.betas()))[t]
+    sigma = sdlesson.sigmas.training_sigmas(sdlesson.sigmas.alphas_cumprod(sdlesson.sigmas.betas()))[t]
     theirs = ddpm.add_noise(x0, noise, torch.tensor([t]))
-    torch.testing.assert_close(room.scale_input(x0 + float(sigma) * noise, float(sigma)), theirs, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        sdlesson.sigmas.scale_input(x0 + float(sigma) * noise, float(sigma)), theirs, rtol=1e-4, atol=1e-5
+    )
 
 
 # What surprises those who drive LMSDiscreteScheduler by hand; the lessons tell of these, so they must stay true.
@@ -214,25 +218,25 @@ def by_many_numbers(x, sigma, near=0.05):
 
 @pytest.mark.parametrize(("x", "sigma"), [(0.4, 1.0), (-1.5, 0.5), (3.0, 4.0)])
 def test_two_hills_is_the_mean_of_what_may_be_behind(x, sigma):
-    assert room.two_hills(x, sigma) == pytest.approx(by_many_numbers(x, sigma), abs=0.03)
+    assert sdlesson.sigmas.two_hills(x, sigma) == pytest.approx(by_many_numbers(x, sigma), abs=0.03)
 
 
 def test_two_hills_far_out_and_at_the_ends():
     xs = np.array([[-1e3, 0.0], [0.3, 1e3]])
-    assert room.two_hills(xs, 2.0).shape == (2, 2)
-    assert np.isfinite(room.two_hills(xs, 0.001)).all()
-    assert room.two_hills(0.0, 5.0) == pytest.approx(0)
-    np.testing.assert_allclose(room.two_hills(xs, 1e-9), xs)  # without noise, what is seen is what is
-    assert room.two_hills(2.5, 3.0, centres=(2.0, 2.0), spread=0) == pytest.approx(2)
+    assert sdlesson.sigmas.two_hills(xs, 2.0).shape == (2, 2)
+    assert np.isfinite(sdlesson.sigmas.two_hills(xs, 0.001)).all()
+    assert sdlesson.sigmas.two_hills(0.0, 5.0) == pytest.approx(0)
+    np.testing.assert_allclose(sdlesson.sigmas.two_hills(xs, 1e-9), xs)  # without noise, what is seen is what is
+    assert sdlesson.sigmas.two_hills(2.5, 3.0, centres=(2.0, 2.0), spread=0) == pytest.approx(2)
 
 
 def test_a_walk_of_order_one_is_eulers():
-    levels, x = room.schedule(6), np.array([10.0, -3.0, 0.5])
-    walked = room.sample_lms(room.two_hills, x, levels, order=1)
+    levels, x = sdlesson.sigmas.schedule(6), np.array([10.0, -3.0, 0.5])
+    walked = sdlesson.sigmas.sample_lms(sdlesson.sigmas.two_hills, x, levels, order=1)
     assert len(walked) == len(levels) and walked[0] is x
     for i, here in enumerate(walked[:-1]):
-        slope = room.derivative(here, room.two_hills(here, levels[i]), levels[i])
-        np.testing.assert_allclose(walked[i + 1], room.euler_step(here, slope, levels[i], levels[i + 1]))
+        slope = sdlesson.sigmas.derivative(here, sdlesson.sigmas.two_hills(here, levels[i]), levels[i])
+        np.testing.assert_allclose(walked[i + 1], sdlesson.sigmas.euler_step(here, slope, levels[i], levels[i + 1]))
 
 
 @pytest.mark.parametrize("order", [1, 2, 4])
@@ -240,7 +244,7 @@ def test_a_walk_is_diffusers(order):
     theirs = scheduler()
     theirs.set_timesteps(8)
     x = torch.randn(5, generator=torch.Generator().manual_seed(0)).double() * theirs.init_noise_sigma
-    ours = room.sample_lms(lambda x, sigma: torch.tanh(x / (1 + sigma)), x, theirs.sigmas.tolist(), order)
+    ours = sdlesson.sigmas.sample_lms(lambda x, sigma: torch.tanh(x / (1 + sigma)), x, theirs.sigmas.tolist(), order)
     for t, sigma in zip(theirs.timesteps, theirs.sigmas, strict=False):
         theirs.scale_model_input(x, t)
         x = theirs.step((x - torch.tanh(x / (1 + sigma))) / sigma, t, x, order=order).prev_sample
@@ -249,7 +253,7 @@ def test_a_walk_is_diffusers(order):
 
 def test_no_way_overtakes_another():
     x = np.linspace(-30, 30, 41)
-    end = room.sample_lms(room.two_hills, x, room.schedule(300), order=1)[-1]
+    end = sdlesson.sigmas.sample_lms(sdlesson.sigmas.two_hills, x, sdlesson.sigmas.schedule(300), order=1)[-1]
     assert (np.diff(end) > 0).all() and (np.sign(end) == np.sign(x)).sum() >= 40
 
 
@@ -259,9 +263,9 @@ def test_no_way_overtakes_another():
 @pytest.fixture(scope="module")
 def course():
     """betas, abar, sigmas of the training."""
-    beta = room.betas()
-    abar = room.alphas_cumprod(beta)
-    return beta, abar, room.training_sigmas(abar)
+    beta = sdlesson.sigmas.betas()
+    abar = sdlesson.sigmas.alphas_cumprod(beta)
+    return beta, abar, sdlesson.sigmas.training_sigmas(abar)
 
 
 def drawn(fig):
@@ -290,7 +294,7 @@ def test_figure_schedules_tells_where_noise_overtakes(course):
 
 
 def test_figure_timesteps_puts_the_steps_on_the_curve(course):
-    times, levels = room.timesteps(20), room.schedule(20)[:-1]
+    times, levels = sdlesson.sigmas.timesteps(20), sdlesson.sigmas.schedule(20)[:-1]
     fig = drawn(figure_timesteps(course[2], times, levels))
     np.testing.assert_array_equal(fig.axes[0].lines[1].get_xdata(), times)
     assert list(fig.axes[1].lines[1].get_xdata()) == [946, 947]
@@ -318,7 +322,7 @@ def test_figure_ways_tells_where_they_end(panels):
 
 @pytest.mark.parametrize(("i", "order", "known"), [(6, 4, 4), (1, 4, 2), (0, 4, 1), (6, 1, 1)])
 def test_figure_basis_draws_a_polynomial_for_each_past_sigma(i, order, known):
-    levels = room.schedule(20)
+    levels = sdlesson.sigmas.schedule(20)
     slopes = np.array([0.5, -0.25, 1.0, 0.75])[:known]
     fig = drawn(figure_basis(levels, i, slopes, order))
     left, right = fig.axes
@@ -334,12 +338,12 @@ def test_figure_basis_draws_a_polynomial_for_each_past_sigma(i, order, known):
     area = np.trapezoid(
         curve.get_ydata()[curve.get_xdata() <= levels[i]], curve.get_xdata()[curve.get_xdata() <= levels[i]]
     )
-    step = room.lms_step(0.0, slopes, room.lms_coefficients(levels, i, order))
+    step = sdlesson.sigmas.lms_step(0.0, slopes, sdlesson.sigmas.lms_coefficients(levels, i, order))
     assert area == pytest.approx(-step, rel=0.05)  # the shaded area is how far x moves; sigma falls
 
 
 def test_figure_coefficients_draws_every_weight():
-    levels = room.schedule(10)
+    levels = sdlesson.sigmas.schedule(10)
     fig = drawn(figure_coefficients(levels, 3))
     heights = [bar.get_height() for bar in fig.axes[0].patches]
     assert len(heights) == 1 + 2 + 8 * 3
@@ -353,7 +357,7 @@ def test_figure_errors_takes_curves_of_different_lengths():
     assert "5, 10, 20 steps" in fig.words and "order 4: 0.10, 0.01" in fig.words
 
 
-# The judges of lesson 04.
+# The judges of the lesson on sigmas.
 
 
 @pytest.mark.parametrize(
@@ -404,7 +408,7 @@ def test_a_step_to_the_wrong_side_gets_its_own_hint(said):
 @pytest.mark.parametrize(
     ("euler", "words"),
     [
-        (room.euler_step, "for the slope; it is a picture"),
+        (sdlesson.sigmas.euler_step, "for the slope; it is a picture"),
         (lambda x, d, s, n: x.sum(), "The result is not"),
         (lambda x, d, s, n: x + wrong, "Your answer raises"),  # noqa: F821
         (lambda x, d, s, n: x + (x - d) / s * (n - s), "well done"),
@@ -426,7 +430,7 @@ def test_euler(said, euler, words):
 
 
 def right_weights(before, now, after):
-    return tuple(room.lms_coefficients([before, now, after], 1, 2))
+    return tuple(sdlesson.sigmas.lms_coefficients([before, now, after], 1, 2))
 
 
 def test_two_right_weights_in_the_wrong_order_get_their_own_hint(said):

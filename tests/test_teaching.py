@@ -8,6 +8,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from sdlesson import LESSONS as TOPICS
+from sdlesson import PAGES
+
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "TEACHING.md").read_text(encoding="utf-8")
 LESSONS = {path.stem.partition("_")[0]: path for path in sorted((ROOT / "notebooks").glob("*.ipynb"))}
@@ -64,7 +67,7 @@ def test_sections_stand_in_their_lessons(lesson):
 
 
 def test_exercises_exist():
-    named = set(re.findall(r"`((?:\d\d|symptoms)\.\d)`", TEXT))
+    named = set(re.findall(rf"`((?:{'|'.join(TOPICS | PAGES)})\.\d)`", TEXT))
     there = {name for lesson in LESSONS for name in re.findall(r'check\("([^"]+)"', cells(lesson, "code"))}
     assert len(named) > 10 and sorted(named - there) == []
 

@@ -14,8 +14,8 @@ from torch.nn import Conv2d, Embedding, Linear, ModuleDict
 
 import sdlesson
 from sdlesson import attention, models, tokens
-from sdlesson.engine import lean as thrift
-from sdlesson.exercises import tokens as lesson_01
+from sdlesson.engine import lean
+from sdlesson.exercises import tokens as token_judges
 from sdlesson.explorers.prompts import explore_two_prompts
 from sdlesson.explorers.tokens import explore_tokens
 from sdlesson.figures.tokens import figure_pieces
@@ -112,12 +112,12 @@ def test_a_tokenizer_is_asked_by_its_own_rules(tiny, toy):
 def test_threads_that_ask_one_tokenizer_get_what_they_would_get_alone(tiny, switching):
     alone = answers(tiny.tokenizer)
     vectors = sdlesson.text_embeddings(tiny, PROMPT)
-    said = lesson_01._count_ids(0, text=PROMPT, sd=tiny)
+    said = token_judges._count_ids(0, text=PROMPT, sd=tiny)
 
     def ask(number):
         found = [name for name, ask in QUESTIONS.items() if ask(tiny.tokenizer) != alone[name]]
         found += [] if torch.equal(sdlesson.text_embeddings(tiny, PROMPT), vectors) else ["text_embeddings"]
-        return found + ([] if lesson_01._count_ids(0, text=PROMPT, sd=tiny) == said else ["check"])
+        return found + ([] if token_judges._count_ids(0, text=PROMPT, sd=tiny) == said else ["check"])
 
     with ThreadPoolExecutor(4) as pool:
         wrong = [name for found in pool.map(ask, range(60)) for name in found]
@@ -157,7 +157,7 @@ def in_the_middle(monkeypatch, module, name: str, first, second):
 )
 @pytest.mark.parametrize("others", [1, 2, 3])
 def test_two_threads_in_a_layer_that_is_halved(door, shape, others, monkeypatch):
-    unet = thrift.share_beginning(sdlesson.load("tiny").unet)
+    unet = lean.share_beginning(sdlesson.load("tiny").unet)
     layer = unet.get_submodule(door)
     more = [torch.randn(1, layer.time_emb_proj.in_features)] if "resnets" in door else []
     one, inner = torch.randn(1, *shape), layer.conv1 if more else layer.to_q
@@ -175,13 +175,13 @@ def test_two_threads_in_a_layer_that_is_halved(door, shape, others, monkeypatch)
 def test_two_threads_in_a_part_that_widens(kind, dtype, monkeypatch):
     torch.manual_seed(0)
     layers = {"linear": Linear(300, 300), "conv2d": Conv2d(90, 90, 3, padding=1), "embedding": Embedding(600, 300)}
-    part = thrift.work_in(ModuleDict(layers | {"other": Linear(300, 280)}).half(), dtype)
+    part = lean.work_in(ModuleDict(layers | {"other": Linear(300, 280)}).half(), dtype)
     ids, x = torch.arange(6), torch.randn(2, 300, dtype=dtype)
     given = {"linear": x, "conv2d": torch.randn(1, 90, 8, 8, dtype=dtype), "embedding": ids}[kind]
     with torch.no_grad():
         alone = part[kind](given), part["other"](x)
     calls = (lambda: part[kind](given)), (lambda: part["other"](x))
-    where = (thrift, "linear") if kind == "linear" else (torch.nn.functional, kind)
+    where = (lean, "linear") if kind == "linear" else (torch.nn.functional, kind)
     found = in_the_middle(monkeypatch, *where, *calls)
     assert all(map(torch.equal, found, alone))
     assert {layer.weight.dtype for layer in part.values()} == {torch.float16}  # as they are stored
@@ -306,8 +306,8 @@ def sixteen_bits(monkeypatch):
 
     def begin(bfloat16=False):
         monkeypatch.setattr(models, "_BIG", 0)
-        monkeypatch.setattr(thrift, "_SMALL", 600)
-        monkeypatch.setattr(thrift, "is_short", lambda needed: True)
+        monkeypatch.setattr(lean, "_SMALL", 600)
+        monkeypatch.setattr(lean, "is_short", lambda needed: True)
         for name in ("amx_tile", "avx512_bf16"):
             monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda: bfloat16)
 

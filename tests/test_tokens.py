@@ -1,4 +1,4 @@
-"""Prompt -> ids: padding, truncation, and the words that were cut; merges, the figures, and lesson 01's judges."""
+"""Prompt -> ids: padding, truncation, and the words that were cut; merges, the figures, and that lesson's judges."""
 
 from __future__ import annotations
 

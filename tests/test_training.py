@@ -1,526 +1,148 @@
-"""The training recipe on a toy: every stage, a kill and a restart, seeds, bad arguments, two processes."""
+"""The lesson on training: the loss over the noise levels, a small training, a new word; its judges."""
 
-from __future__ import annotations
-
-import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
-import time
-
-import numpy as np
 import pytest
 import torch
 
-pytest.importorskip("accelerate")
-
-from accelerate import Accelerator
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
-
-from sdlesson import BadInput
-from sdlesson.tiny import run as training_run
-from sdlesson.tiny.__main__ import main
-from sdlesson.tiny.data import Pictures, draw_example, draw_pictures
-from sdlesson.tiny.export import export
-from sdlesson.tiny.loop import Job, Trainer
-from sdlesson.tiny.optimizer import MuonAdamW, orthogonalize
-from sdlesson.tiny.settings import SMOKE
-from sdlesson.tiny.tokenizer import END, START, byte_characters, clip_vocabulary
-from sdlesson.training import batch_generator, learning_share
-
-SMOKE_RUN = ["--size-of-run", "smoke", "--cpu", "--mixed-precision", "no"]
-
-
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
-    """A run folder in which every stage has had its second."""
-    folder = tmp_path_factory.mktemp("smoke") / "run"
-    assert main([*SMOKE_RUN, "--minutes", "0.05", "--out", str(folder)]) == 0
-    return folder
-
-
-def test_pictures_depend_on_seed_and_index_alone(tmp_path):
-    draw_pictures(tmp_path, 3, seed=5, size=64, workers=1)
-    pictures = Pictures(tmp_path)
-    picture, caption = draw_example(5, 2, 64)
-    assert pictures.captions[2] == caption
-    assert np.array_equal(pictures._picture(2), picture)
-    assert not np.array_equal(draw_example(6, 2, 64)[0], picture)
-    batch = pictures.batch([0, 2])
-    assert batch.shape == (2, 3, 64, 64)
-    assert batch.min() >= -1 and batch.max() <= 1
-
-
-def test_vocabulary_has_clips_order(smoke):
-    tokenizer = CLIPTokenizer.from_pretrained(smoke / "tokenizer")
-    vocabulary = tokenizer.get_vocab()
-    characters = byte_characters()
-    assert len(set(characters)) == 256 and characters[:2] == ["!", '"']
-    assert [vocabulary[c] for c in characters] == list(range(256))
-    assert [vocabulary[c + "</w>"] for c in characters] == list(range(256, 512))
-    assert vocabulary[START] == len(tokenizer) - 2 and vocabulary[END] == len(tokenizer) - 1
-    assert vocabulary["a</w>"] == 320  # as in CLIP's own vocabulary
-    assert clip_vocabulary([("a", "n</w>")])["an</w>"] == 512
-
-
-def test_tokenizer_encodes_any_text(smoke):
-    tokenizer = CLIPTokenizer.from_pretrained(smoke / "tokenizer")
-    assert tokenizer.model_max_length == 77
-    assert tokenizer.pad_token == END
-    caption = "a photograph of an astronaut riding a horse"
-    ids = tokenizer(caption.upper(), padding="max_length", truncation=True).input_ids
-    assert len(ids) == 77 and ids[0] == tokenizer.bos_token_id and ids[-1] == tokenizer.eos_token_id
-    assert tokenizer.decode(ids, skip_special_tokens=True).strip() == caption
-    strange = "🐧 naïve 中文 \x00 №7"
-    ids = tokenizer(strange).input_ids
-    assert tokenizer.unk_token_id not in ids[1:-1]
-    assert "🐧" in tokenizer.decode(ids, skip_special_tokens=True)
-    assert len(tokenizer(caption * 30, truncation=True).input_ids) == 77
-
-
-def test_smoke_run_makes_a_pipeline(smoke):
-    checkpoint = smoke / "checkpoint"
-    pipe = StableDiffusionPipeline.from_pretrained(checkpoint, safety_checker=None)
-    pipe.set_progress_bar_config(disable=True)
-    generator = torch.Generator().manual_seed(1)
-    picture = pipe("a cartoon of a beach", num_inference_steps=2, generator=generator, output_type="np").images[0]
-    assert picture.shape == (64, 64, 3) and np.isfinite(picture).all()
-    assert pipe.unet.dtype == torch.float32
-    assert json.loads((checkpoint / "sdlesson.json").read_text())["size"] == 64
-    assert len(json.loads((checkpoint / "training.json").read_text())["story"]) == 5
-    assert not list(checkpoint.rglob("*.bin")) and not list(checkpoint.rglob("*.pt"))
-
-
-def test_a_run_can_start_from_a_checkpoint(smoke, tmp_path, capsys):
-    checkpoint, out = smoke / "checkpoint", tmp_path / "run"
-    assert main([*SMOKE_RUN, "--minutes", "0.02", "--start", str(checkpoint), "--out", str(out)]) == 0
-    for part in ("tokenizer/tokenizer.json", "text_encoder/model.safetensors", "clip/model.safetensors"):
-        assert (out / "checkpoint" / part).read_bytes() == (checkpoint / part).read_bytes()
-    old, new = (UNet2DConditionModel.from_pretrained(folder / "unet") for folder in (checkpoint, out / "checkpoint"))
-    apart = max(float((a - b).abs().max()) for a, b in zip(old.parameters(), new.parameters(), strict=True))
-    assert 0 < apart < 0.1  # trained on, not begun anew
-    story = json.loads((out / "checkpoint" / "training.json").read_text())["story"]
-    assert len(story) == 7 and "trained on" in story[5]
-    assert main([*SMOKE_RUN, "--start", str(tmp_path), "--out", str(tmp_path / "other")]) == 2
-    assert "cannot be started from: it has no tokenizer" in capsys.readouterr().err
-
-
-def test_help_is_printed(capsys):
-    with pytest.raises(SystemExit) as done:
-        main(["--help"])
-    assert done.value.code == 0 and "instead of its share: 44%" in capsys.readouterr().out
-
-
-def test_text_encoder_is_the_clip_pairs_text_tower(smoke):
-    text = CLIPTextModel.from_pretrained(smoke / "checkpoint" / "text_encoder")
-    clip = CLIPModel.from_pretrained(smoke / "checkpoint" / "clip")
-    assert text.dtype == torch.float32
-    assert text.config.eos_token_id == clip.config.text_config.eos_token_id == text.config.vocab_size - 1
-    theirs = clip.text_model.state_dict()
-    for name, weight in text.state_dict().items():
-        assert torch.equal(weight, theirs[name]), name
-
-
-def test_latents_have_unit_variance_after_scaling(smoke):
-    config = json.loads((smoke / "vae" / "config.json").read_text())
-    latents = np.load(smoke / "latents.npy").astype(np.float32)
-    assert latents.shape == (SMOKE.pictures, 4, 8, 8)
-    assert latents.std() * config["scaling_factor"] == pytest.approx(1, abs=0.01)
-
-
-def test_sheets_and_curves_are_there(smoke):
-    for stage in ("clip", "vae", "unet"):
-        assert list((smoke / "sheets").glob(f"{stage}-*.png")), stage
-        assert (smoke / f"{stage}-loss.png").stat().st_size > 1000
-
-
-def test_export_keeps_what_others_wrote(smoke, tmp_path):
-    target = tmp_path / "checkpoint"
-    (target / "judge").mkdir(parents=True)
-    (target / "judge" / "weights").write_text("w")
-    (target / "README.md").write_text("card")
-    export(smoke, target)
-    assert (target / "README.md").read_text() == "card"
-    assert (target / "judge" / "weights").read_text() == "w"
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
-
-
-def others_model(folder):
-    """A folder with somebody else's model, as far as names count."""
-    for name in ("model_index.json", "sdlesson.json", "tokenizer/vocab.json", "unet/config.json", "vae/thesis.tex"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("{}")
-    return folder
-
-
-def contents(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def refused(arguments, words, home, capsys):
-    """The command says one sentence with `words` in it, and changes nothing in the folder `home`."""
-    before, names = contents(home), sorted(home.rglob("*"))
-    capsys.readouterr()
-    assert main([*SMOKE_RUN, *map(str, arguments)]) == 2
-    said = capsys.readouterr().err
-    assert words in said and said.startswith("sdlesson.training: ") and said.count("\n") == 1
-    assert contents(home) == before and sorted(home.rglob("*")) == names
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("models", "models holds what no training has made (gpt)"),
-        ("foreign", "foreign holds what no training has made (model_index.json)"),
-        ("half", "half holds what no training has made"),
-        ("log", "log holds what no training has made (checkpoint-500)"),
-        ("thesis.tex", "thesis.tex is no folder but a file"),
-        ("link", "link is no folder but a file"),
-        ("thesis.tex/model", "cannot be written"),
-        ("run", "belongs to the run itself"),
-        (".", "belongs to the run itself"),
-        ("run/unet", "belongs to the run itself"),
-        ("x" * 300, "too long"),
-    ],
+from sdlesson.figures.training import figure_batch, figure_over_sigma, figure_progress
+from sdlesson.loading.errors import BadInput
+from sdlesson.training import (
+    NoisePrediction,
+    learn_word,
+    loss_at,
+    make_examples,
+    small_unet,
+    train,
+    wilson,
+    with_new_word,
 )
-def test_export_replaces_nothing_that_no_training_made(tmp_path, monkeypatch, capsys, name, words):
-    monkeypatch.chdir(tmp_path)
-    others_model(tmp_path / "models" / "gpt")
-    others_model(tmp_path / "foreign")
-    (others_model(tmp_path / "half") / "training.json").write_text("{}")
-    (tmp_path / "log" / "checkpoint-500").mkdir(parents=True)
-    (tmp_path / "log" / "training.json").write_text('{"story": ["of another program"]}')
-    (tmp_path / "thesis.tex").write_text("chapter 1")
-    (tmp_path / "link").symlink_to("thesis.tex")
-    refused(["--stages", "export", "--checkpoint", name, "--out", "run"], words, tmp_path, capsys)
-    if words.startswith(name):
-        with pytest.raises(BadInput, match="holds what no training|is no folder"):
-            export(tmp_path / "run", tmp_path / name)
+from sdlesson.world import Scene
+
+SCENES = [Scene("cartoon", mount="duck", place="beach"), Scene("cartoon", mount="horse", place="moon")]
 
 
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("model", "model holds what no training has made (model_index.json)"),
-        ("notes", "notes holds what no training has made (a.txt)"),
-        ("thesis.tex", "thesis.tex is no folder but a file"),
-        ("editor", "was made with other settings"),
-        ("list", "settings.json is damaged"),
-        ("cut", "settings.json is damaged"),
-        ("bytes", "settings.json is damaged"),
-        ("x" * 300, "File name too long"),
-        ("thesis.tex/run", "Not a directory"),
-    ],
-)
-def test_a_run_begins_in_no_folder_of_others(tmp_path, monkeypatch, capsys, name, words):
-    monkeypatch.chdir(tmp_path)
-    others_model(tmp_path / "model")
-    for folder, file, text in (
-        ("notes", "a.txt", b"a"),
-        ("editor", "settings.json", b'{"tabSize": 4}'),
-        ("list", "settings.json", b"[1]"),
-        ("cut", "settings.json", b'{"seed": 0, "batch'),
-        ("bytes", "settings.json", b"\xff\xfe{"),
-    ):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / file).write_bytes(text)
-    (tmp_path / "thesis.tex").write_text("chapter 1")
-    refused(["--out", name, "--stages", "pictures"], words, tmp_path, capsys)
+@pytest.fixture
+def examples(toy):
+    return make_examples(toy, SCENES * 2, seed=1)
 
 
-def test_a_new_export_keeps_what_others_put_into_an_older_one(smoke, tmp_path):
-    target = tmp_path / "checkpoint"
-    export(smoke, target)
-    (target / "notes").mkdir()
-    (target / "notes" / "a.txt").write_text("mine")
-    (target / "link").symlink_to("nowhere")
-    (target / "unet" / "config.json").write_text("{")
-    (target / "README.md").write_text("card")
-    export(smoke, target)
-    assert (target / "notes" / "a.txt").read_text() == "mine" and (target / "README.md").read_text() == "card"
-    assert os.readlink(target / "link") == "nowhere"
-    assert json.loads((target / "unet" / "config.json").read_text())["_class_name"] == "UNet2DConditionModel"
+def test_examples_keep_each_caption_once(toy, examples):
+    assert examples.latents.shape == (4, 4, 6, 6) and examples.texts.shape == (3, 77, 24)
+    assert examples.names.tolist() == [1, 2, 1, 2]
+    clean, noise, timesteps, texts = examples.batch(10, torch.Generator().manual_seed(0))
+    assert clean.shape == noise.shape == (10, 4, 6, 6) and texts.shape == (10, 77, 24)
+    assert [t // 100 for t in timesteps.tolist()] == list(range(10))
 
 
-@pytest.mark.parametrize("rename", [1, 2, 3])
-def test_an_export_killed_between_its_renames_is_put_right(smoke, tmp_path, monkeypatch, rename):
-    target, real, calls = tmp_path / "checkpoint", os.replace, []
-    export(smoke, target)
-    (target / "README.md").write_text("card")
-
-    def killed(old, new):
-        calls.append(new)
-        if len(calls) >= rename:
-            raise SystemExit
-        real(old, new)
-
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(SystemExit):  # nor can the one who is killed tidy up: each further rename fails, too
-        export(smoke, target)
-    monkeypatch.undo()
-    assert target.exists() == (rename != 2)
-    export(smoke, target)
-    assert (target / "README.md").read_text() == "card" and (target / "training.json").exists()
-    assert os.listdir(tmp_path) == ["checkpoint"]
+def test_one_caption_in_ten_is_empty(examples):
+    texts = examples.batch(2000, torch.Generator().manual_seed(0))[3]
+    share = (texts == examples.texts[0]).all(dim=(1, 2)).float().mean()
+    assert 0.07 < share < 0.13
 
 
-def test_a_run_puts_its_folders_right_before_it_goes_on(smoke, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(smoke, run)
-    whole = contents(run)
-    os.replace(run / "tokenizer", run / ".tokenizer.sdlesson-old")  # as between the renames
-    shutil.copytree(smoke / "tokenizer", run / ".tokenizer.sdlesson-part")
-    os.replace(run / "clip", run / ".clip.sdlesson-part")
-    shutil.copytree(smoke / "clip", run / "clip")
-    assert main([*SMOKE_RUN, "--out", str(run), "--stages", "pictures"]) == 0
-    assert contents(run) == whole and not [path for path in run.iterdir() if path.name.startswith(".")]
+def test_loss_at_is_the_packages_loss_without_weights(toy, examples):
+    texts, noise = examples.texts[examples.names], torch.randn(examples.latents.shape)
+    plain = loss_at(toy, examples.latents, noise, texts, [900])  # at this level the weight is 1
+    with torch.no_grad():
+        package = NoisePrediction(toy.unet)(examples.latents, noise, torch.full((4,), 900), texts)
+    torch.testing.assert_close(plain[0], package, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limits on the size of files")
-@pytest.mark.parametrize(
-    ("stage", "limit", "product"),
-    [
-        ("pictures", 20_000, "pictures/pictures-000.npy"),
-        ("tokenizer", 3_000, "tokenizer"),
-        ("latents", 3_000, "latents.npy"),
-        ("latents", 60_000, "latents.npy"),
-        ("export", 10_000, "checkpoint"),
-        ("export", 500, "checkpoint"),
-    ],
-)
-def test_a_full_disk_is_a_sentence(smoke, tmp_path, capsys, stage, limit, product):
-    import resource
-
-    run = tmp_path / "run"
-    shutil.copytree(smoke, run)
-    (shutil.rmtree if (run / product).is_dir() else os.unlink)(run / product)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        assert main([*SMOKE_RUN, "--out", str(run), "--stages", stage]) == 2
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sdlesson.training: ")]
-    assert len(said) == 1 and "cannot be written" in said[0]
-    assert not (run / product).exists() and not list(run.rglob(".*"))
+def test_training_is_seeded_and_learns(toy, examples):
+    state = torch.random.get_rng_state()
+    runs = [[m.loss for m in train(small_unet(toy, (16, 16, 16)), examples, steps=12, batch=4)] for _ in range(2)]
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert runs[0] == runs[1] and sum(runs[0][-3:]) < sum(runs[0][:3])
 
 
-def test_finished_stages_are_not_run_again(smoke):
-    before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*.safetensors") if "checkpoint" not in path.parts}
-    assert (
-        main([*SMOKE_RUN, "--minutes", "0.05", "--out", str(smoke), "--stages", "pictures,tokenizer,clip,vae,unet"])
-        == 0
-    )
-    assert before == {path: path.stat().st_mtime_ns for path in before}
+def test_the_average_trails_the_weights(toy, examples):
+    unet = small_unet(toy, (16, 16, 16))
+    *_, last = train(unet, examples, steps=3, batch=2)
+    assert last.step == 3 and not last.averaged.training
+    pairs = list(zip(unet.parameters(), last.averaged.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in pairs)
 
 
-def toy_job(seconds: float, log: list | None = None) -> Job:
-    """A 4 → 4 linear map that should become the identity."""
-    torch.manual_seed(0)
-    layers = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
-
-    class Objective(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.layers = layers
-
-        def forward(self, x):
-            loss = (self.layers(x) - x).square().mean()
-            if log is not None:
-                log.append(loss.item())
-            return loss
-
-    return Job(
-        name="toy",
-        objective=Objective(),
-        batch=lambda generator: (torch.randn(16, 4, generator=generator),),
-        batch_size=16,
-        seconds=seconds,
-        save=lambda: None,
-        sheet=lambda path: None,
-    )
+def test_a_word_is_one_row(toy, examples):
+    taught = with_new_word(toy, "zuzu", like=["horse", "moon"])
+    assert len(taught.tokenizer("a zuzu").input_ids) == 4 and len(toy.tokenizer) == len(taught.tokenizer) - 1
+    before = {name: each.clone() for name, each in taught.text_encoder.state_dict().items()}
+    losses = learn_word(taught, examples.latents[:2], ["a zuzu", "zuzu"], steps=2, copies=1)
+    assert len(losses) == 2
+    changed = [name for name, each in taught.text_encoder.state_dict().items() if not torch.equal(each, before[name])]
+    assert len(changed) == 1 and changed[0].endswith("token_embedding.weight")
+    table = taught.text_encoder.state_dict()[changed[0]]
+    assert (table != before[changed[0]]).any(dim=1).nonzero().flatten().tolist() == [len(table) - 1]
+    with pytest.raises(BadInput, match="knows 'zuzu' already"):
+        with_new_word(taught, "zuzu", like=["horse"])
 
 
-def test_a_seed_fixes_the_losses(tmp_path):
-    first, again, other = [], [], []
-    for log, seed, name in ((first, 0, "a"), (again, 0, "b"), (other, 1, "c")):
-        (tmp_path / name).mkdir()
-        Trainer(toy_job(0.2, log), tmp_path / name, Accelerator(cpu=True), seed=seed).run()
-    assert first[0] == again[0] != other[0]
+def test_wilson():
+    assert wilson(12, 12) == pytest.approx((0.7575, 1.0), abs=1e-3)
+    assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
 
 
-def test_restart_goes_on_with_weights_steps_and_time(tmp_path):
-    accelerator = Accelerator(cpu=True)
-    first = Trainer(toy_job(0.2), tmp_path, accelerator, seed=0)
-    progress = first.run()
-    second = Trainer(toy_job(0.4), tmp_path, accelerator, seed=0)
-    assert second.progress.step == progress.step
-    assert second.progress.elapsed == progress.elapsed
-    for mine, theirs in zip(second.optimizer.parameters, first.optimizer.parameters, strict=True):
-        assert torch.equal(mine, theirs)
-    for mine, theirs in zip(second.averages, first.averages, strict=True):
-        assert torch.equal(mine, theirs)
-    assert second.run().step > progress.step
+def test_figures():
+    fig = figure_over_sigma({"t": {"a": ([0.1, 1, 10], [3, 2, 1])}}, "loss")
+    assert fig.axes[0].get_xscale() == "log" and "noise level σ (more noise to the right)" in fig.words
+    fig = figure_progress({"fine": [1.0] * 10 + [0.2] * 10, "poor": [1.0] * 20})
+    assert "fine, which ends below half" in fig.words and "poor, which stays above" in fig.words
+    assert len(fig.axes[0].lines) == 2 and fig.axes[0].get_ylim()[0] == 0
 
 
-@pytest.mark.parametrize("seconds", [0.2, 0.1])
-def test_a_job_killed_before_its_last_save_saves_when_it_is_started_again(tmp_path, seconds):
-    def trainer(seconds):
-        job = toy_job(seconds)
-        job.save = lambda: saved.append(job.name)
-        return Trainer(job, tmp_path, Accelerator(cpu=True), seed=0)
-
-    saved = []
-    killed = trainer(0.2)
-    killed._publish = lambda: killed._checkpoint() or sys.exit(9)  # the time is used up, and nothing is saved
-    with pytest.raises(SystemExit):
-        killed.run()
-    again = trainer(seconds)
-    assert again.progress.elapsed >= 0.2 and not again.progress.published
-    step = again.progress.step
-    assert again.run().step == step and saved == ["toy"] and (tmp_path / "toy-loss.png").exists()
-    assert trainer(seconds).run().step == step and saved == ["toy"]
-    assert trainer(0.4).run().step > step and saved == ["toy", "toy"]
+def test_rows_of_one_kind_have_one_scale():
+    rows = {"a": [torch.ones(2, 2)] * 2, "b (c)": [-3 * torch.ones(2, 2)] * 2, "other": [5 * torch.ones(2, 2)] * 2}
+    fig = figure_batch(rows, ["x", "y"], ["a", "b (c)"])
+    assert "a (maps up to 3.0); b (c) (maps up to 3.0); other (maps up to 5.0)" in fig.words
+    assert [ax.images[0].get_clim()[1] for ax in fig.axes[:9] if ax.images] == [3, 3, 3, 3, 5, 5]
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", "cut", b"PK\x03\x04"])
-def test_a_damaged_checkpoint_is_a_sentence(tmp_path, damage):
-    Trainer(toy_job(0.1), tmp_path, Accelerator(cpu=True), seed=0).run()
-    file = tmp_path / "toy.checkpoint.pt"
-    file.write_bytes(file.read_bytes()[:-500] if damage == "cut" else damage)
-    with pytest.raises(BadInput, match=r"toy\.checkpoint\.pt cannot be read; delete it"):
-        Trainer(toy_job(0.1), tmp_path, Accelerator(cpu=True), seed=0)
+CASES = [
+    ("training.1", 1, "well done"),
+    ("training.1", 0, "perfect guess"),
+    ("training.1", 0.8, "mean of |noise|"),
+    ("training.1", 7, "the variance of the noise"),
+    ("training.1", "one", "is no number"),
+    ("training.2", 1.0, "well done"),
+    ("training.2", 0.1, "so is σ"),
+    ("training.2", 0.1, "The loss is its square"),
+    ("training.2", 0.01, "at four noise levels"),
+    ("training.2", 0.01, "play no part"),
+    ("training.2", 0.0001, "wrong side"),
+    ("training.2", 0.001, "not easier"),
+    ("training.2", 1.01, "weight of v"),
+    ("training.2", 55, "σ² times"),
+    ("training.2", True, "is no number"),
+    ("training.3", lambda x, n, k: k.sqrt() * n - (1 - k).sqrt() * x, "well done"),
+    ("training.3", lambda x, n, k: k.sqrt() * x + (1 - k).sqrt() * n, "noisy latents, the network"),
+    ("training.3", lambda x, n, k: k.sqrt() * x - (1 - k).sqrt() * n, "Latents and noise have changed places"),
+    ("training.3", lambda x, n, k: (1 - k).sqrt() * x - k.sqrt() * n, "sign is turned"),
+    ("training.3", lambda x, n, k: (1 - k).sqrt() * n - k.sqrt() * x, "changed places"),
+    ("training.3", lambda x, n, k: k.sqrt() * n + (1 - k).sqrt() * x, "It is a difference"),
+    ("training.3", lambda x, n, k: k * n - (1 - k) * x, "Take the roots"),
+    ("training.3", lambda x, n, k: n, "The result is not"),
+    ("training.3", lambda x, n, k: n.sum(), "no tensor of shape"),
+    ("training.4", lambda a, w, d: d * a + (1 - d) * w, "well done"),
+    ("training.4", lambda a, w, d: (1 - d) * a + d * w, "changed places"),
+    ("training.4", lambda a, w, d: d * a + w, "add up to 1"),
+    ("training.4", lambda a, w, d: (a + w) / 2, "Where is decay"),
+    ("training.4", lambda a, w, d: a, "new weights are not used"),
+    ("training.4", lambda a, w, d: w, "old average is not used"),
+    ("training.4", lambda a, w, d: a - w, "The result is not"),
+    ("training.4", lambda a, w, d: 3, "no tensor of 5"),
+    ("training.5", 24, "well done"),
+    ("training.5", 77 * 24, "77 positions"),
+    ("training.5", 1, "a vector of 24"),
+    ("training.5", 25, "the width 24"),
+    ("training.5", None, "is no number"),
+]
 
 
-def test_a_killed_run_goes_on(tmp_path):
-    """Kill the trainer in the middle of a stage, twice, and look at the steps that its checkpoint counts."""
-    code = (
-        "import sdlesson.training.loop as loop; loop.CHECKPOINT_EVERY = 0.2\n"
-        "import sys; from sdlesson.training.__main__ import main; sys.exit(main(sys.argv[1:]))"
-    )
-    command = [
-        sys.executable,
-        "-c",
-        code,
-        *SMOKE_RUN,
-        "--minutes",
-        "10",
-        "--stages",
-        "pictures,vae",
-        "--out",
-        str(tmp_path),
-    ]
-    file, counts = tmp_path / "vae.checkpoint.pt", []
-    for _ in range(2):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        seen = file.stat().st_mtime_ns if file.exists() else 0
-        deadline = time.monotonic() + 90
-        while not (file.exists() and file.stat().st_mtime_ns > seen):
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        counts.append(torch.load(file, weights_only=True)["progress"]["step"])
-    assert counts[1] > counts[0] > 0
+@pytest.mark.parametrize(("name", "answer", "words"), CASES)
+def test_judges(said, toy, name, answer, words):
+    facts = {"training.2": {"sigma": 10, "error": 0.01}, "training.5": {"sd": toy}}.get(name, {})
+    assert words in said(name, answer, **facts) + said(name, answer, **facts)
 
 
-def test_two_processes_share_a_run(smoke, tmp_path):
-    """`accelerate launch` on two CPU processes trains, agrees on the end and writes one network.
-
-    `--multi_gpu` means several processes, whatever they run on; `--cpu` before `-m` would make it one process.
-    """
-    launch = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
-    launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    ours = [*SMOKE_RUN, "--minutes", "0.05", "--stages", "pictures,vae", "--out", str(tmp_path)]
-    command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "sdlesson.training", *ours]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
-    assert done.returncode == 0, done.stderr[-2000:]
-    progress = torch.load(tmp_path / "vae.checkpoint.pt", weights_only=True)["progress"]
-    assert progress["processes"] == 2 and progress["step"] > 0
-    assert (tmp_path / "vae" / "diffusion_pytorch_model.safetensors").exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--minutes", "0"], "minutes"),
-        (["--minutes", "nan"], "minutes"),
-        (["--stages", "vae,voodoo"], "voodoo"),
-        (["--batch-factor", "0"], "batch-factor"),
-        (["--seed", "-1"], "seed"),
-        (["--seed", "4294967296"], "from 0 to 4294967295"),
-        (["--seed", str(10**30)], "from 0 to 4294967295"),
-        (["--minutes", "1e308"], "minutes"),
-        (["--unet-minutes", "inf"], "minutes"),
-        (["--vae-minutes", "525601"], "up to 525600 (a year)"),
-    ],
-)
-def test_bad_arguments_get_a_sentence(arguments, words, capsys, tmp_path):
-    with pytest.raises(SystemExit) as stop:
-        main([*arguments, "--out", str(tmp_path)])
-    assert stop.value.code == 2
-    assert words in capsys.readouterr().err
-
-
-def test_missing_input_gets_a_sentence(tmp_path, capsys):
-    assert main([*SMOKE_RUN, "--stages", "unet", "--out", str(tmp_path / "new")]) == 2
-    error = capsys.readouterr().err
-    assert "clip" in error and "Traceback" not in error
-
-
-def test_other_settings_are_refused(smoke, capsys):
-    assert main([*SMOKE_RUN, "--seed", "3", "--stages", "tokenizer", "--out", str(smoke)]) == 2
-    assert "seed" in capsys.readouterr().err
-
-
-def test_every_stage_has_a_runner():
-    assert set(training_run.STAGES) == set(training_run.RUNNERS)
-    assert sum(share for share, _ in training_run.STAGES.values()) == pytest.approx(1)
-
-
-def test_learning_rate_rises_and_falls():
-    shares = [learning_share(used) for used in (0.0, 0.005, 0.02, 0.5, 0.99, 1.0)]
-    assert 0 < shares[0] < shares[1] < shares[2] > shares[3] > shares[4] > shares[5] == 0
-
-
-def test_batches_differ_by_step_and_process():
-    draws = {
-        torch.rand((), generator=batch_generator(*key)).item() for key in ((0, 0, 0), (0, 1, 0), (0, 0, 1), (1, 0, 0))
-    }
-    assert len(draws) == 4
-
-
-def test_orthogonalize_levels_singular_values():
-    for shape in ((2, 8, 20), (2, 20, 8)):
-        matrices = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        values = torch.linalg.svdvals(orthogonalize(matrices))
-        assert values.min() > 0.5 and values.max() < 1.5
-
-
-def test_optimizer_splits_matrices_from_edges():
-    module = torch.nn.Sequential()
-    module.add_module("inner", torch.nn.Conv2d(4, 8, 3))
-    module.add_module("edge", torch.nn.Conv2d(8, 4, 3))
-    optimizer = MuonAdamW(module, ("edge",), 1e-3, 1e-3)
-    ((matrices, memory),) = optimizer.muon.groups
-    assert matrices[0] is module.inner.weight and memory.shape == (1, 8, 36)
-    before = [p.detach().clone() for p in module.parameters()]
-    module(torch.randn(2, 4, 9, 9)).square().mean().backward()
-    optimizer.step(1.0)
-    assert all(not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
-
-
-def test_optimizer_learns():
-    job = toy_job(1.0)
-    optimizer = MuonAdamW(job.objective, (), 3e-2, 3e-2)
-    losses = []
-    for step in range(150):
-        loss = job.objective(*job.batch(batch_generator(0, step, 0)))
-        loss.backward()
-        optimizer.step(1 - step / 150)
-        losses.append(loss.item())
-    assert losses[-1] < 0.3 * losses[0]
+def test_the_whole_table_is_not_trained(said, toy):
+    count = toy.text_encoder.get_input_embeddings().weight.numel()
+    assert "whole table" in said("training.5", count, sd=toy) + said("training.5", count, sd=toy)

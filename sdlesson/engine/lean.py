@@ -1,8 +1,8 @@
 """A big model in little memory, and as fast as a CPU allows: what `load` does beside reading the files.
 
-Five switches, each of them shown and measured in lesson 11: weights stay on the disk in 16 bits and are widened where
-and when a layer computes (`work_in`); a part whose work is done leaves the memory (`take_turns`); freed memory is used
-again (`keep_freed`); 3x3 convolutions need fewer multiplications (`speed_up`); and what the two halves of a guided
+Five switches, shown and measured in the lesson on the full size: weights stay on the disk in 16 bits and are widened
+where and when a layer computes (`work_in`); a part whose work is done leaves the memory (`take_turns`); freed memory
+is used again (`keep_freed`); 3x3 convolutions need fewer multiplications (`speed_up`); and what the two halves of a guided
 batch have in common is computed once (`share_beginning`).
 """
 
@@ -50,8 +50,8 @@ _NO_MMAP, _TRIM = (-4, 0), (-1, 2**31 - 1)  # M_MMAP_MAX, M_TRIM_THRESHOLD of gl
 def fast_dtype(device: torch.device) -> torch.dtype:
     """The dtype that `device` computes a big model in fastest.
 
-    float16 on CUDA (where a picture may come out black, see lesson 11); on the CPU bfloat16 where torch reports AMX or
-    AVX512_BF16 units, else float32.
+    float16 on CUDA (where a picture may come out black); on the CPU bfloat16 where torch reports AMX or AVX512_BF16
+    units, else float32.
     """
     if device.type == "cuda":
         return torch.float16

@@ -1,4 +1,4 @@
-"""The judges of lesson 07, attention."""
+"""The judges of the lesson on attention."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judges of lesson 06, decoding."""
+"""The judges of the lesson on decoding."""
 
 from __future__ import annotations
 

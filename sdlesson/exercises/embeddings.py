@@ -1,4 +1,4 @@
-"""The judges of lesson 02, embeddings."""
+"""The judges of the lesson on embeddings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judges of lesson 11, the full size."""
+"""The judges of the lesson on the full size."""
 
 from __future__ import annotations
 

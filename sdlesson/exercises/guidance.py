@@ -1,4 +1,4 @@
-"""The judges of lesson 05, guidance."""
+"""The judges of the lesson on guidance."""
 
 from __future__ import annotations
 

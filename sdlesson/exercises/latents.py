@@ -1,4 +1,4 @@
-"""The judges of lesson 03, latents."""
+"""The judges of the lesson on latents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judges of lesson 00, one page."""
+"""The judges of the lesson on one page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judges of lesson 09, samplers."""
+"""The judges of the lesson on samplers."""
 
 from __future__ import annotations
 

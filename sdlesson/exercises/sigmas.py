@@ -1,4 +1,4 @@
-"""The judges of lesson 04, sigmas."""
+"""The judges of the lesson on sigmas."""
 
 from __future__ import annotations
 

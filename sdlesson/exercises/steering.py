@@ -1,4 +1,4 @@
-"""The judges of lesson 08, steering."""
+"""The judges of the lesson on steering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judges of lesson 01, tokens."""
+"""The judges of the lesson on tokens."""
 
 from __future__ import annotations
 

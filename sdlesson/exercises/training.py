@@ -1,4 +1,4 @@
-"""The judges of lesson 10, training."""
+"""The judges of the lesson on training."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def explore_sigmas() -> Explorer:
     """
     trained = {name: training_sigmas(alphas_cumprod(betas(beta_schedule=name))) for name in ("scaled_linear", "linear")}
     schedules = {name: partial(schedule, all_sigmas=levels) for name, levels in trained.items()}
-    schedules["Karras's levels (lesson 09)"] = karras_sigmas
+    schedules["Karras's levels (the lesson on samplers)"] = karras_sigmas
     way = {"xlabel": "way through the steps", "xlim": (-0.03, 1.03), "xticks": [0, 1], "xticklabels": ["first", "last"]}
     levels = Plot(**way, ylabel="noise level σ", ylim=(0.008, 250), yscale="log")
     shares = Plot(**way, ylabel="weight ÷ step", ylim=(-8.5, 7.5))

@@ -8,7 +8,7 @@ import ipywidgets
 
 from ..decoding import paint_latents
 from ..guidance import Trace
-from ..loading import doors as checks
+from ..loading import checks
 from ..loading.errors import BadInput
 from ..models import StableDiffusion
 from .base import NARROW, WIDE, Explorer, Plot, in_a_row, map_picture, tile

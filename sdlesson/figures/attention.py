@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..loading import doors as checks
+from ..loading import checks
 from .base import ORANGE, SEQUENTIAL, new_figure, plain, plot_matrix
 
 if TYPE_CHECKING:

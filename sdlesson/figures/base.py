@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
-from ..loading.doors import rgb
+from ..loading.checks import rgb
 
 if TYPE_CHECKING:
     import torch

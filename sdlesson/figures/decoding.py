@@ -9,7 +9,7 @@ import torch
 
 from ..decoding import to_pil
 from ..guidance import Trace
-from ..loading import doors as checks
+from ..loading import checks
 from ..loading.errors import BadInput
 from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, new_figure, open_axes, plot_curves, plot_map, plot_picture
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..latents import as_latents
-from ..loading import doors as checks
+from ..loading import checks
 from ..loading.errors import BadInput
 from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, new_figure, open_axes, plot_map, plot_picture
 

@@ -31,8 +31,8 @@ def plot_machine(shapes: dict[str, tuple], *, steps: int = 20, lit=(), ax=None):
     _loop_frame(ax, steps)
     for name, (*place, label, colour) in PARTS.items():
         box(ax, place, label, colour, on=name in lit)
-    for arrow in _arrows(shapes):
-        arrow(ax, *arrow)
+    for line in _arrows(shapes):
+        arrow(ax, *line)
     _ends(ax, shapes)
     ax.set(xlim=(0, 100), ylim=(-3.5, 37))
     ax.set_axis_off()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..loading import doors as checks
+from ..loading import checks
 from ..steering import first_step, latent_mask, lerp, slerp
 from .base import BLUE, INK, ORANGE, new_figure, open_axes, plot_curves, plot_picture
 from .sigmas import plot_sigmas

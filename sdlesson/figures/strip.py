@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from .. import LESSONS, lesson_number
 from ..onepage import machine_shapes
 from .base import BLUE, GREEN, INK, ORANGE, PINK, by, new_figure
-from .onepage import box
+from .onepage import arrow, box
 
 #: The rooms on the strip at the head of each lesson: left, bottom, width, colour.
 ROOMS = {
@@ -38,11 +39,11 @@ def figure_strip(sd, here: str) -> Figure:
     ax = fig.subplots()
     if here in SIDE_ROOMS:
         _side_room(ax, here)
-    for name, (left, bottom, width, label, colour) in ROOMS.items():
-        box(ax, (left, bottom, width, 5), label, colour, on=name == here)
+    for name, (left, bottom, width, colour) in ROOMS.items():
+        box(ax, (left, bottom, width, 5), _label(name), colour, on=name == here)
     flow = {name: by(shape) for name, shape in machine_shapes(sd).items()}
-    for arrow in _strip_arrows(flow):
-        arrow(ax, *arrow)
+    for line in _strip_arrows(flow):
+        arrow(ax, *line)
     style = {"ha": "center", "va": "center", "fontsize": 9, "style": "italic", "color": INK}
     for words, place in (("prompt", (3, 18.5)), ("seed", (3, 6.5)), ("picture", (93.7, 2.2))):
         ax.text(*place, words, **style)
@@ -73,8 +74,13 @@ def _strip_arrows(flow: dict[str, str]):
 
 def _side_room(ax, name: str):
     """A room beside the way, lit, with a broken line to each room that it belongs to."""
-    (left, bottom, width, label, colour), neighbours = SIDE_ROOMS[name]
+    (left, bottom, width, colour), neighbours = SIDE_ROOMS[name]
     for at, low, wide, *_ in (ROOMS[neighbour] for neighbour in neighbours):
         ends = (bottom + 5, low) if bottom < low else (bottom, low + 5)
         ax.plot([at + wide / 2] * 2, ends, color=colour, linewidth=1.4, linestyle=(0, (3, 2)))
-    box(ax, (left, bottom, width, 5), label, colour, on=True)
+    box(ax, (left, bottom, width, 5), _label(name), colour, on=True)
+
+
+def _label(topic: str) -> str:
+    """A lesson's number and title, such as "05 guidance"."""
+    return f"{lesson_number(topic)} {LESSONS[topic].lower()}"

@@ -5,10 +5,11 @@ All of it is read off the small JSON files, so that a model from the hub is refu
 
 from __future__ import annotations
 
+import inspect
 import math
 from pathlib import Path
 
-from .errors import ModelError
+from .errors import BadInput, ModelError
 from .files import read_json
 
 #: What the configuration of each part says it is.
@@ -237,3 +238,26 @@ def _count(file: Path, config: dict, key: str, default: int) -> int:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def check_scheduler(scheduler) -> None:
+    """Raise BadInput unless the scheduler's noise is that of a Stable Diffusion, and its UNet can predict with it."""
+    name, config = type(scheduler).__name__, scheduler.config
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise BadInput(f"{name} is no scheduler for Stable Diffusion: it has no alphas_cumprod.")
+    parameters = inspect.signature(scheduler.step).parameters.values()
+    asked = {each.name for each in parameters if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD}
+    reasons = {
+        "its noise is that of flow matching": config.get("use_flow_sigmas"),
+        f"its step needs more than the UNet's output ({', '.join(sorted(asked))})": len(asked) > 3,
+        f"its UNet predicts {config.get('prediction_type')!r}": config.get("prediction_type") not in PREDICTIONS,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise BadInput(f"{name} is no scheduler for Stable Diffusion: {reason}.")
+    pure = config.get("rescale_betas_zero_snr") or float(scheduler.alphas_cumprod.min()) <= 0
+    if pure and config.prediction_type == "epsilon":
+        raise BadInput(
+            f"{name} starts from pure noise (zero terminal SNR), and there the UNet's guess of the noise tells nothing "
+            "of the picture: it needs a model whose prediction_type is 'v_prediction' or 'sample'."
+        )

@@ -1,3 +1,3 @@
-"""How the tiny model was made, from pictures to checkpoint: `python -m sdlesson.training`."""
+"""How the tiny model was made, from pictures to checkpoint: `python -m sdlesson.tiny`."""
 
 from __future__ import annotations

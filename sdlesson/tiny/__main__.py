@@ -1,7 +1,7 @@
-"""`python -m sdlesson.training --minutes 90 --out runs/tiny`: make the tiny model from nothing.
+"""`python -m sdlesson.tiny --minutes 90 --out runs/tiny`: make the tiny model from nothing.
 
 The same command goes on after a kill. Several processes share the work under `accelerate launch --multi_gpu
---num_processes N -m sdlesson.training ...`, which starts N processes on CPUs too when `--cpu` stands among the dots.
+--num_processes N -m sdlesson.tiny ...`, which starts N processes on CPUs too when `--cpu` stands among the dots.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ YEAR = 365 * 24 * 60  # minutes
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; argparse itself answers a bad one with a sentence and exit code 2."""
-    parser = argparse.ArgumentParser(prog="python -m sdlesson.training", description="Train the tiny Stable Diffusion.")
+    parser = argparse.ArgumentParser(prog="python -m sdlesson.tiny", description="Train the tiny Stable Diffusion.")
     parser.add_argument("--minutes", type=minutes, default=90.0, help="training time (default: 90)")
     for stage in TIMED:
         parser.add_argument(
@@ -98,10 +98,10 @@ def main(arguments: list[str] | None = None) -> int:
         for stage in given.stages if not given.start else remaining(given.stages):
             run_stage(run, stage)
     except (BadInput, SafetensorError) as error:
-        print(f"sdlesson.training: {error}", file=sys.stderr)
+        print(f"sdlesson.tiny: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"sdlesson.training: {error.filename or given.out}: {error.strerror or error}.", file=sys.stderr)
+        print(f"sdlesson.tiny: {error.filename or given.out}: {error.strerror or error}.", file=sys.stderr)
         return 2
     finally:
         accelerator.end_training()

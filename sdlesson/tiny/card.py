@@ -48,7 +48,7 @@ person's picture and no text from outside this repository was used.
 
 {training}
 
-Make it again with `make train`, and measure it again with `python -m sdlesson.training.quality`.
+Make it again with `make train`, and measure it again with `python -m sdlesson.tiny.quality`.
 
 ## How good it is
 
@@ -67,7 +67,7 @@ worst picture {psnr_worst:.1f}).
 255 a pixel on average.
 
 Where it falls short: look at the table's rows for guidance 8. There K-LMS of order 4 with 20 steps overshoots;
-order 1 or more steps help. This is the solver's doing more than the model's, and lesson 5 is about it.
+order 1 or more steps help. This is the solver's doing more than the model's, and the lesson on guidance is about it.
 """
 
 

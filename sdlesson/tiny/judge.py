@@ -83,7 +83,7 @@ def judge_accuracy(judge: Judge, count: int = 1000, seed: int = 987_654) -> dict
 
 
 def main():
-    """`python -m sdlesson.training.judge --minutes 6 --out FOLDER`."""
+    """`python -m sdlesson.tiny.judge --minutes 6 --out FOLDER`."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--seed", type=int, default=0)

@@ -135,7 +135,7 @@ def adherence_table(results: dict) -> str:
 
 
 def main():
-    """`python -m sdlesson.training.quality FOLDER`: measure a checkpoint, write quality.json and README.md into it."""
+    """`python -m sdlesson.tiny.quality FOLDER`: measure a checkpoint, write quality.json and README.md into it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "folder", type=Path, nargs="?", default=checkpoint_path(), help="a checkpoint; default: the bundled"

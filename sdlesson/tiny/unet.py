@@ -68,7 +68,11 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     start = folder / "start" / "unet"
     goes_on = start.is_dir()  # then half of the learning rates: what it knows is not to be shaken up
-    unet = prepare(UNet2DConditionModel.from_pretrained(start)) if goes_on else build_unet(settings)
+    unet = (
+        prepare(UNet2DConditionModel.from_pretrained(start))
+        if goes_on
+        else build_unet(settings.size, settings.text_width, settings.unet_channels, settings.unet_layers)
+    )
     captions = Pictures(folder / "pictures").captions
     table = ["", *sorted(set(captions))]
     number = {caption: index for index, caption in enumerate(table)}

@@ -21,9 +21,12 @@ BEFORE = """\
 import sdlesson
 from sdlesson.attention import record_attention
 from sdlesson.guidance import record
-from sdlesson.widgets import (
-    explore_attention, explore_guidance, explore_sigmas, explore_steps, explore_tokens, explore_two_prompts
-)
+from sdlesson.explorers.attention import explore_attention
+from sdlesson.explorers.guidance import explore_guidance
+from sdlesson.explorers.prompts import explore_two_prompts
+from sdlesson.explorers.sigmas import explore_sigmas
+from sdlesson.explorers.steps import explore_steps
+from sdlesson.explorers.tokens import explore_tokens
 
 sd = sdlesson.load()
 with record_attention(sd.unet) as heat:
@@ -73,7 +76,7 @@ def _opened(chrome, jupyter, name):
 
 @pytest.fixture(scope="session")
 def lesson(chrome, jupyter):
-    """Lesson 01, all cells run."""
+    """The lesson on tokens, all cells run."""
     return _opened(chrome, jupyter, "01_tokens.ipynb")
 
 

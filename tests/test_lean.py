@@ -13,7 +13,7 @@ from torch.nn import Conv2d, Embedding, Linear, Sequential
 
 import sdlesson
 from sdlesson import models
-from sdlesson.engine import lean as thrift
+from sdlesson.engine import lean
 from sdlesson.loading.errors import BadInput
 from sdlesson.loading.weights import read_weights
 
@@ -37,7 +37,7 @@ def units(request, monkeypatch):
 @pytest.fixture
 def small(monkeypatch):
     """Even the small weights of a cousin stay in 16 bits."""
-    monkeypatch.setattr(thrift, "_SMALL", 600)
+    monkeypatch.setattr(lean, "_SMALL", 600)
 
 
 def narrow(seed=0):
@@ -57,15 +57,15 @@ def narrow(seed=0):
 def test_a_cpu_computes_in_bfloat16_only_where_torch_reports_units_for_it(monkeypatch, reports, dtype):
     for name, answer in reports.items():
         monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda answer=answer: answer)
-    assert thrift.fast_dtype(CPU) == dtype
-    assert thrift.fast_dtype(torch.device("cuda")) == torch.float16
-    assert thrift.fast_dtype(torch.device("mps")) == torch.float32
+    assert lean.fast_dtype(CPU) == dtype
+    assert lean.fast_dtype(torch.device("cuda")) == torch.float16
+    assert lean.fast_dtype(torch.device("mps")) == torch.float32
 
 
 def test_a_part_computes_in_float32_and_keeps_its_big_weights_in_16_bits():
     ids = torch.arange(6).view(2, 3)
     expected = narrow().float()(ids)
-    part = thrift.work_in(narrow(), torch.float32)
+    part = lean.work_in(narrow(), torch.float32)
     found = part(ids)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=0, atol=0)  # widening a number changes nothing
@@ -76,7 +76,7 @@ def test_a_part_computes_in_float32_and_keeps_its_big_weights_in_16_bits():
 
 
 def test_a_layer_that_fails_has_its_stored_weights_again():
-    part = thrift.work_in(narrow(), torch.float32)
+    part = lean.work_in(narrow(), torch.float32)
     with pytest.raises(RuntimeError):
         part[1](torch.zeros(2, 7))
     assert part[1].weight.dtype == torch.float16
@@ -86,7 +86,7 @@ def test_a_layer_that_fails_has_its_stored_weights_again():
 def test_gradients_flow_through_a_part_that_widens():
     torch.manual_seed(0)
     wide = Sequential(Linear(300, 300), Linear(300, 300)).half()
-    part = thrift.work_in(copy.deepcopy(wide), torch.float32)
+    part = lean.work_in(copy.deepcopy(wide), torch.float32)
     x = torch.randn(2, 300, generator=torch.Generator().manual_seed(0), requires_grad=True)
     (expected,) = torch.autograd.grad(wide.float()(x).square().sum(), x)
     (found,) = torch.autograd.grad(part(x).square().sum(), x)
@@ -96,9 +96,9 @@ def test_gradients_flow_through_a_part_that_widens():
 
 
 def test_a_part_is_made_to_widen_once():
-    part = thrift.work_in(narrow(), torch.float32)
+    part = lean.work_in(narrow(), torch.float32)
     with pytest.raises(BadInput, match="widens its weights to torch.float32 already"):
-        thrift.work_in(part, torch.float32)
+        lean.work_in(part, torch.float32)
     again = copy.deepcopy(part)  # a copy widens as its original does
     torch.testing.assert_close(again(torch.arange(3)), part(torch.arange(3)), rtol=0, atol=0)
 
@@ -106,9 +106,9 @@ def test_a_part_is_made_to_widen_once():
 @pytest.fixture
 def pieces(monkeypatch):
     """Small convolutions, too, are done in several pieces of rows and of inputs."""
-    monkeypatch.setattr(thrift, "_AT_ONCE", 36 * 72 * 48)
-    monkeypatch.setattr(thrift, "_PAIRS", 0)
-    monkeypatch.setattr(thrift, "_SLICE", 36 * 72 * 30)  # 64 inputs: 30, 30 and 4; on low maps 64 at once
+    monkeypatch.setattr(lean, "_AT_ONCE", 36 * 72 * 48)
+    monkeypatch.setattr(lean, "_PAIRS", 0)
+    monkeypatch.setattr(lean, "_SLICE", 36 * 72 * 30)  # 64 inputs: 30, 30 and 4; on low maps 64 at once
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
@@ -121,16 +121,16 @@ def test_winograd_gives_what_the_convolution_gives(batch, size, whole, request):
     layer, x = Conv2d(64, 72, 3, padding=1).requires_grad_(False), torch.randn(batch, 64, *size)
     expected = layer.double()(x.double())
     layer.float()
-    assert type(thrift.speed_up(layer)) is thrift.Winograd
+    assert type(lean.speed_up(layer)) is lean.Winograd
     found = layer(x)
     assert (found - expected).abs().max() < 2e-4  # outputs have a spread of about 0.6
     assert found.shape == expected.shape
 
 
-@pytest.mark.skipif(not thrift.can_speed_up(torch.float32, CPU), reason="here a plain convolution stands in for it")
+@pytest.mark.skipif(not lean.can_speed_up(torch.float32, CPU), reason="here a plain convolution stands in for it")
 @pytest.mark.parametrize("size", [(16, 16), (20, 33), (8, 8)])
 def test_winograd_gives_maps_with_their_channels_side_by_side(size):
-    layer = thrift.speed_up(Conv2d(64, 72, 3, padding=1).requires_grad_(False))
+    layer = lean.speed_up(Conv2d(64, 72, 3, padding=1).requires_grad_(False))
     assert layer(torch.randn(2, 64, *size)).permute(0, 2, 3, 1).stride(-1) == 1
 
 
@@ -139,7 +139,7 @@ def test_winograd_widens_weights_of_16_bits(small):
     layer, x = Conv2d(64, 64, 3, padding=1).half().requires_grad_(False), torch.randn(1, 64, 16, 16)
     stored = layer.weight.clone()
     expected = copy.deepcopy(layer).float()(x)
-    thrift.work_in(thrift.speed_up(Sequential(layer)), torch.float32)
+    lean.work_in(lean.speed_up(Sequential(layer)), torch.float32)
     torch.testing.assert_close(layer(x), expected, rtol=0, atol=2e-4)
     assert layer.weight.dtype == torch.float16 and torch.equal(layer.weight, stored)  # only their order is new
     assert layer.bias.dtype == torch.float32
@@ -150,9 +150,7 @@ def test_gradients_flow_through_winograd(pieces):
     layer, x = Conv2d(64, 64, 3, padding=1), torch.randn(1, 64, 16, 16, requires_grad=True)
     asked = (x, layer.weight, layer.bias)
     expected = torch.autograd.grad(layer(x).square().sum(), asked)
-    for found, right in zip(
-        torch.autograd.grad(thrift.speed_up(layer)(x).square().sum(), asked), expected, strict=True
-    ):
+    for found, right in zip(torch.autograd.grad(lean.speed_up(layer)(x).square().sum(), asked), expected, strict=True):
         torch.testing.assert_close(found, right, rtol=1e-3, atol=1e-3 * float(right.abs().max()))
 
 
@@ -160,7 +158,7 @@ def test_in_another_dtype_a_layer_is_as_it_was():
     torch.manual_seed(0)
     layer, x = Conv2d(64, 64, 3, padding=1).bfloat16(), torch.randn(1, 64, 16, 16).bfloat16()
     expected = layer(x)
-    torch.testing.assert_close(thrift.speed_up(layer)(x), expected, rtol=0, atol=0)
+    torch.testing.assert_close(lean.speed_up(layer)(x), expected, rtol=0, atol=0)
 
 
 def test_other_convolutions_compute_as_they_did_with_channels_side_by_side():
@@ -174,7 +172,7 @@ def test_other_convolutions_compute_as_they_did_with_channels_side_by_side():
     for layer in others:
         x = torch.randn(2, layer.in_channels, 8, 8)
         expected = layer(x)
-        found = thrift.speed_up(layer)(x)
+        found = lean.speed_up(layer)(x)
         assert type(layer) is Conv2d
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
         assert found.is_contiguous(memory_format=torch.channels_last)
@@ -183,7 +181,7 @@ def test_other_convolutions_compute_as_they_did_with_channels_side_by_side():
 def test_a_pair_with_a_common_beginning_computes_it_once():
     unet = models.load("tiny").unet
     plain, sizes = copy.deepcopy(unet), {}
-    thrift.share_beginning(unet)
+    lean.share_beginning(unet)
     for name, layer in unet.named_modules():  # the first layer inside of each that may be halved
         if name.endswith(("attn1.to_q", "attn2.to_q")) or ".resnets." in name and name.endswith(".conv1"):
             layer.register_forward_hook(lambda _, given, __, name=name: sizes.update({name: len(given[0])}))
@@ -204,7 +202,7 @@ def test_both_halves_of_a_pair_get_their_own_gradients():
     pair = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0)).repeat(2, 1, 1, 1).requires_grad_()
     expected, found = (
         torch.autograd.grad(way(pair, 500, text).sample.square().sum(), pair)[0]
-        for way in (copy.deepcopy(unet), thrift.share_beginning(unet))
+        for way in (copy.deepcopy(unet), lean.share_beginning(unet))
     )
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
@@ -214,21 +212,21 @@ def test_winograd_with_and_without_bias(bias):
     torch.manual_seed(0)
     layer, x = Conv2d(64, 64, 3, padding=1, bias=bias).requires_grad_(False), torch.randn(1, 64, 16, 16)
     expected = layer(x)
-    torch.testing.assert_close(thrift.speed_up(layer)(x), expected, rtol=0, atol=2e-4)
+    torch.testing.assert_close(lean.speed_up(layer)(x), expected, rtol=0, atol=2e-4)
 
 
 def test_winograds_method_is_for_float32_on_the_cpus_where_it_was_measured(monkeypatch):
     for capability, pays in {"AVX2": True, "AVX512": True, "DEFAULT": False}.items():
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda capability=capability: capability)
-        assert thrift.can_speed_up(torch.float32, CPU) == pays
-        assert not thrift.can_speed_up(torch.bfloat16, CPU)
-        assert not thrift.can_speed_up(torch.float32, torch.device("cuda"))
+        assert lean.can_speed_up(torch.float32, CPU) == pays
+        assert not lean.can_speed_up(torch.bfloat16, CPU)
+        assert not lean.can_speed_up(torch.float32, torch.device("cuda"))
 
 
 FRESH_PAGES = """
 import resource, sys, torch
-from sdlesson import thrift
-kept = thrift.keep_freed() if sys.argv[1] == "keep" else False
+from sdlesson.engine import lean
+kept = lean.keep_freed() if sys.argv[1] == "keep" else False
 for _ in range(10):  # the first few still find their place
     torch.ones(2**24)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -251,14 +249,14 @@ def test_freed_memory_is_used_again():
 
 GIVEN_BACK = """
 import psutil, torch
-from sdlesson import thrift
+from sdlesson.engine import lean
 used = lambda: psutil.Process().memory_info().rss
-thrift.keep_freed()
+lean.keep_freed()
 one, wall = torch.ones(2**26), torch.ones(2**10)  # what comes after keeps the heap from shrinking by itself
 before = used()
 del one
 kept = used()
-thrift.give_back_freed()
+lean.give_back_freed()
 print(before - kept, before - used())
 """
 
@@ -301,7 +299,7 @@ def test_a_big_model_paints_the_same_picture(toy_half, big, small, low_memory, u
 def test_short_memory_is_what_auto_asks_for(toy_half, big, small, monkeypatch):
     asked = []
     for short in (True, False):
-        monkeypatch.setattr(thrift, "is_short", lambda needed, short=short: asked.append(needed) or short)
+        monkeypatch.setattr(lean, "is_short", lambda needed, short=short: asked.append(needed) or short)
         kept = {weight.dtype for weight in sdlesson.load(toy_half).text_encoder.parameters()}
         assert (torch.float16 in kept) == short
     files = sum(file.stat().st_size for file in toy_half.rglob("*.safetensors"))
@@ -309,8 +307,8 @@ def test_short_memory_is_what_auto_asks_for(toy_half, big, small, monkeypatch):
 
 
 def test_memory_is_short_when_less_is_free_than_needed():
-    assert thrift.is_short(2**60)
-    assert not thrift.is_short(0)
+    assert lean.is_short(2**60)
+    assert not lean.is_short(0)
 
 
 def file_pages() -> int:
@@ -330,7 +328,7 @@ def test_a_part_leaves_the_memory_while_another_works(tmp_path, big):
         part.load_state_dict(read_weights([tmp_path / name], torch.float16), assign=True)
     vae = torch.nn.ModuleDict({name: parts.pop(name) for name in ("encoder", "decoder")})
     parts["vae"] = vae
-    thrift.take_turns(parts)
+    lean.take_turns(parts)
     x = torch.zeros(1, 2048, dtype=torch.float16)
     with torch.inference_mode():
         first = parts["unet"](x + 1)
@@ -348,5 +346,5 @@ def test_what_a_learner_changed_stays_changed(tmp_path):
     save_file(part.state_dict(), tmp_path / "part")
     part.load_state_dict(read_weights([tmp_path / "part"], torch.float16), assign=True)
     part.weight.data[:] = 3
-    thrift.page_out(part.weight)
+    lean.page_out(part.weight)
     assert (part.weight == 3).all()
