@@ -18,7 +18,7 @@ from torch.func import functional_call
 from .embeddings import embed_texts
 from .latents import encode
 from .loading.errors import BadInput
-from .models import StableDiffusion
+from .models import ARTICLE_SCHEDULE, StableDiffusion
 from .tiny.optimizer import MuonAdamW
 from .tokens import encode_pieces, tokenize
 from .world import Scene, draw
@@ -206,9 +206,6 @@ EMPTY_SHARE = 0.1  # of the captions are left out, so that guidance has somethin
 SNR_LIMIT = 5.0  # Hang et al. 2023
 
 
-SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
-
-
 def build_unet(size: int, text_width: int, channels: Sequence[int], layers: int = 1) -> UNet2DConditionModel:
     """A fresh UNet for pictures of `size` pixels, text vectors of `text_width` numbers, and `channels` on three levels.
 
@@ -247,7 +244,7 @@ class NoisePrediction(nn.Module):
     def __init__(self, unet: UNet2DConditionModel):
         super().__init__()
         self.unet = unet
-        kept = LMSDiscreteScheduler(**SCHEDULE).alphas_cumprod  # ᾱ(t), (1000,)
+        kept = LMSDiscreteScheduler(**ARTICLE_SCHEDULE).alphas_cumprod  # ᾱ(t), (1000,)
         self.register_buffer("kept", kept, persistent=False)
 
     def forward(self, latents, noise, steps, texts) -> torch.Tensor:

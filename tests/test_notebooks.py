@@ -1,10 +1,10 @@
 """The lessons are true of any model and need no network. (That they give what they show is nbval's to compare.)
 
-Every lesson runs on the toy, whose sizes are all other than the tiny model's. All but two also run on two cousins
-of the real size: the configurations of v1.4 and v2.1-base, with fewer channels and random weights. And every lesson
-runs on v1.4's cousin in 16 bits that is loaded as a big model is (see engine/lean.py), in each dtype that such a
-model is computed in: float32, bfloat16 (torch is made to report units for it, whatever the machine has) and float16
-(the lesson asks for it). So do the solutions in 16 bits. One kernel runs them all, emptied in between, so that the libraries are
+Every lesson runs on the toy, whose sizes are all other than the tiny model's. All but two also run on two cousins of
+the real size: the configurations of v1.4 and v2.1-base, with fewer channels and random weights. And every lesson runs
+on v1.4's cousin in 16 bits that is loaded as a big model is (see engine/lean.py), in each dtype that such a model is
+computed in: float32, bfloat16 (torch is made to report units for it, whatever the machine has) and float16 (the lesson
+asks for it). So do the solutions in 16 bits. One kernel runs them all, emptied in between, so that the libraries are
 imported once. (nbval runs every lesson in a kernel of its own.)
 
 `make test` runs the lessons of DAILY alone; all the others are marked `full`, and `make test-all` runs them, too.

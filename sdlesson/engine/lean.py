@@ -1,8 +1,8 @@
 """A big model in little memory, and as fast as a CPU allows: what `load` does beside reading the files.
 
 Five switches, shown and measured in the lesson on the full size: weights stay on the disk in 16 bits and are widened
-where and when a layer computes (`work_in`); a part whose work is done leaves the memory (`take_turns`); freed memory
-is used again (`keep_freed`); 3x3 convolutions need fewer multiplications (`speed_up`); and what the two halves of a guided
+where and when a layer computes (`work_in`); a part whose work is done leaves the memory (`take_turns`); freed memory is
+used again (`keep_freed`); 3x3 convolutions need fewer multiplications (`speed_up`); and what the two halves of a guided
 batch have in common is computed once (`share_beginning`).
 """
 

@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL, LMSDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from ..training import SCHEDULE
+from ..models import ARTICLE_SCHEDULE
 from .saving import check_checkpoint, read_story, replace_folder
 from .unet import GUIDANCE_SCALE
 
@@ -60,7 +60,9 @@ def _load_parts(folder: Path) -> dict:
         "text_encoder": text_encoder,
         "tokenizer": CLIPTokenizer.from_pretrained(folder / "tokenizer"),
         "unet": UNet2DConditionModel.from_pretrained(folder / "unet"),
-        "scheduler": LMSDiscreteScheduler(**SCHEDULE, steps_offset=1),  # as in v1.4; it changes nothing for K-LMS
+        "scheduler": LMSDiscreteScheduler(
+            **ARTICLE_SCHEDULE, steps_offset=1
+        ),  # as in v1.4; it changes nothing for K-LMS
     }
 
 

@@ -14,7 +14,8 @@ from accelerate import Accelerator
 from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTokenizer
 
-from ..training import EMPTY_SHARE, SCHEDULE, NoisePrediction, build_unet, prepare
+from ..models import ARTICLE_SCHEDULE
+from ..training import EMPTY_SHARE, NoisePrediction, build_unet, prepare
 from ..world import random_scene
 from .clip import encode_captions
 from .data import Pictures
@@ -41,7 +42,7 @@ def embed_captions(
 @torch.no_grad()
 def sample(unet, vae, texts: torch.Tensor, empty: torch.Tensor, noise: torch.Tensor, steps: int = 20) -> torch.Tensor:
     """Paint with K-LMS: texts (B, 77, width), empty (1, 77, width), noise (B, 4, h, w) -> pictures (B, 3, H, W)."""
-    scheduler = LMSDiscreteScheduler(**SCHEDULE)
+    scheduler = LMSDiscreteScheduler(**ARTICLE_SCHEDULE)
     scheduler.set_timesteps(steps)
     latents = noise * scheduler.init_noise_sigma
     both = torch.cat([empty.expand_as(texts), texts])
