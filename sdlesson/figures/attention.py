@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..loading import checks
-from .base import ORANGE, SEQUENTIAL, new_figure, plain, plot_matrix
+from .base import ORANGE, SEQUENTIAL, given_axes, new_figure, plain, plot_matrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ def plot_heat(heat: torch.Tensor, picture: Image, title: str = "", *, limit: flo
     Yellow is hot; colours end at `limit` (default: the largest value). The outline of `mask`, boolean and of the
     picture's size, is drawn in orange.
     """
-    ax = new_figure(figsize=(3, 3)).subplots() if ax is None else ax
+    ax = given_axes(ax, (3, 3))
     picture = checks.rgb(picture)
     sides = (-0.5, picture.width - 0.5, picture.height - 0.5, -0.5)
     ax.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255, extent=sides, interpolation="lanczos")

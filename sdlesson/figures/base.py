@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ def new_figure(*args, photographs: bool = False, **kwargs) -> WordedFigure:
 
 def plot_picture(picture, title="", *, ax=None):
     """Draw one PIL picture without axes, upright as `checks.rgb` says, its title above; returns the Axes."""
-    ax = _axes(ax)
+    ax = given_axes(ax)
     ax.imshow(rgb(picture), interpolation="lanczos")
     ax.set_title(title, fontsize=10)
     ax.set_axis_off()
@@ -50,7 +50,7 @@ def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
 
     Orange is above 0, violet below, white is 0; colours end at ±`limit` (default: the largest absolute value).
     """
-    ax = _axes(ax)
+    ax = given_axes(ax)
     values = values.detach().float().cpu().numpy()
     limit = float(abs(values).max()) if limit is None else limit
     ax.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
@@ -61,7 +61,7 @@ def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
 
 def plot_matrix(values, rows, columns, *, limits=(None, None), decimals=2, ax=None):
     """Draw a table of amounts, shape (len(rows), len(columns)), each square with its number in it; returns the Axes."""
-    ax = _axes(ax)
+    ax = given_axes(ax)
     values = values.detach().float().cpu().numpy() if hasattr(values, "detach") else values
     image = ax.imshow(values, cmap=SEQUENTIAL, vmin=limits[0], vmax=limits[1], aspect="auto")
     for row, column in itertools.product(range(len(rows)), range(len(columns))):
@@ -79,6 +79,48 @@ def open_axes(ax):
     ax.grid(color=PALE, linewidth=0.6)
     ax.set_axisbelow(True)
     return plain(ax)
+
+
+def log_axes(*axes, subs=None, minor: bool = True) -> None:
+    """Make each Axis (ax.xaxis, ax.yaxis) logarithmic, with 0.1, 1, 10 at its ticks and not powers of ten.
+
+    `subs` are the multiples of a power of ten that have a tick, such as (1, 2, 5); without `minor` nothing stands
+    between the ticks.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
+
+    for axis in axes:
+        getattr(axis.axes, f"set_{axis.axis_name}scale")("log")
+        if subs:
+            axis.set_major_locator(LogLocator(subs=subs))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
+        if not minor:
+            axis.set_minor_locator(NullLocator())
+
+
+def lying_bars(ax, bars: Mapping[str, float], colours, told: Callable[[float], str], *, height: float = 0.6, size=9):
+    """Lying bars, the first on top, name -> length, each with what is `told` of it at its end; returns the Axes."""
+    ax.barh(list(bars), list(bars.values()), color=colours, height=height)
+    for row, value in enumerate(bars.values()):
+        ax.text(value, row, f" {told(value)}", va="center", fontsize=size, color=INK)
+    ax.set_ylim(len(bars) - 0.5, -0.5)
+    open_axes(ax).grid(visible=False, axis="y")
+    return ax
+
+
+def plane_of(one: torch.Tensor, other: torch.Tensor) -> Callable[[torch.Tensor], tuple[float, float]]:
+    """The plane that two arrows span, as a function arrow -> (along `one`, away from it), in the arrows' own units."""
+    first, second = (each.flatten().double() for each in (one, other))
+    along = first / first.norm()
+    aside = second - (second @ along) * along
+    aside = aside / aside.norm().clamp(min=1e-12)
+    return lambda arrow: (float(arrow.flatten().double() @ along), float(arrow.flatten().double() @ aside))
+
+
+def draw_arrow(ax, tip: tuple[float, float], colour: str) -> None:
+    """An arrow from (0, 0) to `tip`."""
+    ax.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0})
 
 
 def plain(ax):
@@ -146,7 +188,7 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
 
 def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, ax=None):
     """Draw up to five named curves, name -> (xs, ys), in the lessons' colours; returns the Axes."""
-    ax = new_figure(figsize=(7, 2.9)).subplots() if ax is None else ax
+    ax = given_axes(ax, (7, 2.9))
     for (name, (xs, ys)), colour in zip(curves.items(), (ORANGE, BLUE, GREEN, PINK, INK), strict=False):
         ax.plot(xs, ys, "o-", color=colour, markersize=3.5, linewidth=1.4, label=name)
     ax.set_xlabel(xlabel, fontsize=9)
@@ -190,9 +232,9 @@ def _span(name: str, ys: Sequence[float]) -> str:
     return f"{name}, {first} to {last}, at most {most}"
 
 
-def _axes(ax):
-    """The given Axes, or those of a new figure."""
-    return new_figure().subplots() if ax is None else ax
+def given_axes(ax, figsize: tuple[float, float] | None = None):
+    """The given Axes, or those of a new figure of `figsize` inches."""
+    return new_figure(figsize=figsize).subplots() if ax is None else ax
 
 
 def by(shape) -> str:

@@ -11,7 +11,20 @@ from ..decoding import to_pil
 from ..guidance import Trace
 from ..loading import checks
 from ..loading.errors import BadInput
-from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, new_figure, open_axes, plot_curves, plot_map, plot_picture
+from .base import (
+    BLUE,
+    INK,
+    ORANGE,
+    SEQUENTIAL,
+    by,
+    given_axes,
+    lying_bars,
+    new_figure,
+    open_axes,
+    plot_curves,
+    plot_map,
+    plot_picture,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,23 +35,13 @@ def plot_amounts(amounts: Mapping[str, float], xlabel: str, *, limit: float | No
 
     The largest bar is orange, its number beside it as beside all others.
     """
-    ax = new_figure(figsize=(7, 2.9)).subplots() if ax is None else ax
-    names, values = list(amounts), list(amounts.values())
+    ax = given_axes(ax, (7, 2.9))
+    values = list(amounts.values())
     colours = [ORANGE if value == max(values) else BLUE for value in values]
-    ax.barh(names, values, color=colours, height=0.7)
-    for row, value in enumerate(values):
-        ax.annotate(
-            f"{value:,.3g}" if value < 1000 else f"{value:,.0f}",
-            (value, row),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-            color=INK,
-        )
+    lying_bars(ax, amounts, colours, lambda n: f"{n:,.3g}" if n < 1000 else f"{n:,.0f}", height=0.7, size=8)
     if limit is not None:
         ax.axvline(limit, linestyle="--", color=INK, linewidth=1)
-    ax.set(xscale="log", xlim=(min(values) / 2, max([*values, limit or 0]) * 8), ylim=(len(names) - 0.5, -0.5))
+    ax.set(xscale="log", xlim=(min(values) / 2, max([*values, limit or 0]) * 8))
     ax.set_xlabel(xlabel, fontsize=9)
     ax.tick_params(labelsize=8)
     return open_axes(ax)

@@ -15,6 +15,7 @@ from .base import (
     ORANGE,
     PINK,
     SEQUENTIAL,
+    given_axes,
     new_figure,
     plot_curves,
     plot_map,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def plot_embeddings(embeddings: torch.Tensor, *, limit: float, numbers: int = 64, ax=None):
     """Draw one prompt's embeddings, shape (tokens, dim): a column for each token, its first `numbers` downwards."""
-    ax = new_figure(figsize=(9, 2)).subplots() if ax is None else ax
+    ax = given_axes(ax, (9, 2))
     plot_map(embeddings[:, :numbers].T, limit=limit, ax=ax)
     ax.set_aspect("auto")
     ax.set_ylabel("number", fontsize=9)
@@ -119,7 +120,7 @@ def figure_heads(weights: torch.Tensor, labels: Sequence[str], *, columns: int =
 
 def plot_cosines(cosines: torch.Tensor, rows: Sequence[str], columns: Sequence[str], *, decimals=2, ax=None):
     """Draw a table of cosines, shape (len(rows), len(columns)), orange at 1, violet at -1; returns the Axes."""
-    ax = new_figure(figsize=(7, 4)).subplots() if ax is None else ax
+    ax = given_axes(ax, (7, 4))
     plot_matrix(cosines, rows, columns, decimals=decimals, ax=ax)
     ax.images[0].set(cmap=DIVERGING, clim=(-1, 1))
     for text, value in zip(ax.texts, cosines.flatten().tolist(), strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..engine.measured import Measured
-from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
+from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, lying_bars, new_figure, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,18 +50,13 @@ def figure_bars(bars: Mapping[str, float], xlabel: str, *, title="", digits=1, t
     """
     fig = new_figure(figsize=(8, 0.8 + 0.38 * len(bars)))
     ax = fig.subplots()
-    names = list(bars)
-    colours = [BLUE if name.endswith(other) else ORANGE for name in names]
-    ax.barh(names, [bars[name] for name in names], color=colours, height=0.6)
-    for place, name in enumerate(names):
-        ax.text(bars[name], place, f" {bars[name]:,.{digits}f}", va="center", fontsize=9, color=INK)
-    ax.invert_yaxis()
+    colours = [BLUE if name.endswith(other) else ORANGE for name in bars]
+    lying_bars(ax, bars, colours, lambda value: f"{value:,.{digits}f}")
     ax.set_xlabel(xlabel, fontsize=9)
     ax.margins(x=0.12)
     ax.tick_params(labelsize=9)
     ax.set_title(title, fontsize=10)
-    open_axes(ax).grid(visible=False, axis="y")
-    listed = (f"{name} {bars[name]:,.{digits}f}" if told else name for name in names)
+    listed = (f"{name} {value:,.{digits}f}" if told else name for name, value in bars.items())
     fig.words = f"Bars of {xlabel}{', ' + title if title else ''}: {'; '.join(listed)}.".replace("\n", " ")
     return fig
 
@@ -77,14 +72,11 @@ def figure_measured(rows: Sequence[Measured]) -> Figure:
     names = [f"{row.way}, {row.dtype}" for row in rows]
     for ax, (label, values) in zip(fig.subplots(1, 3, sharey=True), panels.items(), strict=True):
         colours = [ORANGE if row.way == "sdlesson" else BLUE for row in rows]
-        ax.barh(names, values, color=colours, height=0.6)
-        for place, value in enumerate(values):
-            ax.text(value, place, f" {value:.{1 if value >= 10 else 2}f}", va="center", fontsize=9, color=INK)
+        bars = dict(zip(names, values, strict=True))
+        lying_bars(ax, bars, colours, lambda value: f"{value:.{1 if value >= 10 else 2}f}")
         ax.set_xlabel(label, fontsize=9)
         ax.margins(x=0.22)
         ax.tick_params(labelsize=8.5)
-        open_axes(ax).grid(visible=False, axis="y")
-    fig.axes[0].invert_yaxis()
     fig.axes[0].axvline(rows[0].limit_seconds, color=INK, linestyle="--", linewidth=1)
     fig.axes[0].set_title("dashed: all FLOPs at the matrix rate", fontsize=8.5)
     fig.suptitle(f"measured on the stand-in of v1.4's shapes: {rows[0].device}", fontsize=10)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..guidance import Step, guide
-from .base import BLUE, INK, ORANGE, PALE, new_figure, open_axes, plot_curves
+from .base import BLUE, INK, ORANGE, PALE, draw_arrow, given_axes, new_figure, open_axes, plane_of, plot_curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,19 +21,17 @@ def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
     The axis upwards is the guess without words; the dashed arc has the length of pure noise, the square root of how
     many numbers there are (a standard deviation of 1 in each).
     """
-    ax = new_figure(figsize=(4, 4)).subplots() if ax is None else ax
+    ax = given_axes(ax, (4, 4))
     uncond, text = (guess[0].flatten().double() for guess in (step.noise_uncond, step.noise_text))
-    up = uncond / uncond.norm()
-    aside = text - (text @ up) * up
-    aside = aside / aside.norm().clamp(min=1e-12)
-    tips = {s: (float(g @ aside), float(g @ up)) for s in scales for g in [guide(uncond, text, s)]}
+    place = plane_of(uncond, text)
+    tips = {scale: place(guide(uncond, text, scale))[::-1] for scale in scales}  # (away, along): along points up
     radius = math.sqrt(uncond.numel())
     arc = [math.radians(each) for each in range(91)]
     ax.plot([radius * math.sin(a) for a in arc], [radius * math.cos(a) for a in arc], "--", color=PALE, zorder=0)
     ax.text(0.99 * radius, 0.03 * radius, "as long as\npure noise", ha="right", fontsize=8, color="#57606a")
     for scale, (x, y) in tips.items():
         colour = {0: INK, 1: BLUE}.get(scale, ORANGE)
-        ax.annotate("", (x, y), (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0})
+        draw_arrow(ax, (x, y), colour)
         ax.annotate(f"{scale:g}", (x, y), xytext=(0, 5), textcoords="offset points", fontsize=10, color=colour)
     right, top = (max(tip[k] for tip in tips.values()) for k in (0, 1))
     ax.update_datalim([(-0.05 * radius, 0), (max(1.1 * right, 0.3 * radius), 1.12 * max(top, radius))])

@@ -12,7 +12,7 @@ import torch
 from ..latents import as_latents
 from ..loading import checks
 from ..loading.errors import BadInput
-from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, new_figure, open_axes, plot_map, plot_picture
+from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, given_axes, new_figure, open_axes, plot_map, plot_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,7 +38,7 @@ def figure_latents(latents: torch.Tensor, title: str = "") -> Figure:
 
 def plot_histogram(values: torch.Tensor, title: str = "", *, limit: float = 4.0, ax=None):
     """Draw how often each number occurs, -limit to limit, beside the Gaussian curve of spread 1; returns the Axes."""
-    ax = new_figure(figsize=(4, 2.6)).subplots() if ax is None else ax
+    ax = given_axes(ax, (4, 2.6))
     numbers = values.detach().float().cpu().flatten().numpy()
     bins = np.linspace(-limit, limit, 61)
     ax.hist(numbers, bins=bins, density=True, histtype="stepfilled", color=BLUE, alpha=0.45, label="numbers")

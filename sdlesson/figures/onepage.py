@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from ..onepage import machine_shapes
-from .base import BLUE, GREEN, INK, ORANGE, by, new_figure, plot_map, plot_picture
+from .base import BLUE, GREEN, INK, ORANGE, by, given_axes, new_figure, plot_map, plot_picture
 
 #: The parts of the machine on the map: left, bottom, width, height, label, colour.
 PARTS = {
@@ -24,7 +24,7 @@ PARTS = {
 
 def plot_machine(shapes: dict[str, tuple], *, steps: int = 20, lit=(), ax=None):
     """Draw the map of the machine with `shapes` on its arrows; `lit` names the parts to light (default: all)."""
-    ax = new_figure(figsize=(10, 3.7)).subplots() if ax is None else ax
+    ax = given_axes(ax, (10, 3.7))
     lit = set(lit or PARTS)
     if lit - set(PARTS):
         raise ValueError(f"no such part: {', '.join(sorted(lit - set(PARTS)))}; there are {', '.join(PARTS)}")

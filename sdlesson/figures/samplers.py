@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..samplers import fitted_order
-from .base import BLUE, GREEN, INK, ORANGE, PINK, new_figure, open_axes
+from .base import BLUE, GREEN, INK, ORANGE, PINK, given_axes, log_axes, new_figure, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,9 +30,7 @@ def plot_errors(
     A sampler keeps its colour under other levels ("LMS 4, Karras"); what has "default" in its name is dashed. `of` says
     whose length the errors are a share of. With `fit_from` the legend tells each curve's order, from that count on.
     """
-    from matplotlib.ticker import NullLocator
-
-    ax = new_figure(figsize=(6, 3.4)).subplots() if ax is None else ax
+    ax = given_axes(ax, (6, 3.4))
     for (name, curve), style in zip(errors.items(), STYLES.values(), strict=False):
         colour, mark = STYLES.get(name.partition(",")[0], style)
         label = name if fit_from is None else f"{name}: order {_order(curve, fit_from):.1f}"
@@ -40,9 +38,9 @@ def plot_errors(
         ax.plot(list(curve), list(curve.values()), line, color=colour, markersize=4, linewidth=1.4, label=label)
     counts = sorted({count for curve in errors.values() for count in curve})
     shown = [count for count in (5, 10, 20, 40, 80, 160, 320, 640, 1280) if counts[0] <= count <= counts[-1]]
-    ax.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=f"error\n(share of the {of}'s length)")
+    ax.set(yscale="log", xlabel=xlabel, ylabel=f"error\n(share of the {of}'s length)")
+    log_axes(ax.xaxis, minor=False)
     ax.set_xticks(shown, [str(count) for count in shown])
-    ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(frameon=False, fontsize=8)
     return open_axes(ax)
 
@@ -51,8 +49,6 @@ def figure_errors(
     panels: Mapping[str, tuple[str, Mapping]], *, of: str = "true end", fit_from: int | None = None
 ) -> Figure:
     """Panels of `plot_errors` side by side on one scale upwards: {title: (xlabel, {name: {count: error}})}."""
-    from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
-
     fig = new_figure(figsize=(10 if len(panels) > 1 else 6, 3.6))
     axes, told = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0], []
     for ax, (title, (xlabel, errors)) in zip(axes, panels.items(), strict=True):
@@ -68,9 +64,7 @@ def figure_errors(
         ]
         told.append(f"{title} (errors against {xlabel}): {'; '.join(spans)}")
     if min(each for _, errors in panels.values() for curve in errors.values() for each in curve.values()) > 0.005:
-        axes[0].yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes[0].yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes[0].yaxis.set_minor_locator(NullLocator())
+        log_axes(axes[0].yaxis, subs=(1, 2, 5), minor=False)
     fig.words = f"Curves on logarithmic axes. {'. '.join(told)}.".replace("\n", " ")
     return fig
 
@@ -83,18 +77,15 @@ def _order(curve: Mapping[int, float], fit_from: int) -> float:
 
 def figure_levels(schedules: Mapping[str, Sequence[float]]) -> Figure:
     """Where the noise levels of several schedules lie, a row of dots each, on a logarithmic axis; 0 has no place."""
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
-
     fig = new_figure(figsize=(10, 0.8 + 0.55 * len(schedules)))
     ax, told = open_axes(fig.subplots()), []
     for row, ((name, sigmas), colour) in enumerate(zip(schedules.items(), (ORANGE, BLUE, GREEN), strict=False)):
         levels = [float(sigma) for sigma in sigmas if sigma > 0]
         ax.plot(levels, [-row] * len(levels), "o", color=colour, markersize=7)
         told.append(f"{name}: {sum(level < 1 for level in levels)} of {len(levels)} below 1")
-    ax.set(xscale="log", xlabel="noise level σ (σ = 0 has no place on this axis)", ylim=(0.5 - len(schedules), 0.5))
+    ax.set(xlabel="noise level σ (σ = 0 has no place on this axis)", ylim=(0.5 - len(schedules), 0.5))
     ax.set_yticks([-row for row in range(len(schedules))], list(schedules))
-    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    log_axes(ax.xaxis)
     ax.invert_xaxis()
     fig.words = f"Rows of dots on a logarithmic axis of sigma, falling to the right. {'; '.join(told)}."
     return fig

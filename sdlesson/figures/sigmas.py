@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..sigmas import lms_coefficients
-from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
+from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, log_axes, new_figure, open_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def plot_sigmas(sigmas, *, ax=None):
     """Draw the noise level of each step, falling from the first to 0."""
-    ax = new_figure(figsize=(7, 2.4)).subplots() if ax is None else ax
+    ax = given_axes(ax, (7, 2.4))
     levels = [float(sigma) for sigma in sigmas]
     ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
     ax.set(xlabel="step", ylabel="noise level σ\n(its standard deviation)", xticks=range(0, len(levels), 5))
@@ -66,8 +66,8 @@ def figure_schedules(schedules: dict) -> Figure:
     ax.axhline(1, color=INK, linewidth=0.8)
     last = max(len(sigmas) for sigmas in schedules.values()) - 1
     ax.text(last, 0.9, "noise as strong as the picture", fontsize=8, color=INK, ha="right", va="top")
-    ax.set(yscale="log", xlabel="noising step (timestep)", ylabel="noise level σ")
-    _plain_numbers(ax.yaxis)
+    ax.set(xlabel="noising step (timestep)", ylabel="noise level σ")
+    log_axes(ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
     half = {name: int(np.argmax(np.asarray(sigmas) > 1)) for name, sigmas in schedules.items()}
     told = ", ".join(f"{name} at step {step}" for name, step in half.items())
@@ -110,8 +110,8 @@ def figure_input_scaling(sigmas, before, after) -> Figure:
     ax.plot(sigmas, before, "o-", color=ORANGE, markersize=4, label="latents, as the loop holds them")
     ax.plot(sigmas, after, "s-", color=BLUE, markersize=4, label="divided by √(σ² + 1): what the UNet sees")
     ax.axhline(1, color=INK, linewidth=0.8)
-    ax.set(xscale="log", yscale="log", xlabel="noise level σ", ylabel="standard deviation")
-    _plain_numbers(ax.xaxis, ax.yaxis)
+    ax.set(xlabel="noise level σ", ylabel="standard deviation")
+    log_axes(ax.xaxis, ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
     fig.words = (
         f"Two curves over sigma. The latents' standard deviation rises from {min(before):.1f} to {max(before):.1f}. "
@@ -139,10 +139,10 @@ def figure_ways(ways: dict) -> Figure:
             open_axes(ax).plot(shown, heights[:, side], color=colour, linewidth=0.8, alpha=0.8)
         ax.axvline(end, color=INK, linestyle=":", linewidth=1)
         ax.text(end, 1, "σ = 0 ", fontsize=8, color=INK, ha="right", va="top", transform=ax.get_xaxis_transform())
-        ax.set(xscale="log", xlabel="noise level σ", title=title)
+        ax.set(xlabel="noise level σ", title=title)
+        log_axes(ax.xaxis)
         ax.title.set_fontsize(10)
         ax.invert_xaxis()
-        _plain_numbers(ax.xaxis)
         told.append(f"{title}, {up.sum()} of {len(up)} end above 0, {(abs(way[-1]) < 0.6).sum()} between -0.6 and 0.6")
     axes[0].set_ylabel("x ÷ √(σ² + 1)")
     fig.words = f"Curves from noise on the left to data on the right. {'; '.join(told)}.".replace("\n", " ")
@@ -228,35 +228,18 @@ def figure_coefficients(sigmas, order: int = 4) -> Figure:
 
 def figure_errors(errors: dict) -> Figure:
     """Distance from the end that many steps reach, {name: {number of steps: share of its length}}, logarithmic axes."""
-    from matplotlib.ticker import LogLocator, NullLocator
-
     fig = new_figure(figsize=(6.5, 3.2))
     ax = open_axes(fig.subplots())
     for (name, values), colour, mark in zip(errors.items(), (ORANGE, BLUE, GREEN), "os^", strict=False):
         ax.plot(list(values), list(values.values()), f"{mark}-", color=colour, label=name)
     counts = sorted({count for values in errors.values() for count in values})
-    ax.set(
-        xscale="log",
-        yscale="log",
-        xlabel="steps (calls of the UNet)",
-        ylabel="distance from the end\nwith many steps (share)",
-    )
+    ax.set(xlabel="steps (calls of the UNet)", ylabel="distance from the end\nwith many steps (share)")
+    log_axes(ax.xaxis, minor=False)
+    log_axes(ax.yaxis, subs=(1, 2, 5))
     ax.set_xticks(counts, [str(count) for count in counts])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    _plain_numbers(ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
     last = "; ".join(
         f"{name}: " + ", ".join(f"{error:.2f}" for error in values.values()) for name, values in errors.items()
     )
     fig.words = f"Curves of the error at {', '.join(map(str, counts))} steps. {last}."
     return fig
-
-
-def _plain_numbers(*axes):
-    """Write 0.1, 1, 10 on logarithmic axes, not powers of ten, and no numbers between them."""
-    from matplotlib.ticker import NullFormatter, StrMethodFormatter
-
-    for axis in axes:
-        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axis.set_minor_formatter(NullFormatter())

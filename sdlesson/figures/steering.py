@@ -9,7 +9,7 @@ import torch
 
 from ..loading import checks
 from ..steering import first_step, latent_mask, lerp, slerp
-from .base import BLUE, INK, ORANGE, new_figure, open_axes, plot_curves, plot_picture
+from .base import BLUE, INK, ORANGE, draw_arrow, given_axes, new_figure, open_axes, plane_of, plot_curves, plot_picture
 from .sigmas import plot_sigmas
 
 if TYPE_CHECKING:
@@ -74,19 +74,14 @@ def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
 
 def plot_mixes(one: torch.Tensor, other: torch.Tensor, shares: Sequence[float], *, ax=None):
     """Draw the two ways from one arrow to another, true to scale, in the plane that the two span; returns the Axes."""
-    ax = new_figure(figsize=(4.2, 4.2)).subplots() if ax is None else ax
-    along = one.flatten().double() / one.double().norm()
-    aside = other.flatten().double() - (other.flatten().double() @ along) * along
-    aside = aside / aside.norm()
-    fine = [k / 40 for k in range(41)]
+    ax = given_axes(ax, (4.2, 4.2))
+    place, fine = plane_of(one, other), [k / 40 for k in range(41)]
     for mix, colour, mark in ((slerp, BLUE, "s"), (lerp, ORANGE, "o")):
-        xs, ys = ([float(mix(one, other, t).flatten().double() @ axis) for t in fine] for axis in (along, aside))
-        ax.plot(xs, ys, color=colour, linewidth=1.4)
-        xs, ys = ([float(mix(one, other, t).flatten().double() @ axis) for t in shares] for axis in (along, aside))
-        ax.plot(xs, ys, mark, color=colour, markersize=6, label=mix.__name__, linestyle="none")
+        ax.plot(*zip(*(place(mix(one, other, t)) for t in fine), strict=True), color=colour, linewidth=1.4)
+        marks = {"color": colour, "markersize": 6, "label": mix.__name__, "linestyle": "none"}
+        ax.plot(*zip(*(place(mix(one, other, t)) for t in shares), strict=True), mark, **marks)
     for end in (one, other):
-        tip = tuple(float(end.flatten().double() @ axis) for axis in (along, aside))
-        ax.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": INK, "shrinkA": 0, "shrinkB": 0})
+        draw_arrow(ax, place(end), INK)
     ax.set_aspect("equal")
     ax.set_xlabel("along the first noise", fontsize=9)
     ax.set_ylabel("away from it", fontsize=9)

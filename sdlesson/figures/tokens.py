@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..tokens import WORD_END, byte_words, context_length, encode_pieces, merge_ranks, merge_steps, places
-from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes, plain
+from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, new_figure, open_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def plot_merges(steps: Sequence, ranks: Mapping[tuple[str, str], int], *, ax=None):
     """Draw the `merge_steps` of one word as a wall: letters on top, then a row for each merge, its new piece lit."""
-    ax = new_figure(figsize=(5, 3)).subplots() if ax is None else ax
+    ax = given_axes(ax, (5, 3))
     for row, (pair, parts) in enumerate(steps):
         left = 0
         for part in parts:
@@ -101,7 +101,7 @@ _PLACES = {
 
 def plot_places(row: Sequence[str], at: float = 0, *, length: int = 77, ax=None):
     """Draw the `places` of one text as boxes in a row at height `at`; what is cut off stands behind a gap."""
-    ax = new_figure(figsize=(10, 1)).subplots() if ax is None else ax
+    ax = given_axes(ax, (10, 1))
     for kind, (colour, strength, _) in _PLACES.items():
         lefts = [place + 2 * (kind == "cut") for place, each in enumerate(row) if each == kind]
         if lefts:
@@ -139,7 +139,7 @@ def figure_places(tokenizer: CLIPTokenizer, texts: Mapping[str, str]) -> Figure:
 
 def plot_pairs(counts: Counter, *, most: int = 6, ax=None):
     """Draw the `most` frequent pairs of `count_pairs` as bars, the most frequent one lit; returns the Axes."""
-    ax = new_figure(figsize=(3, 2)).subplots() if ax is None else ax
+    ax = given_axes(ax, (3, 2))
     pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))[:most]
     colours = [ORANGE, *[BLUE] * (len(pairs) - 1)]
     ax.barh(range(len(pairs)), [counts[pair] for pair in pairs], color=colours, height=0.7)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .base import figure_curves, figure_rows
+from .base import figure_curves, figure_rows, log_axes
 
 if TYPE_CHECKING:
     from .worded import WordedFigure
@@ -28,14 +28,9 @@ def figure_batch(
 
 def figure_over_sigma(panels: Mapping[str, Mapping[str, tuple]], ylabel: str, *, ylim=None) -> WordedFigure:
     """Panels of curves, title -> (name -> (sigmas, values)), over the noise level, which has a logarithmic axis."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
     fig = figure_curves(panels, "noise level σ (more noise to the right)", ylabel, ylim=ylim)
     for ax in fig.axes:
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        log_axes(ax.xaxis, subs=(1, 2, 5))
     return fig
 
 
