@@ -290,7 +290,7 @@ MASK = np.arange(48 * 40).reshape(48, 40) % 7 < 3
         Image.fromarray(MASK.astype(np.uint8) * 255).convert("RGB"),
         Image.fromarray(MASK.astype(np.float32)),
     ],
-    ids=lambda given: f"{type(given).__name__} {getattr(given, 'mode', getattr(given, 'dtype', ''))}",
+    ids=lambda given: f"{type(given).__name__} {getattr(given, 'dtype', getattr(given, 'mode', ''))}",
 )
 def test_a_mask_in_any_form_is_the_same_mask(toy, given):
     assert checks.mask(given).dtype == torch.bool and np.array_equal(checks.mask(given).numpy(), MASK)

@@ -229,5 +229,6 @@ def _alone():
 
 def _today(name: str) -> str:
     """What the exercise `name` is called now: "guidance.2" for "05.2"; other names stay as they are."""
-    number, dot, place = name.partition(".")
-    return f"{_FORMER[int(number)]}.{place}" if dot and number.isdecimal() and int(number) < len(_FORMER) else name
+    number, _, place = name.partition(".")
+    former = dict(zip((f"{lesson:02}" for lesson in range(len(_FORMER))), _FORMER, strict=True))
+    return f"{former[number]}.{place}" if number in former else name
