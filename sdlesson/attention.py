@@ -117,7 +117,8 @@ def record_attention(unet: UNet2DConditionModel, *, keep: str = "text", heads: b
     diffusers' own processors go on computing the layers' outputs, so nothing that the UNet says changes, not in the
     last bit; the probabilities are computed beside them. Afterwards, also after an error, the same processors stand in
     their places. `keep="text"` keeps the second half of a guided batch [empty ..., prompt ...], "empty" the first,
-    "all" everything, as calls without guidance need it. `heads=True` keeps each head apart.
+    "all" everything, as calls without guidance need it. `heads=True` keeps each head apart. Raises BadInput for another
+    `keep`, and in a call whose batch has no two halves unless all is kept.
     """
     if keep not in _HALVES:
         raise BadInput(f"keep is one of {', '.join(_HALVES)}, not {keep!r}.")

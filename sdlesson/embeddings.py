@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .loading import checks
-from .loading.errors import BadInput
+from .loading.errors import BadInput, ModelError, first_line
 from .loading.quiet import quiet
 from .models import StableDiffusion, checkpoint_path
 from .tokens import as_prompts, tokenize
@@ -50,7 +50,10 @@ def text_embeddings(
 
 
 def pair(prompt: str | Sequence[str], negative_prompt: str | Sequence[str] = "") -> list[str]:
-    """The texts of a guided batch in the UNet's order: every negative prompt, then every prompt; 2 * batch texts."""
+    """The texts of a guided batch in the UNet's order: every negative prompt, then every prompt; 2 * batch texts.
+
+    Raises BadInput where there are not as many negative prompts as prompts, or one.
+    """
     prompts, negatives = as_prompts(prompt), as_prompts(negative_prompt)
     if len(negatives) == 1:
         negatives = negatives * len(prompts)
@@ -83,11 +86,14 @@ def load_pair(sd: StableDiffusion) -> ClipPair:
     """The CLIP pair that goes with `sd`: in its folder's clip/, OpenAI's for a model of v1's form, else the bundled.
 
     OpenAI's is downloaded once; where that fails a warning says so, and the bundled pair, which knows drawings only,
-    takes its place.
+    takes its place. Raises ModelError where the pair in the folder cannot be read.
     """
     own = sd.folder / "clip" if sd.folder else None
     if own and own.is_dir():
-        return _read_pair(own, sd.folder / "tokenizer", sd.name)
+        try:
+            return _read_pair(own, sd.folder / "tokenizer", sd.name)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(f"The CLIP pair in {own} cannot be loaded: {first_line(error)}") from error
     text = sd.text_encoder.config
     if (text.hidden_size, text.num_hidden_layers) == _V1_TEXT:
         try:

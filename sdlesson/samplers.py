@@ -76,7 +76,8 @@ def lms(denoiser: Callable, x, sigmas: Sequence[float], order: int = 4, *, land:
 def dpmpp_2m(denoiser: Callable, x, sigmas: Sequence[float]) -> Way:
     """DPM-Solver++(2M): a line through the last two guesses of x0, over log sigma. Order 2, one call a step.
 
-    Lu et al. 2022, algorithm 2. Log sigma has no end at 0: the last step is of order 1, as the first one.
+    `x` of any shape, yielded at every level of sigmas[1:]. Lu et al. 2022, algorithm 2. Log sigma has no end at 0: the
+    last step is of order 1, as the first one.
     """
     checks.noise_levels(sigmas)
     before = old = None  # the last level and its guess: forget them when a new run begins

@@ -91,8 +91,9 @@ def scale_input(x, sigma: float):
 def pred_original(x, output, sigma: float, prediction_type: str = "epsilon"):
     """The noiseless latents that the UNet's `output` implies for the latents x = x0 + sigma * noise.
 
-    "epsilon": the output is the noise; "sample": it is x0 itself; "v_prediction": it is
-    (noise - sigma * x0) / sqrt(sigma^2 + 1) (Salimans and Ho 2022, appendix D). Raises BadInput for another type.
+    `x` and `output` have one shape, which is the result's. "epsilon": the output is the noise; "sample": it is x0;
+    "v_prediction": it is (noise - sigma * x0) / sqrt(sigma^2 + 1) (Salimans and Ho 2022, appendix D). Raises BadInput
+    for another type.
     """
     if prediction_type == "epsilon":
         return x - sigma * output

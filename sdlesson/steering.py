@@ -119,7 +119,7 @@ def keep_outside(free: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor) -
 
 
 def latent_mask(mask: torch.Tensor, factor: int = 8) -> torch.Tensor:
-    """A mask of pixels (height, width) as one of latent squares: True where any pixel of the square is.
+    """A mask of pixels (height, width) as one of latent squares (h/8, w/8): True where any pixel of the square is.
 
     `mask` is what `checks.mask` takes; raises BadInput where a side is no multiple of `factor`.
     """
@@ -188,9 +188,9 @@ def _check_alike(one: torch.Tensor, other: torch.Tensor) -> None:
 def pull_colour(matrix: torch.Tensor, colour: Sequence[float], pull: float | Sequence[float]) -> Callable:
     """A loss for `Steering`: minus `pull` times how much of `colour` the preview of the latents shows.
 
-    `matrix` is `latents.fit_preview`'s; `colour` says how much red, green and blue count: (-0.5, -0.5, 1) is "bluer,
-    not brighter". A sum over the squares: each is pulled alike in pictures of any size. One pull, or one for each
-    picture.
+    `matrix` (channels + 1, 3) is `latents.fit_preview`'s; the loss takes latents (batch, 4, h/8, w/8). `colour` says
+    how much red, green and blue count: (-0.5, -0.5, 1) is "bluer, not brighter". A sum over the squares: each is pulled
+    alike in pictures of any size. One pull, or one for each picture.
     """
     weights, pulls = torch.tensor(colour).view(1, 3, 1, 1), torch.as_tensor(pull, dtype=torch.float32)
 

@@ -256,7 +256,10 @@ def _unscaled(sd: StableDiffusion) -> Callable:
 
 
 def hidden_cause(number: int) -> str:
-    """What is wrong with mystery `number`, 1, 2 ...: each of CAUSES once in as many mysteries, in a seeded order."""
+    """What is wrong with mystery `number`, 1, 2 ...: each of CAUSES once in as many mysteries, in a seeded order.
+
+    Raises BadInput for what is no whole number from 1 on.
+    """
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise BadInput(f"Mysteries are numbered 1, 2, 3 ...; there is no {checks.told(number)}.")
     around, place = divmod(number - 1, len(CAUSES))
@@ -264,5 +267,8 @@ def hidden_cause(number: int) -> str:
 
 
 def mystery(sd: StableDiffusion, number: int, prompt: str, **options) -> Chart:
-    """The chart of a run with a fault that only `hidden_cause(number)` knows; `options` are those of `fall_ill`."""
+    """The chart of a run with a fault that only `hidden_cause(number)` knows; `options` are those of `fall_ill`.
+
+    Raises BadInput for a number below 1.
+    """
     return fall_ill(sd, prompt, hidden_cause(number), **options)

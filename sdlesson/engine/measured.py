@@ -36,7 +36,10 @@ class Measured:
 
 
 def read_measured(file: Path = MEASURED) -> list[Measured]:
-    """What `make bench-full` has written, machine by machine; empty where there is nothing yet."""
+    """What `make bench-full` has written, machine by machine; empty where there is nothing yet.
+
+    Raises BadInput where the file is no such table.
+    """
     if not file.is_file():
         return []
     try:

@@ -155,7 +155,7 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
     """Rows of small maps and pictures, one column for each title: what is seen at a few steps, side by side.
 
     Each row is a list of PIL pictures or of tensors (h, w), drawn as squares in one colour scale: around 0, or from 0
-    where no number is negative (amounts).
+    where no number is negative (amounts). Raises ValueError for a row that has not one entry for each title.
     """
     size = inches * len(titles) + 1.1, (inches + 0.12) * len(rows) + 0.25
     fig = new_figure(figsize=size, photographs=not all(hasattr(values[0], "detach") for values in rows.values()))

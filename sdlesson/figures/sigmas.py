@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..loading.errors import BadInput
 from ..sigmas import lms_coefficients
 from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, log_axes, new_figure, open_axes
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plot_sigmas(sigmas, *, ax=None):
-    """Draw the noise level of each step, falling from the first to 0."""
+    """Draw the noise level of each step, falling from the first to 0; `sigmas` (steps + 1,); returns the Axes."""
     ax = given_axes(ax, (7, 2.4))
     levels = [float(sigma) for sigma in sigmas]
     ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
@@ -76,7 +77,13 @@ def figure_schedules(schedules: dict) -> Figure:
 
 
 def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
-    """Where the steps of a run lie on the training's curve; on the right the second, between two whole timesteps."""
+    """Where the steps of a run lie on the training's curve; on the right the second, between two whole timesteps.
+
+    `all_sigmas` (training steps,) is the curve; `timesteps` and `sigmas` (steps,) are the run's. Raises BadInput for a
+    run of fewer than two steps.
+    """
+    if len(timesteps) < 2:
+        raise BadInput(f"The figure shows the second step of a run; this one has {len(timesteps)}.")
     fig = new_figure(figsize=(10, 3.2))
     whole, near = fig.subplots(1, 2, width_ratios=(2, 1))
     for ax in (whole, near):
@@ -104,7 +111,10 @@ def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
 
 
 def figure_input_scaling(sigmas, before, after) -> Figure:
-    """How strong noisy latents are at each noise level, before and after the division by sqrt(sigma^2 + 1)."""
+    """How strong noisy latents are at each noise level, before and after the division by sqrt(sigma^2 + 1).
+
+    `sigmas`, and the standard deviations `before` and `after`, each (levels,).
+    """
     fig = new_figure(figsize=(7, 3))
     ax = open_axes(fig.subplots())
     ax.plot(sigmas, before, "o-", color=ORANGE, markersize=4, label="latents, as the loop holds them")

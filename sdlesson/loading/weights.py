@@ -122,7 +122,8 @@ def read_weights(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tenso
     """The tensors of safetensors files by name, those of real numbers in `dtype`.
 
     A tensor that is stored in `dtype` stays on the disk until it is used; the others are converted one by one, the
-    file closed and opened anew after every 128 MiB: what a closed file had in memory is free again.
+    file closed and opened anew after every 128 MiB: what a closed file had in memory is free again. Raises
+    safetensors' SafetensorError where a file is not whole.
     """
     from safetensors import safe_open
 

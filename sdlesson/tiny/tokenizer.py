@@ -62,7 +62,10 @@ def clip_vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
 
 
 def train_tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:
-    """Learn the tokenizer from a run folder's captions and save it in `folder`/tokenizer."""
+    """Learn the tokenizer from a run folder's captions and save it in `folder`/tokenizer.
+
+    `vocabulary` is the most tokens that it may have. Raises FileNotFoundError where the folder has no captions.
+    """
     merges = learn_merges(Pictures(folder / "pictures").captions, vocabulary)
     tokenizer = CLIPTokenizer(vocab=clip_vocabulary(merges), merges=merges, pad_token=END, model_max_length=77)
     replace_folder(folder / "tokenizer", tokenizer.save_pretrained)
