@@ -181,18 +181,26 @@ def bend(unet, change: Callable | None):
             hook.remove()
 
 
-#: What may be wrong with a patient.
-CAUSES = (
-    "halves swapped",
-    "prompt twice",
-    "weak start",
-    "input not scaled",
-    "wrong timestep",
-    "too much guidance",
-    "too few steps",
-    "stopped early",
-    "not divided",
-)
+def _counting(latents, timestep, i):
+    """For `bend`: the number of the call in the timestep's place."""
+    return latents, torch.full_like(timestep, i)
+
+
+#: What may be wrong with a patient: cause -> what (model, prompts) change in a healthy run. `weakened` divides the
+#: noise, `change` is for `bend`, so many steps are `left_out`, and `times` multiplies the latents before decoding; the
+#: rest are options of `denoise`.
+FAULTS: dict[str, Callable[[StableDiffusion, list[str]], dict]] = {
+    "halves swapped": lambda sd, all_: {"text_embeddings": text_embeddings(sd, all_).roll(len(all_), dims=0)},
+    "prompt twice": lambda _, prompts: {"negative_prompt": prompts},
+    "weak start": lambda sd, _: {"weakened": float(sd.scheduler.init_noise_sigma)},
+    "input not scaled": lambda sd, _: {"change": _unscaled(sd)},
+    "wrong timestep": lambda *_: {"change": _counting},
+    "too much guidance": lambda sd, _: {"guidance_scale": 3 * sd.guidance_scale},
+    "too few steps": lambda *_: {"num_inference_steps": 2},
+    "stopped early": lambda *_: {"left_out": 3},
+    "not divided": lambda sd, _: {"times": sd.vae.config.scaling_factor},
+}
+CAUSES = tuple(FAULTS)
 
 
 def fall_ill(
@@ -207,38 +215,21 @@ def fall_ill(
 
     Raises BadInput for another cause, and for too few steps: "stopped early" leaves out the last three.
     """
-    if cause is not None and cause not in CAUSES:
+    if cause is not None and cause not in FAULTS:
         raise BadInput(f"No such cause: {cause!r}; there are {', '.join(CAUSES)}.")
     checks.whole(num_inference_steps, "number of steps", 4 if cause == "stopped early" else 1)
     seeds = as_seeds(seeds)
     seeds = seeds if isinstance(seeds, list) else [seeds]
     prompts, (height, width) = [prompt] * len(seeds), sd.size
-    options: dict = {"num_inference_steps": num_inference_steps}
-    change, early, factor = None, 0, 1.0
-    noise = initial_noise(
-        len(seeds), height, width, generator=seeded(seeds), channels=sd.unet.config.in_channels, factor=sd.vae_factor
-    )
-    if cause == "halves swapped":
-        options["text_embeddings"] = text_embeddings(sd, prompts).roll(len(prompts), dims=0)
-    elif cause == "prompt twice":
-        options["negative_prompt"] = prompts
-    elif cause == "weak start":
-        noise = noise / float(sd.scheduler.init_noise_sigma)
-    elif cause == "input not scaled":
-        change = _unscaled(sd)
-    elif cause == "wrong timestep":
-        change = lambda latents, timestep, i: (latents, torch.full_like(timestep, i))  # noqa: E731
-    elif cause == "too much guidance":
-        options["guidance_scale"] = 3 * sd.guidance_scale
-    elif cause == "too few steps":
-        options["num_inference_steps"] = 2
-    elif cause == "stopped early":
-        early = 3
-    elif cause == "not divided":
-        factor = sd.vae.config.scaling_factor
+    run = {"num_inference_steps": num_inference_steps, "weakened": 1.0, "change": None, "left_out": 0, "times": 1.0}
+    run |= FAULTS[cause](sd, prompts) if cause else {}
+    weakened, change, left_out, times = (run.pop(name) for name in ("weakened", "change", "left_out", "times"))
+    channels, factor = sd.unet.config.in_channels, sd.vae_factor
+    noise = initial_noise(len(seeds), height, width, generator=seeded(seeds), channels=channels, factor=factor)
     with listen(sd) as chart, bend(sd.unet, change):
-        *_, last = islice(denoise(sd, prompts, latents=noise, **options), options["num_inference_steps"] - early)
-        paint_latents(sd, last.latents * factor)
+        steps = denoise(sd, prompts, latents=noise / weakened, **run)
+        *_, last = islice(steps, run["num_inference_steps"] - left_out)
+        paint_latents(sd, last.latents * times)
     return chart
 
 
