@@ -44,7 +44,7 @@ def test_pictures_depend_on_seed_and_index_alone(tmp_path):
     pictures = Pictures(tmp_path)
     picture, caption = draw_example(5, 2, 64)
     assert pictures.captions[2] == caption
-    assert np.array_equal(pictures._picture(2), picture)
+    assert np.array_equal(pictures.pixels[2].numpy(), picture)
     assert not np.array_equal(draw_example(6, 2, 64)[0], picture)
     batch = pictures.batch([0, 2])
     assert batch.shape == (2, 3, 64, 64)
@@ -216,8 +216,10 @@ def test_a_killed_run_goes_on(tmp_path):
         *SMOKE_RUN,
         "--minutes",
         "10",
+        "--clip-minutes",
+        "0.01",
         "--stages",
-        "pictures,vae",
+        "pictures,tokenizer,clip,vae",
         "--out",
         str(tmp_path),
     ]
@@ -242,7 +244,7 @@ def test_two_processes_share_a_run(smoke, tmp_path):
     """
     launch = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    ours = [*SMOKE_RUN, "--minutes", "0.05", "--stages", "pictures,vae", "--out", str(tmp_path)]
+    ours = [*SMOKE_RUN, "--minutes", "0.05", "--stages", "pictures,tokenizer,clip,vae", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "sdlesson.training", *ours]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import copy2, copytree
@@ -10,7 +12,7 @@ from shutil import copy2, copytree
 import torch
 from accelerate import Accelerator
 
-from .data import draw_pictures
+from .data import CHUNK, draw_pictures, drawn
 from .loop import Trainer
 from .saving import replace_folder, write_atomically
 from .settings import Settings
@@ -19,10 +21,10 @@ from .settings import Settings
 STAGES = {
     "pictures": (0.0, ()),
     "tokenizer": (0.0, ("pictures",)),
-    "clip": (0.05, ("pictures", "tokenizer")),
-    "vae": (0.44, ("pictures",)),
+    "clip": (0.07, ("pictures", "tokenizer")),
+    "vae": (0.44, ("pictures", "clip")),
     "latents": (0.0, ("pictures", "vae")),
-    "unet": (0.51, ("clip", "latents.npy")),
+    "unet": (0.49, ("clip", "latents.npy")),
     "export": (0.0, ("tokenizer", "clip", "vae", "unet")),
 }
 
@@ -42,6 +44,7 @@ class Run:
     seconds: dict[str, float]
     batch_factor: int = 1
     checkpoint: Path | None = None  # where `export` writes; the run folder's own by default
+    drawing: Future | None = None  # of the pictures that are still being drawn
 
     def claim(self) -> None:
         """Write down what this run folder is for, or refuse one that was made with other settings or another seed."""
@@ -106,8 +109,22 @@ def run_stage(run: Run, stage: str) -> None:
 
 
 def _pictures(run: Run) -> None:
-    if run.accelerator.is_main_process:
-        draw_pictures(run.folder / "pictures", run.settings.pictures, run.seed, run.settings.size)
+    """Begin to draw; go on when there are enough pictures for the tokenizer and the CLIP pair."""
+    if not run.accelerator.is_main_process:
+        return
+    folder, settings = run.folder / "pictures", run.settings
+    run.drawing = ThreadPoolExecutor(1).submit(draw_pictures, folder, settings.pictures, run.seed, settings.size)
+    while not run.drawing.done() and CHUNK * len(drawn(folder)) < settings.first_pictures:
+        time.sleep(0.2)
+    if run.drawing.done():
+        run.drawing.result()  # raises what went wrong
+
+
+def _all_pictures(run: Run) -> None:
+    """Wait for the pictures that are still being drawn."""
+    if run.drawing:
+        run.drawing.result()
+    run.accelerator.wait_for_everyone()
 
 
 def _tokenizer(run: Run) -> None:
@@ -127,6 +144,7 @@ def _clip(run: Run) -> None:
 def _vae(run: Run) -> None:
     from .vae import vae_job
 
+    _all_pictures(run)
     batch_size = run.settings.vae_batch * run.batch_factor
     run.train(vae_job(run.folder, run.settings, run.accelerator, run.seconds["vae"], batch_size))
 
