@@ -12,7 +12,8 @@ from .brush import PAPER, Brush, Colour, darker
 from .captions import PLACES, Scene
 from .mounts import SADDLES, draw_mount
 from .places import draw_place
-from .riders import draw_rider, seated, standing
+from .pose import seated, standing
+from .riders import draw_rider
 
 PAINTS: dict[str, Colour] = {
     "red": (214, 44, 44),
@@ -70,7 +71,7 @@ def _silhouette(scene: Scene, rng: np.random.Generator, size: int, part: str) ->
 def _background(brush: Brush, scene: Scene, rng: np.random.Generator):
     place = scene.place or str(rng.choice(list(PLACES)))
     horizon = rng.uniform(76, 88)
-    blur = skia.Paint(ImageFilter=skia.ImageFilters.Blur(0.9, 0.9, skia.TileMode.kClamp))
+    blur = skia.Paint(ImageFilter=skia.ImageFilters.Blur(1.3, 1.3, skia.TileMode.kClamp))
     photograph = brush.style == "photograph"
     if photograph:  # a photograph's background is a little out of focus
         brush.canvas.saveLayer(None, blur)
@@ -83,7 +84,7 @@ def _subject(brush: Brush, scene: Scene, rng: np.random.Generator, only: str | N
     """Draw the mount and then its rider, or `only` one of them, in the place that it has beside the other."""
     canvas = brush.canvas
     side = int(rng.choice((-1, 1)))
-    scale = rng.uniform(0.98, 1.14) * (1.0 if scene.mount and scene.rider else 1.08 if scene.mount else 1.25)
+    scale = rng.uniform(1.02, 1.16) * (1.0 if scene.mount and scene.rider else 1.08 if scene.mount else 1.25)
     canvas.save()
     canvas.translate(64 + rng.uniform(-8, 8), rng.uniform(112, 119))
     canvas.scale(side * scale, scale)
