@@ -105,20 +105,19 @@ class Brush:
     def _shading(self, path: skia.Path, colour: Colour) -> skia.Shader:
         """Light from above and one side: soft and with light thrown back by the ground, or two flat tones."""
         b = path.getBounds()
-        if self.style == "cartoon":
-            near, far = (b.left(), b.right()) if self.light < 0 else (b.right(), b.left())
-            ends = [skia.Point(near, b.top()), skia.Point(0.4 * near + 0.6 * far, b.bottom() + 1)]
-            tones = [_skia_colour(colour)] * 2 + [_skia_colour(darker(colour, 0.2))] * 2
-            return skia.GradientShader.MakeLinear(ends, tones, [0.0, 0.66, 0.7, 1.0])
         middle = skia.Point(b.centerX() + 0.3 * self.light * b.width(), b.top() + 0.15 * b.height())
-        tones = [lighter(colour, 0.45), colour, darker(colour, 0.42), darker(colour, 0.3)]
         radius = 0.72 * b.width() + 0.5 * b.height() + 1
-        return skia.GradientShader.MakeRadial(middle, radius, [_skia_colour(c) for c in tones], [0.0, 0.4, 0.85, 1.0])
+        if self.style == "cartoon":
+            tones, stops = (colour, colour, darker(colour, 0.22), darker(colour, 0.22)), (0.0, 0.66, 0.69, 1.0)
+        else:
+            tones = (lighter(colour, 0.45), colour, darker(colour, 0.42), darker(colour, 0.3))
+            stops = (0.0, 0.4, 0.85, 1.0)
+        return skia.GradientShader.MakeRadial(middle, radius, [_skia_colour(c) for c in tones], stops)
 
-    def _fill(self, path: skia.Path, colour: Colour, width: float = 0.0) -> skia.Paint:
-        """The paint of a thing's surface: paper in a line drawing, else its colour with light and shade."""
+    def _fill(self, path: skia.Path, colour: Colour, width: float = 0.0, solid: bool = False) -> skia.Paint:
+        """The paint of a thing's surface: paper (or ink) in a line drawing, else its colour with light and shade."""
         if self.style == "line drawing":
-            return self._paint(PAPER, width=width)
+            return self._paint(self._ink() if solid else PAPER, width=width)
         paint = self._paint(colour, width=width)
         if self.style == "photograph" or not self.distant:
             paint.setShader(self._shading(path, colour))
@@ -142,38 +141,37 @@ class Brush:
             return self._paint(self._ink(), width=LINE)
         return self._paint(lighter(colour, 0.3) if sum(colour) < 250 else darker(colour, 0.62), 0.75, 1.3)
 
-    def shape(self, path: skia.Path, colour: Colour, outline: bool = True):
-        """Fill a path and, as the style wants it, shade and outline it."""
-        self.canvas.drawPath(path, self._fill(path, colour))
+    def shape(self, path: skia.Path, colour: Colour, outline: bool = True, solid: bool = False):
+        """Fill a path and, as the style wants it, shade and outline it.
+
+        `solid` is for what is dark by nature (a mane, a visor): ink instead of paper in a line drawing.
+        """
+        self.canvas.drawPath(path, self._fill(path, colour, solid=solid))
         if self.style == "line drawing" or (outline and not self.distant):
             self.canvas.drawPath(path, self._contour(colour))
 
-    def spot(self, path: skia.Path, colour: Colour):
-        """Fill something dark by nature (a mane, a visor, a tyre): solid ink in a line drawing."""
-        if self.style == "line drawing":
-            self.canvas.drawPath(path, self._paint(self._ink()))
-        else:
-            self.shape(path, colour)
-
-    def limb(self, points: list[Point], width: float, colour: Colour):
+    def limb(self, points: list[Point], width: float, colour: Colour, solid: bool = False):
         """Draw a limb: a rounded tube along a smooth line through the points."""
         path = curve(*points)
         photograph = self.style == "photograph"
-        if not (self.distant and photograph):
+        if self.style == "line drawing" or not self.distant:
             edge = self._contour(colour)
             edge.setStrokeWidth(width + (1.3 if photograph else LINE))
             self.canvas.drawPath(path, edge)
-        self.canvas.drawPath(path, self._fill(path, colour, width if photograph else max(width - LINE, 1)))
+        self.canvas.drawPath(path, self._fill(path, colour, width if photograph else max(width - LINE, 1), solid))
 
     def line(self, path: skia.Path, colour: Colour, width: float = 2.0):
         """Draw a line: a rein, a spoke, a smile."""
-        self.canvas.drawPath(path, self._paint(colour if self.style == "photograph" else self._ink(), width=width))
+        own = self.style == "photograph" or (self.style == "cartoon" and self.distant)
+        self.canvas.drawPath(path, self._paint(colour if own else self._ink(), width=width))
 
     def mark(self, path: skia.Path, colour: Colour):
         """Fill a small detail (a button, a star) in its own colour; in line drawings with ink, or a ring."""
         if self.style == "line drawing":
             solid = self.distant or sum(colour) < 300
-            self.canvas.drawPath(path, self._paint(self._ink(), width=0 if solid else 1.7))
+            self.canvas.drawPath(path, self._paint(self._ink() if solid else PAPER))
+            if not solid:
+                self.canvas.drawPath(path, self._paint(self._ink(), width=1.7))
         else:
             self.canvas.drawPath(path, self._paint(colour))
 
@@ -183,7 +181,7 @@ class Brush:
 
     def eye(self, x: float, y: float, radius: float = 2.4):
         """Draw an eye that looks to the right, with a gleam in it."""
-        self.gleam(ellipse(x, y, 1.45 * radius))
+        self.gleam(ellipse(x, y, 1.35 * radius))
         self.mark(ellipse(x + 0.3 * radius, y, radius), BLACK)
         self.gleam(ellipse(x + 0.6 * radius, y - 0.4 * radius, 0.4 * radius))
 

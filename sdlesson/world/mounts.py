@@ -33,10 +33,10 @@ class Saddle:
 
 SADDLES = {
     "horse": Saddle((-9, -38), (0, -19), (11, -46)),
-    "elephant": Saddle((-10, -45), (-1, -27), (5, -52)),
+    "elephant": Saddle((-10, -43), (-1, -26), (5, -50)),
     "turtle": Saddle((-8, -36), (4, -21), (9, -44)),
     "duck": Saddle((-12, -34), (-1, -17), (5, -42)),
-    "bicycle": Saddle((-11, -36), (0, -12), (14, -45)),
+    "bicycle": Saddle((-11, -36), (2, -16), (14, -45)),
     "rocket": Saddle((-9, -36), (1, -19), (9, -44)),
 }
 
@@ -46,7 +46,7 @@ def _legs(brush: Brush, hips: tuple[float, ...], swing: float, width: float, col
     for hip, side in zip(hips, (-1, 1), strict=True):
         foot = hip + side * swing
         brush.limb([(hip, -24), ((hip + foot) / 2, -13), (foot, -width / 2)], width, colour)
-        brush.spot(box(foot + 0.8, -2, width + 1, 4.6, 1.8), hoof)
+        brush.shape(box(foot + 0.8, -2, width + 1, 4.6, 1.8), hoof, solid=True)
 
 
 def _cloth(brush: Brush, *corners: Point):
@@ -56,7 +56,7 @@ def _cloth(brush: Brush, *corners: Point):
 
 def _horse(brush: Brush, coat: Colour, stride: float):
     mane = darker(coat, 0.66)
-    brush.spot(blob((-24, -38), (-34, -38), (-41, -26), (-40, -10), (-34, -14), (-31, -25), (-25, -30)), mane)
+    brush.shape(blob((-24, -38), (-34, -38), (-41, -26), (-40, -10), (-34, -14), (-31, -25), (-25, -30)), mane, solid=True)
     _legs(brush, (-15, 13), -5 * stride, 6.5, darker(coat, 0.32), mane)
     _legs(brush, (-23, 9), 5 * stride, 7.5, coat, mane)
     brush.shape(
@@ -65,7 +65,7 @@ def _horse(brush: Brush, coat: Colour, stride: float):
         coat,
     )  # fmt: skip
     _cloth(brush, (-18, -40), (-2, -40), (1, -29), (-7, -25), (-18, -29))
-    brush.spot(blob((25, -71), (16, -70), (8, -60), (1, -45), (5, -38), (12, -43), (17, -55), (24, -63)), mane)
+    brush.shape(blob((25, -71), (16, -70), (8, -60), (1, -45), (5, -38), (12, -43), (17, -55), (24, -63)), mane, solid=True)
     brush.shape(polygon((19, -65), (19, -78), (28, -68)), coat)
     brush.shape(
         blob((18, -64), (25, -70), (32, -67), (40, -59), (48, -52), (49, -45), (43, -41), (34, -45), (26, -47),
@@ -74,7 +74,7 @@ def _horse(brush: Brush, coat: Colour, stride: float):
     )  # fmt: skip
     brush.shape(blob((43, -56), (49, -52), (50, -45), (44, -40), (39, -44), (39, -51)), lighter(coat, 0.5))
     brush.mark(ellipse(46, -49, 1.4, 1.8), BLACK)
-    brush.spot(blob((21, -73), (29, -71), (33, -63), (28, -64)), mane)
+    brush.shape(blob((21, -73), (29, -71), (33, -63), (28, -64)), mane, solid=True)
     brush.eye(30, -60)
     brush.line(curve((38, -46), (26, -43), (11, -46)), darker(coat, 0.75))
 
@@ -90,11 +90,11 @@ def _elephant(brush: Brush, skin: Colour, stride: float):
     brush.shape(blob((-32, -28), (-27, -42), (-8, -47), (13, -44), (20, -28), (8, -17), (-12, -16), (-28, -19)), skin)
     _cloth(brush, (-22, -47), (2, -48), (5, -32), (-8, -27), (-23, -31))
     brush.shape(
-        blob((16, -54), (27, -60), (39, -55), (44, -44), (46, -30), (48, -18), (55, -15), (52, -8), (43, -9),
-             (38, -19), (36, -30), (27, -31), (16, -38)),
+        blob((16, -54), (27, -60), (39, -55), (44, -44), (45, -30), (45, -19), (51, -17), (50, -9), (41, -9),
+             (36, -19), (35, -30), (27, -31), (16, -38)),
         skin,
     )  # fmt: skip
-    brush.shape(blob((32, -34), (38, -32), (46, -23), (50, -27), (46, -19), (36, -26)), IVORY)
+    brush.shape(blob((31, -35), (36, -31), (44, -27), (51, -32), (47, -22), (36, -24)), IVORY)
     brush.shape(blob((21, -58), (26, -46), (22, -32), (12, -24), (3, -32), (1, -48), (9, -58)), lighter(skin, 0.12))
     brush.mark(blob((17, -51), (20, -44), (17, -34), (12, -31), (8, -38), (9, -48)), mix(skin, (240, 150, 160), 0.5))
     brush.eye(34, -47)
@@ -121,13 +121,10 @@ def _duck(brush: Brush, down: Colour, stride: float):
         brush.limb([(x * 0.8, -12), (x, -3)], 4.4, ORANGE)
         brush.shape(blob((x - 4, -1), (x + 2, -5.5), (x + 11, -1), (x + 2, 0.5)), ORANGE)
     brush.shape(
-        blob((-44, -37), (-34, -31), (-18, -33), (2, -34), (11, -39), (19, -38), (30, -30), (26, -16), (10, -8),
-             (-12, -7), (-29, -14)),
+        blob((-44, -38), (-34, -32), (-18, -34), (2, -34), (9, -40), (8, -52), (13, -62), (23, -66), (33, -61),
+             (36, -51), (31, -42), (28, -36), (31, -26), (25, -13), (10, -8), (-12, -7), (-30, -15)),
         down,
     )  # fmt: skip
-    brush.shape(blob((9, -36), (10, -48), (20, -44), (30, -36), (27, -26), (16, -26)), down, outline=False)
-    brush.shape(ellipse(22, -52, 14, 13.5), down)
-    brush.shape(blob((9, -40), (20, -40), (29, -38), (28, -28), (12, -28)), down, outline=False)
     brush.shape(blob((-26, -25), (-8, -28), (9, -25), (4, -14), (-10, -12), (-22, -16)), darker(down, 0.14))
     brush.shape(blob((33, -57), (42, -54), (51, -51), (47, -45), (33, -46)), ORANGE)
     brush.eye(26, -55, 2.8)
@@ -144,24 +141,24 @@ def _bicycle(brush: Brush, frame: Colour, stride: float):
     for tube in ([(-22, -17), pedal], [(-22, -17), post], [pedal, post], [pedal, head], [post, head], [(23, -17), head]):
         brush.limb(tube, 4, frame)
     brush.limb([head, (13, -44), (19, -48)], 3.6, TYRE)
-    brush.spot(blob((-18, -36), (-14, -40), (-3, -38), (-5, -35)), TYRE)
+    brush.shape(blob((-18, -36), (-14, -40), (-3, -38), (-5, -35)), TYRE, solid=True)
     brush.shape(ellipse(*pedal, 4.4), (200, 204, 214))
 
 
 def _rocket(brush: Brush, hull: Colour, stride: float):
     fin = (220, 50, 44) if hull == SKIN["rocket"] else darker(hull, 0.45)
-    tail = -47 - 3 * stride
-    brush.shape(blob((-30, -35), (-40, -36), (tail, -27), (-40, -16), (-30, -17)), (248, 132, 36))
-    brush.mark(blob((-30, -32), (-38, -31), (tail + 8, -26), (-38, -20), (-30, -20)), (255, 228, 110))
+    tail = -50 - 3 * stride
+    brush.shape(blob((-28, -37), (-38, -38), (tail, -26), (-38, -14), (-28, -15)), (248, 132, 36))
+    brush.mark(blob((-28, -33), (-36, -32), (tail + 8, -26), (-36, -20), (-28, -19)), (255, 228, 110))
     brush.shape(polygon((-12, -36), (-34, -49), (-32, -32)), fin)
     brush.shape(
-        blob((-32, -33), (-12, -40), (12, -40), (32, -35), (47, -26), (32, -17), (12, -12), (-12, -12), (-32, -19)),
+        blob((-29, -34), (-12, -40), (12, -40), (32, -35), (47, -26), (32, -17), (12, -12), (-12, -12), (-29, -18)),
         hull,
     )
     brush.shape(blob((28, -37), (38, -33), (48, -26), (38, -19), (28, -15), (30, -26)), fin)
     brush.shape(polygon((-8, -20), (-36, -6), (-32, -22)), fin)
     brush.shape(ellipse(18, -26, 7.5), mix(fin, (255, 214, 90), 0.75))
-    brush.spot(ellipse(18, -26, 5), (40, 92, 170))
+    brush.shape(ellipse(18, -26, 5), (40, 92, 170), solid=True)
     brush.gleam(ellipse(19.5, -28, 1.6))
 
 

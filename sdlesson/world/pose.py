@@ -34,9 +34,9 @@ def seated(saddle: Saddle, lean: float) -> Pose:
 
 
 def standing(rng: np.random.Generator) -> Pose:
-    """The pose of somebody alone, at times with a hand raised."""
+    """The pose of somebody alone, at times with a hand held out."""
     sway = rng.uniform(-1.5, 1.5)
-    near = (21 + rng.uniform(-1, 2), -40 - rng.uniform(0, 8)) if rng.random() < 0.4 else (13 + rng.uniform(0, 4), -19)
+    near = (21 + rng.uniform(-1, 3), -28 - rng.uniform(0, 6)) if rng.random() < 0.4 else (13 + rng.uniform(0, 4), -19)
     return Pose((sway, -20), (sway, -34), (sway + 1, -46.5), (near, (sway - 15, -19)), ((7, -3), (-7, -3)))
 
 
@@ -51,12 +51,12 @@ def draw_limbs(brush: Brush, pose: Pose, arm: Colour, leg: Colour, shoe: Colour,
         brush.shape(blob((x - 5, y + 3), (x - 3, y - 3), (x + 4, y - 2), (x + 9, y + 2.5)), shoe)
 
 
-def draw_arm(brush: Brush, pose: Pose, colour: Colour, hand: Colour, width: float = 7.5):
+def draw_arm(brush: Brush, pose: Pose, colour: Colour, hand: Colour, width: float = 7.5, solid: bool = False):
     """Draw the near arm with its hand."""
     (sx, sy), (hx, hy) = pose.shoulder, pose.hands[0]
     elbow = ((sx + hx) / 2 - 1, (sy + hy) / 2 + 4)
-    brush.limb([(sx - 1, sy + 3), elbow, (hx, hy)], width, colour)
-    brush.shape(ellipse(hx, hy, 4), hand)
+    brush.limb([(sx - 1, sy + 3), elbow, (hx, hy)], width, colour, solid)
+    brush.shape(ellipse(hx, hy, 4), hand, solid=solid)
 
 
 def draw_torso(brush: Brush, pose: Pose, colour: Colour, width: float = 10.0):

@@ -11,7 +11,7 @@ CLOTHES = {
     "wizard": (104, 54, 172),
     "knight": (204, 40, 46),
     "queen": (214, 54, 136),
-    "penguin": (48, 56, 88),
+    "penguin": (52, 64, 108),
 }
 FACE = (248, 204, 168)
 BLUSH = (240, 146, 124)
@@ -27,14 +27,14 @@ def _astronaut(brush: Brush, pose: Pose, suit: Colour):
     brush.shape(box(sx - 12, sy + 5, 12, 21, 4), grey)
     draw_limbs(brush, pose, suit, suit, grey, 8.5)
     draw_torso(brush, pose, suit)
-    brush.mark(box(sx + 5, sy + 8, 7, 5, 1.5), (226, 60, 46))
     draw_arm(brush, pose, suit, grey, 8)
+    brush.mark(box(sx - 1, sy + 5, 5.5, 4.5, 1), (226, 60, 46))
     with brush.at(*pose.head):
         brush.shape(ellipse(0, 0, 14, 13.5), suit)
         brush.shape(ellipse(4, 0.5, 10.6, 9.8), grey)
-        brush.spot(ellipse(4.6, 0.5, 8.6, 7.9), NIGHT)
-        brush.gleam(blob((4, -4.5), (9, -4), (11, 0), (8.5, -0.5), (4, -2.5)))
-        brush.mark(blob((-1, 4), (4, 6.5), (10, 4.5), (4, 5)), GOLD)
+        brush.shape(ellipse(4.6, 0.5, 8.6, 7.9), NIGHT, solid=True)
+        brush.gleam(blob((3.5, -5.2), (9, -4.2), (11.4, 0.5), (8.6, -0.8), (4, -2.4)))
+        brush.gleam(ellipse(1, 4, 1.5), 0.6)
 
 
 def _robot(brush: Brush, pose: Pose, metal: Colour):
@@ -48,7 +48,7 @@ def _robot(brush: Brush, pose: Pose, metal: Colour):
         brush.limb([(0, -9), (0, -17)], 3, joint)
         brush.shape(ellipse(0, -18.5, 3.8), (236, 56, 48))
         brush.shape(box(0, 0, 28, 21, 5), metal)
-        brush.spot(box(2.5, -1.5, 20, 10.5, 4), NIGHT)
+        brush.shape(box(2.5, -1.5, 20, 10.5, 4), NIGHT, solid=True)
         for eye in (-2.5, 7.5):
             brush.disc(ellipse(eye, -1.5, 3.2), (96, 240, 255))
         brush.line(curve((-2, 6.7), (8, 6.7)), joint)
@@ -61,15 +61,12 @@ def _wizard(brush: Brush, pose: Pose, robe: Colour):
     draw_arm(brush, pose, robe, FACE, 8.5)
     with brush.at(*pose.head):
         brush.shape(ellipse(0, 0, 11), FACE)
-        brush.shape(
-            blob((-10, -1), (-4, 4), (3, 4.5), (10, 2), (11, 9), (6, 21), (-3, 15), (-10, 8)),
-            SNOW,
-        )
+        brush.shape(blob((-11, -2), (-4, 4), (3, 4.5), (10, 3), (11, 9), (6, 21), (-3, 15), (-10, 8)), SNOW)
         brush.shape(ellipse(10.5, 0.5, 3.2, 2.8), mix(FACE, BLUSH, 0.6))
-        brush.eye(4.5, -2.5, 1.9)
-        brush.shape(blob((-12, -6), (-7, -19), (-8, -31), (-1, -24), (8, -14), (12, -6)), robe)
-        brush.shape(ellipse(0, -6.5, 17, 4), darker(robe, 0.25))
-        star = [(0 + r * s, -15 - r * c) for r, s, c in _STAR]
+        brush.eye(4.5, -1.5, 2)
+        brush.shape(blob((-12, -8), (-7, -19), (-8, -30), (0, -23), (8, -15), (12, -8)), robe, solid=True)
+        brush.shape(ellipse(0, -8, 17, 3.8), darker(robe, 0.25))
+        star = [(0 + r * s, -16 - r * c) for r, s, c in _STAR]
         brush.mark(polygon(*star), GOLD)
 
 
@@ -98,17 +95,17 @@ def _knight(brush: Brush, pose: Pose, tunic: Colour):
         brush.shape(
             blob((-1, -10), (-1, -20), (-11, -24), (-22, -18), (-25, -5), (-17, -9), (-11, -10)), tunic
         )
-        brush.shape(blob((-13, -3), (-7, -13), (5, -13), (12, -5), (13, 4), (9, 12), (-9, 12), (-13, 5)), STEEL)
-        brush.shape(blob((-1, -6), (13, -6), (16, 3), (10, 12), (0, 10)), lighter(STEEL, 0.35))
+        brush.shape(blob((-13, -5), (-8, -12), (0, -14), (8, -12), (13, -5), (12, 11), (0, 13), (-12, 11)), STEEL)
+        brush.shape(blob((-1, -6), (14, -6), (16, 3), (12, 12), (0, 11)), lighter(STEEL, 0.35))
         brush.mark(box(7, -2, 14, 4.6, 1.5), BLACK)
-        for hole in (5, 10):
-            brush.mark(ellipse(hole, 5.5, 1.4), BLACK)
+        for x in (3.5, 7.5, 11.5):
+            brush.line(curve((x, 4), (x, 8.5)), darker(STEEL, 0.75), 1.8)
 
 
 def _queen(brush: Brush, pose: Pose, dress: Colour):
     hair = (122, 62, 26)
     with brush.at(*pose.head):
-        brush.spot(blob((5, -12), (-9, -12), (-16, 0), (-18, 20), (-6, 22), (0, 8)), hair)
+        brush.shape(blob((5, -12), (-9, -12), (-16, 0), (-18, 20), (-6, 22), (0, 8)), hair, solid=True)
     for hand in pose.hands[1:]:
         brush.limb([pose.shoulder, hand], 6.5, darker(FACE, 0.15))
     draw_gown(brush, pose, dress)
@@ -116,11 +113,10 @@ def _queen(brush: Brush, pose: Pose, dress: Colour):
     sx, sy = pose.shoulder
     brush.shape(blob((sx - 10, sy + 3), (sx, sy - 5), (sx + 10, sy + 2), (sx + 6, sy + 6), (sx - 6, sy + 7)), SNOW)
     with brush.at(*pose.head):
-        brush.shape(ellipse(1, 0, 11.5, 11), FACE)
-        brush.spot(blob((10, -8), (-2, -13), (-12, -4), (-12, 12), (-6, 6), (-3, -4), (4, -6)), hair)
+        brush.shape(blob((0, -11), (9, -8), (11.5, -2), (14, 2), (10.5, 8), (1, 11), (-9, 7), (-9, -7)), FACE)
+        brush.shape(blob((10, -8), (-2, -13), (-12, -4), (-12, 12), (-6, 6), (-3, -4), (4, -6)), hair, solid=True)
         brush.eye(6, -0.5, 2)
-        brush.mark(ellipse(3, 5, 2.2, 1.6), BLUSH)
-        brush.line(curve((6, 6.5), (8.5, 6.6), (10.5, 5.2)), (196, 36, 60))
+        brush.line(curve((5, 5.6), (7.5, 6.6), (10, 5.2)), (204, 40, 66))
         brush.shape(polygon((-10, -8), (-12, -21), (-5, -14), (0, -23), (5, -14), (12, -21), (10, -8)), GOLD)
         brush.mark(ellipse(0, -11.5, 2), (220, 40, 60))
 
@@ -132,12 +128,12 @@ def _penguin(brush: Brush, pose: Pose, coat: Colour):
     for fx, fy in [(x + 9, y + 8)] if pose.seated else pose.feet:
         brush.shape(ellipse(fx + 3, fy + 1, 7.5, 3.8), orange)
     for hand in pose.hands[1:]:
-        brush.limb([pose.shoulder, hand], 7, coat)
+        brush.limb([pose.shoulder, hand], 7, coat, solid=True)
     head = [(hx - 12.5, hy + 1), (hx - 8, hy - 9), (hx, hy - 12.5), (hx + 8, hy - 9), (hx + 12, hy + 1)]
-    brush.shape(blob(*head, (x + 15, y - 6), (x + 9, bottom), (x - 9, bottom), (x - 16, y - 6)), coat)
+    brush.shape(blob(*head, (x + 15, y - 6), (x + 9, bottom), (x - 9, bottom), (x - 16, y - 6)), coat, solid=True)
     middle = (y + hy + 14) / 2
     brush.shape(ellipse(x + 5, middle, 9, max(bottom - middle - 2, 9)), SNOW)
-    draw_arm(brush, pose, coat, coat, 7)
+    draw_arm(brush, pose, coat, coat, 7, solid=True)
     with brush.at(hx, hy):
         brush.shape(blob((-3, -1), (2, -7), (9, -6), (11, 2), (6, 8), (-1, 7)), SNOW)
         brush.eye(4, -1.5)
