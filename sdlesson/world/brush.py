@@ -153,12 +153,13 @@ class Brush:
     def limb(self, points: list[Point], width: float, colour: Colour, solid: bool = False):
         """Draw a limb: a rounded tube along a smooth line through the points."""
         path = curve(*points)
-        photograph = self.style == "photograph"
         if self.style == "line drawing" or not self.distant:
             edge = self._contour(colour)
-            edge.setStrokeWidth(width + (1.3 if photograph else LINE))
+            line = edge.getStrokeWidth()
+            edge.setStrokeWidth(width + line)
             self.canvas.drawPath(path, edge)
-        self.canvas.drawPath(path, self._fill(path, colour, width if photograph else max(width - LINE, 1), solid))
+            width = max(width - line, 1)
+        self.canvas.drawPath(path, self._fill(path, colour, width, solid))
 
     def line(self, path: skia.Path, colour: Colour, width: float = 2.0):
         """Draw a line: a rein, a spoke, a smile."""
