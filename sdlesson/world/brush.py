@@ -53,6 +53,13 @@ def box(x: float, y: float, width: float, height: float, radius: float = 0.0) ->
     return skia.Path.RRect(rect, radius, radius)
 
 
+def star(x: float, y: float, radius: float) -> skia.Path:
+    """A star with five points around (x, y)."""
+    turns = np.arange(10) * np.pi / 5
+    radii = np.where(np.arange(10) % 2, 0.45, 1.0) * radius
+    return polygon(*zip(x + radii * np.sin(turns), y - radii * np.cos(turns), strict=True))
+
+
 def curve(*points: Point, closed: bool = False) -> skia.Path:
     """A smooth curve through the points (Catmull-Rom spline, written as cubic Béziers)."""
     p = np.asarray(points, dtype=float)
@@ -136,7 +143,7 @@ class Brush:
         self.canvas.drawPath(path, paint)
 
     def _contour(self, colour: Colour) -> skia.Paint:
-        """The edge of a near thing: ink, or in a photograph its own colour, dark on bright things and bright on dark."""
+        """The edge of a near thing: ink; in a photograph its own colour, darker, or lighter where that is dark."""
         if self.style != "photograph":
             return self._paint(self._ink(), width=LINE)
         return self._paint(lighter(colour, 0.3) if sum(colour) < 250 else darker(colour, 0.62), 0.75, 1.3)

@@ -56,7 +56,9 @@ def _cloth(brush: Brush, *corners: Point):
 
 def _horse(brush: Brush, coat: Colour, stride: float):
     mane = darker(coat, 0.66)
-    brush.shape(blob((-24, -38), (-34, -38), (-41, -26), (-40, -10), (-34, -14), (-31, -25), (-25, -30)), mane, solid=True)
+    brush.shape(
+        blob((-24, -38), (-34, -38), (-41, -26), (-40, -10), (-34, -14), (-31, -25), (-25, -30)), mane, solid=True
+    )
     _legs(brush, (-15, 13), -5 * stride, 6.5, darker(coat, 0.32), mane)
     _legs(brush, (-23, 9), 5 * stride, 7.5, coat, mane)
     brush.shape(
@@ -65,7 +67,9 @@ def _horse(brush: Brush, coat: Colour, stride: float):
         coat,
     )  # fmt: skip
     _cloth(brush, (-18, -40), (-2, -40), (1, -29), (-7, -25), (-18, -29))
-    brush.shape(blob((25, -71), (16, -70), (8, -60), (1, -45), (5, -38), (12, -43), (17, -55), (24, -63)), mane, solid=True)
+    brush.shape(
+        blob((25, -71), (17, -70), (10, -60), (4, -46), (7, -39), (13, -43), (17, -55), (24, -63)), mane, solid=True
+    )
     brush.shape(polygon((19, -65), (19, -78), (28, -68)), coat)
     brush.shape(
         blob((18, -64), (25, -70), (32, -67), (40, -59), (48, -52), (49, -45), (43, -41), (34, -45), (26, -47),
@@ -90,8 +94,8 @@ def _elephant(brush: Brush, skin: Colour, stride: float):
     brush.shape(blob((-32, -28), (-27, -42), (-8, -47), (13, -44), (20, -28), (8, -17), (-12, -16), (-28, -19)), skin)
     _cloth(brush, (-22, -47), (2, -48), (5, -32), (-8, -27), (-23, -31))
     brush.shape(
-        blob((16, -54), (27, -60), (39, -55), (43, -44), (43, -30), (44, -20), (47, -18), (48, -23), (54, -22),
-             (53, -12), (44, -8), (36, -15), (34, -30), (26, -31), (16, -38)),
+        blob((16, -54), (27, -60), (39, -55), (43, -44), (43, -30), (44, -21), (48, -19), (53, -23), (56, -16),
+             (48, -9), (39, -12), (35, -22), (34, -31), (26, -31), (16, -38)),
         skin,
     )  # fmt: skip
     brush.shape(blob((30, -37), (37, -36), (44, -30), (49, -22), (40, -26), (32, -31)), IVORY)
@@ -112,7 +116,8 @@ def _turtle(brush: Brush, shell: Colour, stride: float):
     brush.shape(blob((-33, -14), (-28, -29), (-6, -38), (16, -30), (24, -14), (12, -9), (-18, -9)), shell)
     plate = darker(shell, 0.35)
     for x, y, r in ((-21, -19, 5), (-5, -25, 7), (11, -19, 5)):
-        brush.mark(polygon(*((x + r * np.cos(a), y + 0.85 * r * np.sin(a)) for a in np.arange(6) * np.pi / 3)), plate)
+        corners = [(x + r * np.cos(turn), y + 0.85 * r * np.sin(turn)) for turn in np.arange(6) * np.pi / 3]
+        brush.mark(polygon(*corners), plate)
     brush.limb([(-31, -13), (-12, -9.5), (9, -9.5), (23, -13)], 4, lighter(skin, 0.35))
 
 
@@ -138,7 +143,8 @@ def _bicycle(brush: Brush, frame: Colour, stride: float):
         brush.line(ellipse(hub, -17, 15), TYRE, 4)
         brush.shape(ellipse(hub, -17, 3), (200, 204, 214))
     pedal, post, head = (-2, -15), (-10, -35), (15, -37)
-    for tube in ([(-22, -17), pedal], [(-22, -17), post], [pedal, post], [pedal, head], [post, head], [(23, -17), head]):
+    rear, front = (-22, -17), (23, -17)
+    for tube in ((rear, pedal), (rear, post), (pedal, post), (pedal, head), (post, head), (front, head)):
         brush.limb(tube, 4, frame)
     brush.limb([head, (13, -44), (19, -48)], 3.6, TYRE)
     brush.shape(blob((-18, -36), (-14, -40), (-3, -38), (-5, -35)), TYRE, solid=True)

@@ -45,7 +45,7 @@ def _moon(brush: Brush, rng: np.random.Generator, horizon: float):
     brush.glow(x, y, 30, (90, 150, 255), 0.5)
     brush.shape(ellipse(x, y, 11), (54, 120, 214), outline=False)
     brush.mark(blob((x - 6, y - 4), (x + 1, y - 6), (x + 3, y), (x - 3, y + 3)), (90, 180, 100))
-    _ground(brush, horizon, (120, 120, 132), (176, 176, 186), 3)
+    _ground(brush, horizon, (134, 134, 150), (192, 192, 206), 3)
     for x, y in ((rng.uniform(4, 40), horizon + 12), (rng.uniform(88, 124), horizon + 10), (rng.uniform(20, 110), 121)):
         brush.shape(ellipse(x, y, 11, 3), (128, 128, 142), outline=False)
 

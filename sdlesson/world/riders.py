@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .brush import BLACK, Brush, Colour, blob, box, curve, darker, ellipse, lighter, mix, polygon
+from .brush import BLACK, Brush, Colour, blob, box, curve, darker, ellipse, lighter, mix, polygon, star
 from .pose import Pose, draw_arm, draw_gown, draw_limbs, draw_torso
 
 CLOTHES = {
@@ -14,7 +14,6 @@ CLOTHES = {
     "penguin": (52, 64, 108),
 }
 FACE = (248, 204, 168)
-BLUSH = (240, 146, 124)
 STEEL = (184, 192, 206)
 GOLD = (250, 200, 50)
 NIGHT = (22, 30, 70)
@@ -31,10 +30,9 @@ def _astronaut(brush: Brush, pose: Pose, suit: Colour):
     brush.mark(box(sx - 1, sy + 5, 5.5, 4.5, 1), (226, 60, 46))
     with brush.at(*pose.head):
         brush.shape(ellipse(0, 0, 14, 13.5), suit)
-        brush.shape(ellipse(4, 0.5, 10.6, 9.8), grey)
-        brush.shape(ellipse(5.6, 0.5, 8.6, 7.9), NIGHT, solid=True)
-        brush.gleam(blob((3.5, -5.2), (9, -4.2), (11.4, 0.5), (8.6, -0.8), (4, -2.4)))
-        brush.gleam(ellipse(1, 4, 1.5), 0.6)
+        brush.shape(ellipse(3, 0.5, 9.2, 8.6), NIGHT, solid=True)
+        brush.gleam(blob((2.5, -5.4), (7.6, -4.4), (10, 0.5), (7.2, -0.8), (3, -2.4)))
+        brush.gleam(ellipse(-0.5, 4, 1.6), 0.6)
 
 
 def _robot(brush: Brush, pose: Pose, metal: Colour):
@@ -62,26 +60,11 @@ def _wizard(brush: Brush, pose: Pose, robe: Colour):
     with brush.at(*pose.head):
         brush.shape(ellipse(0, 0, 11), FACE)
         brush.shape(blob((-11, -2), (-4, 4), (3, 4.5), (10, 3), (11, 9), (6, 21), (-3, 15), (-10, 8)), SNOW)
-        brush.shape(ellipse(10.5, 0.5, 3.2, 2.8), mix(FACE, BLUSH, 0.6))
-        brush.eye(4.5, -1.5, 2)
+        brush.shape(ellipse(11.5, 1.5, 3.2, 2.8), (243, 169, 142))
+        brush.eye(3.5, -1.5, 2)
         brush.shape(blob((-12, -8), (-7, -19), (-8, -30), (0, -23), (8, -15), (12, -8)), robe, solid=True)
         brush.shape(ellipse(0, -8, 17, 3.8), darker(robe, 0.25))
-        star = [(0 + r * s, -16 - r * c) for r, s, c in _STAR]
-        brush.mark(polygon(*star), GOLD)
-
-
-_STAR = [
-    (5.6, 0.0, 1.0),
-    (2.5, 0.59, 0.81),
-    (5.6, 0.95, 0.31),
-    (2.5, 0.95, -0.31),
-    (5.6, 0.59, -0.81),
-    (2.5, 0.0, -1.0),
-    (5.6, -0.59, -0.81),
-    (2.5, -0.95, -0.31),
-    (5.6, -0.95, 0.31),
-    (2.5, -0.59, 0.81),
-]
+        brush.mark(star(0, -16, 5.6), GOLD)
 
 
 def _knight(brush: Brush, pose: Pose, tunic: Colour):
@@ -92,9 +75,7 @@ def _knight(brush: Brush, pose: Pose, tunic: Colour):
         brush.mark(box((sx + x) / 2 + 3, (sy + y) / 2, width, height), GOLD)
     draw_arm(brush, pose, STEEL, darker(STEEL, 0.35))
     with brush.at(*pose.head):
-        brush.shape(
-            blob((-1, -10), (-1, -20), (-11, -24), (-22, -18), (-25, -5), (-17, -9), (-11, -10)), tunic
-        )
+        brush.shape(blob((-1, -10), (-1, -20), (-11, -24), (-22, -18), (-25, -5), (-17, -9), (-11, -10)), tunic)
         brush.shape(blob((-13, -5), (-8, -12), (0, -14), (8, -12), (13, -5), (12, 11), (0, 13), (-12, 11)), STEEL)
         brush.shape(blob((-1, -6), (14, -6), (16, 3), (12, 12), (0, 11)), lighter(STEEL, 0.35))
         brush.mark(box(7, -2, 14, 4.6, 1.5), BLACK)
