@@ -1,8 +1,8 @@
 """Two more classifiers of drawings, for the model card alone: of other shapes, sizes and seeds than the judge.
 
 What one classifier calls right, another one must call right as well: nothing in the training has ever met these two.
-They are not shipped; `python -m sdlesson.training.quality` makes them again where they are missing. The features of
-the first one also say how far apart two sets of pictures are (likeness.py).
+A third, the eye, answers nobody: its features say how far apart two sets of pictures are (likeness.py). They are not
+shipped; `python -m sdlesson.training.quality` makes them again where they are missing.
 """
 
 from __future__ import annotations
@@ -74,14 +74,13 @@ def residual() -> Heads:
 
 
 #: How each is built, and the seed of its weights and of the drawings that it learns from.
-CLASSIFIERS = {"plain": (plain, 101), "residual": (residual, 202)}
+CLASSIFIERS = {"plain": (plain, 101), "residual": (residual, 202), "eye": (plain, 303)}
+#: The one whose features are compared; it sees drawings as they are, so that no blur is overlooked.
+EYE = "eye"
 
 
-def load_classifiers(folder: Path) -> dict[str, Heads]:
-    """The classifiers that `folder` holds, in float32; raises FileNotFoundError where one is missing."""
-    loaded = {}
-    for name, (build, _) in CLASSIFIERS.items():
-        loaded[name] = build()
-        loaded[name].load_state_dict(load_file(folder / name / "model.safetensors"))
-        loaded[name].float().eval()
-    return loaded
+def load_classifier(folder: Path, name: str) -> Heads:
+    """The classifier `name` out of `folder`, in float32; raises FileNotFoundError where it is missing."""
+    classifier = CLASSIFIERS[name][0]()
+    classifier.load_state_dict(load_file(folder / name / "model.safetensors"))
+    return classifier.float().eval()

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ..world import Scene, draw, random_scene
 from ..world.judge import NOT_SAID, Judge, follows, labels, load_judge, look, save_judge, to_tensor
-from .classifiers import CLASSIFIERS
+from .classifiers import CLASSIFIERS, EYE
 
 
 class _Drawings(IterableDataset):
@@ -55,11 +55,17 @@ def soften(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def train_judge(
-    minutes: float, seed: int = 0, batch: int = 64, judge: nn.Module | None = None, workers: int = 1
+    minutes: float,
+    seed: int = 0,
+    batch: int = 64,
+    judge: nn.Module | None = None,
+    workers: int = 1,
+    softened: bool = True,
 ) -> nn.Module:
     """Train a new judge, or go on with another classifier, for `minutes` of wall time on ever fresh drawings.
 
-    `workers` processes draw; it learns on a GPU where there is one, and comes back on the CPU.
+    `workers` processes draw; it learns on a GPU where there is one, and comes back on the CPU. `softened` drawings are
+    those of `soften`.
     """
     torch.manual_seed(seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -73,7 +79,8 @@ def train_judge(
             break
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * min(1, 40 * spent + 0.02) * (1 - spent)
-        logits = judge.train()(soften(to_tensor(pictures.numpy(), judge.pixels).to(device), generator))
+        seen = to_tensor(pictures.numpy(), judge.pixels).to(device)
+        logits = judge.train()(soften(seen, generator) if softened else seen)
         right = {name: answer.to(device) for name, answer in answers.items()}
         loss = sum(F.cross_entropy(logits[name], right[name], ignore_index=NOT_SAID) for name in logits)
         optimizer.zero_grad()
@@ -105,7 +112,9 @@ def main():
     arguments = parser.parse_args()
     start = load_judge(arguments.start) if arguments.start else None
     build, seed = CLASSIFIERS.get(arguments.shape, (Judge, arguments.seed))
-    judge = train_judge(arguments.minutes, seed, judge=start or build(), workers=arguments.workers)
+    judge = train_judge(
+        arguments.minutes, seed, judge=start or build(), workers=arguments.workers, softened=arguments.shape != EYE
+    )
     save_judge(judge, arguments.out)
     print({name: round(share, 4) for name, share in judge_accuracy(judge).items()})
 

@@ -144,7 +144,6 @@ def _clip(run: Run) -> None:
 def _vae(run: Run) -> None:
     from .vae import vae_job
 
-    _all_pictures(run)
     batch_size = run.settings.vae_batch * run.batch_factor
     run.train(vae_job(run.folder, run.settings, run.accelerator, run.seconds["vae"], batch_size))
 
@@ -152,6 +151,7 @@ def _vae(run: Run) -> None:
 def _latents(run: Run) -> None:
     from .latents import cache_latents
 
+    _all_pictures(run)
     if run.accelerator.is_main_process:
         cache_latents(run.folder, run.accelerator)
 

@@ -101,7 +101,7 @@ class Reconstruction(nn.Module):
         """Switch the adversarial term on when it is time, and weigh it anew now and then (Esser et al. 2021, eq. 7)."""
         self.adversarial = "adversarial" in self.terms and used >= SETTLED
         if self.adversarial and self._steps % BALANCE_EVERY == 0:
-            self._weigh(*(tensor[:32] for tensor in batch))
+            self._weigh(*(tensor[:16] for tensor in batch))
         self._steps += self.adversarial
 
     def _weigh(self, pixels: torch.Tensor, noise: torch.Tensor, shift: torch.Tensor) -> None:
