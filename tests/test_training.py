@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -262,6 +263,7 @@ def test_two_processes_share_a_run(smoke, tmp_path):
         (["--stages", "vae,voodoo"], "voodoo"),
         (["--batch-factor", "0"], "batch-factor"),
         (["--seed", "-1"], "seed"),
+        (["--pictures", "0"], "pictures"),
     ],
 )
 def test_bad_arguments_get_a_sentence(arguments, words, capsys, tmp_path):
@@ -285,6 +287,36 @@ def test_other_settings_are_refused(smoke, capsys):
 def test_every_stage_has_a_runner():
     assert set(training_run.STAGES) == set(training_run.RUNNERS)
     assert sum(share for share, _ in training_run.STAGES.values()) == pytest.approx(1)
+
+
+def slow_drawing(folder, count, seed, size):
+    folder.mkdir(parents=True)
+    for number in range(3):
+        (folder / f"pictures-{number:03}.npy").touch()
+        time.sleep(0.5)
+    (folder / "done").touch()
+
+
+def failed_drawing(folder, count, seed, size):
+    raise OSError("no space left on device")
+
+
+def test_training_begins_while_pictures_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "draw_pictures", slow_drawing)
+    settings = replace(SMOKE, pictures=3000, first_pictures=1500)
+    run = training_run.Run(tmp_path, settings, 0, Accelerator(cpu=True), {})
+    training_run.run_stage(run, "pictures")
+    files = [(tmp_path / "pictures" / f"pictures-{number:03}.npy").exists() for number in range(3)]
+    assert files[:2] == [True, True] and not (tmp_path / "pictures" / "done").exists()
+    training_run._all_pictures(run)
+    assert (tmp_path / "pictures" / "done").exists()
+
+
+def test_drawing_that_fails_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "draw_pictures", failed_drawing)
+    run = training_run.Run(tmp_path, SMOKE, 0, Accelerator(cpu=True), {})
+    with pytest.raises(OSError, match="no space left"):
+        training_run.run_stage(run, "pictures")
 
 
 def test_learning_rate_rises_and_falls():
@@ -317,6 +349,19 @@ def test_optimizer_splits_matrices_from_edges():
     module(torch.randn(2, 4, 9, 9)).square().mean().backward()
     optimizer.step(1.0)
     assert all(not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
+
+
+def test_slow_edges_learn_at_a_tenth():
+    module = torch.nn.Sequential()
+    for name in ("quick", "calm"):
+        module.add_module(name, torch.nn.Conv2d(1, 1, 1, bias=False))
+        module.get_submodule(name).weight.data.fill_(1.0)
+    optimizer = MuonAdamW(module, ("quick", "calm"), 1e-3, 1e-2, slow=("calm",))
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step(1.0)
+    quick, calm = (1 - parameter.item() for parameter in module.parameters())
+    assert calm == pytest.approx(quick / 10, rel=0.02) and quick == pytest.approx(1e-2, rel=0.05)
 
 
 def test_optimizer_learns():
