@@ -28,7 +28,7 @@ from .sheets import save_sheet
 L1, SQUARED, EDGE, PERCEPTUAL = 0.4, 6.0, 0.3, 0.1
 KL = 2e-4  # Kullback-Leibler
 #: The adversarial term pulls this share as hard on the decoder's last layer as the reconstruction does.
-ADVERSARIAL = 0.5
+ADVERSARIAL = 0.25
 #: The share of the time after which it does so, and the steps between two measurements of how hard both pull.
 SETTLED, BALANCE_EVERY = 0.4, 16
 #: The terms that an ablation can leave out.
