@@ -53,7 +53,9 @@ person's picture and no text from outside this repository was used.
 
 {training}
 
-Make it again with `make train`, and measure it again with `python -m sdlesson.training.quality`.
+Make it again with `{command}`,
+and measure it again with `python -m sdlesson.training.quality`. A seed fixes the pictures and the order of the batches;
+how many there is time for depends on the machine.
 
 ## How good it is
 
@@ -162,6 +164,7 @@ def model_card(folder: Path) -> str:
         places=", ".join(PLACES.values()),
         colours=", ".join(COLOURS),
         held_out=", ".join(f"{rider} on {mount}" for rider, mount in sorted(HELD_OUT)),
+        command=training.get("command", "make train"),
         training="\n".join(f"- {line}" for line in training["story"]),
         recommended=recommended_table(quality),
         likeness=likeness_table(quality),
