@@ -117,7 +117,8 @@ class Brush:
         if self.style == "cartoon":
             tones, stops = (colour, colour, darker(colour, 0.22), darker(colour, 0.22)), (0.0, 0.66, 0.69, 1.0)
         else:
-            tones = (lighter(colour, 0.45), colour, darker(colour, 0.42), darker(colour, 0.3))
+            depth = 0.5 if self.distant else 1.0  # haze takes light and shade from what is far away
+            tones = (lighter(colour, 0.45 * depth), colour, darker(colour, 0.42 * depth), darker(colour, 0.3 * depth))
             stops = (0.0, 0.4, 0.85, 1.0)
         return skia.GradientShader.MakeRadial(middle, radius, [_skia_colour(c) for c in tones], stops)
 

@@ -121,6 +121,6 @@ def _finish(brush: Brush, rng: np.random.Generator):
     tint = (255, 190 + 40 * warm, 110 + 120 * (1 - warm))
     brush.glow(64 + brush.light * 60, 0, 130, tint, rng.uniform(0.05, 0.22))
     corners = skia.Paint(AntiAlias=True)
-    tones = [skia.Color(0, 0, 20, alpha) for alpha in (0, 0, 18, 80)]
+    tones = [skia.Color(0, 0, 20, alpha) for alpha in (0, 0, 14, 64)]
     corners.setShader(skia.GradientShader.MakeRadial(skia.Point(64, 60), 98, tones, [0, 0.4, 0.7, 1]))
     brush.canvas.drawRect(skia.Rect(-1, -1, 129, 129), corners)
