@@ -33,7 +33,7 @@ def darker(colour: Colour, share: float) -> Colour:
 
 
 def _skia_colour(colour: Colour, alpha: float = 1.0) -> int:
-    return skia.Color(*(int(round(c)) for c in colour), int(round(255 * alpha)))
+    return skia.Color(*map(round, colour), round(255 * alpha))
 
 
 def polygon(*points: Point) -> skia.Path:
@@ -62,15 +62,15 @@ def star(x: float, y: float, radius: float) -> skia.Path:
 
 def curve(*points: Point, closed: bool = False) -> skia.Path:
     """A smooth curve through the points (Catmull-Rom spline, written as cubic Béziers)."""
-    p = np.asarray(points, dtype=float)
-    n = len(p)
+    p = np.array(points, dtype=float)
+    ends = (p[-1:], p[:2]) if closed else (p[:1], p[-1:])
+    p = np.concatenate((ends[0], p, ends[1]))  # each stretch looks at the points before and after it
+    a, b = p[1:-2], p[2:-1]
+    stretches = np.concatenate((a + (b - p[:-3]) / 6, b - (p[3:] - a) / 6, b), axis=1)
     path = skia.Path()
-    path.moveTo(*p[0])
-    for i in range(n if closed else n - 1):
-        a, b = p[i], p[(i + 1) % n]
-        before = p[(i - 1) % n] if closed or i > 0 else a
-        after = p[(i + 2) % n] if closed or i + 2 < n else b
-        path.cubicTo(*(a + (b - before) / 6), *(b - (after - a) / 6), *b)
+    path.moveTo(*p[1].tolist())
+    for stretch in stretches.tolist():
+        path.cubicTo(*stretch)
     if closed:
         path.close()
     return path
@@ -117,7 +117,8 @@ class Brush:
         if self.style == "cartoon":
             tones, stops = (colour, colour, darker(colour, 0.22), darker(colour, 0.22)), (0.0, 0.66, 0.69, 1.0)
         else:
-            tones = (lighter(colour, 0.45), colour, darker(colour, 0.42), darker(colour, 0.3))
+            depth = 0.5 if self.distant else 1.0  # haze takes light and shade from what is far away
+            tones = (lighter(colour, 0.45 * depth), colour, darker(colour, 0.42 * depth), darker(colour, 0.3 * depth))
             stops = (0.0, 0.4, 0.85, 1.0)
         return skia.GradientShader.MakeRadial(middle, radius, [_skia_colour(c) for c in tones], stops)
 
@@ -146,7 +147,7 @@ class Brush:
         """The edge of a near thing: ink; in a photograph its own colour, darker, or lighter where that is dark."""
         if self.style != "photograph":
             return self._paint(self._ink(), width=LINE)
-        return self._paint(lighter(colour, 0.3) if sum(colour) < 250 else darker(colour, 0.62), 0.75, 1.3)
+        return self._paint(lighter(colour, 0.3) if sum(colour) < 250 else darker(colour, 0.58), 0.6, 1.3)
 
     def shape(self, path: skia.Path, colour: Colour, outline: bool = True, solid: bool = False):
         """Fill a path and, as the style wants it, shade and outline it.

@@ -24,20 +24,21 @@ TYRE = (48, 46, 58)
 
 @dataclass(frozen=True)
 class Saddle:
-    """Where a rider sits, puts the near foot and the near hand."""
+    """Where a rider sits, puts the near foot and the near hand; `middle` is the x of the mount's own middle."""
 
     seat: Point
     foot: Point
     hand: Point
+    middle: float
 
 
 SADDLES = {
-    "horse": Saddle((-9, -38), (0, -19), (11, -46)),
-    "elephant": Saddle((-10, -43), (-1, -26), (5, -50)),
-    "turtle": Saddle((-8, -36), (4, -21), (9, -44)),
-    "duck": Saddle((-12, -34), (-1, -17), (5, -42)),
-    "bicycle": Saddle((-11, -36), (2, -16), (14, -45)),
-    "rocket": Saddle((-9, -36), (1, -19), (9, -44)),
+    "horse": Saddle((-9, -38), (0, -19), (11, -46), 4),
+    "elephant": Saddle((-10, -42), (-1, -26), (5, -49), 10),
+    "turtle": Saddle((-8, -36), (4, -21), (9, -44), 5),
+    "duck": Saddle((-12, -34), (-1, -17), (5, -42), 3),
+    "bicycle": Saddle((-11, -36), (2, -16), (14, -45), 1),
+    "rocket": Saddle((-9, -36), (1, -19), (9, -44), -1),
 }
 
 
@@ -153,7 +154,7 @@ def _bicycle(brush: Brush, frame: Colour, stride: float):
 
 def _rocket(brush: Brush, hull: Colour, stride: float):
     fin = (220, 50, 44) if hull == SKIN["rocket"] else darker(hull, 0.45)
-    tail = -50 - 3 * stride
+    tail = -46 - 2 * stride
     brush.shape(blob((-28, -37), (-38, -38), (tail, -26), (-38, -14), (-28, -15)), (248, 132, 36))
     brush.mark(blob((-28, -33), (-36, -32), (tail + 8, -26), (-36, -20), (-28, -19)), (255, 228, 110))
     brush.shape(polygon((-12, -36), (-34, -49), (-32, -32)), fin)

@@ -84,12 +84,12 @@ def _subject(brush: Brush, scene: Scene, rng: np.random.Generator, only: str | N
     """Draw the mount and then its rider, or `only` one of them, in the place that it has beside the other."""
     canvas = brush.canvas
     side = int(rng.choice((-1, 1)))
-    scale = rng.uniform(1.02, 1.16) * (1.0 if scene.mount and scene.rider else 1.08 if scene.mount else 1.25)
+    scale = rng.uniform(1.02, 1.16) * (1.0 if scene.mount else 1.25)
     canvas.save()
     canvas.translate(64 + rng.uniform(-6, 6), rng.uniform(112, 119))
     canvas.scale(side * scale, scale)
     if scene.mount:
-        canvas.translate(-4, 0)  # a mount's head reaches farther to the front than its tail to the back
+        canvas.translate(-SADDLES[scene.mount].middle, 0)
     brush.light *= side  # the canvas may be mirrored, the light is not
     if scene.mount:
         stride, paint = rng.uniform(-1, 1), PAINTS.get(scene.mount_colour)
@@ -121,6 +121,6 @@ def _finish(brush: Brush, rng: np.random.Generator):
     tint = (255, 190 + 40 * warm, 110 + 120 * (1 - warm))
     brush.glow(64 + brush.light * 60, 0, 130, tint, rng.uniform(0.05, 0.22))
     corners = skia.Paint(AntiAlias=True)
-    tones = [skia.Color(0, 0, 20, alpha) for alpha in (0, 0, 18, 80)]
+    tones = [skia.Color(0, 0, 20, alpha) for alpha in (0, 0, 14, 64)]
     corners.setShader(skia.GradientShader.MakeRadial(skia.Point(64, 60), 98, tones, [0, 0.4, 0.7, 1]))
     brush.canvas.drawRect(skia.Rect(-1, -1, 129, 129), corners)

@@ -104,7 +104,7 @@ def _forest(brush: Brush, rng: np.random.Generator, horizon: float):
             for part, wide in ((0.0, 14), (0.38, 10)):
                 y = horizon - part * h
                 brush.shape(polygon((x - wide, y), (x, y - 0.62 * h), (x + wide, y)), green, outline=False)
-    _ground(brush, horizon - 1, (50, 92, 48), (98, 142, 76), 0, 2)
+    _ground(brush, horizon - 3, (50, 92, 48), (98, 142, 76), 0, 2)
 
 
 def _city(brush: Brush, rng: np.random.Generator, horizon: float):
@@ -122,7 +122,7 @@ def _city(brush: Brush, rng: np.random.Generator, horizon: float):
 
 
 def _snow(brush: Brush, rng: np.random.Generator, horizon: float):
-    _sky(brush, (126, 156, 200), (222, 232, 244), horizon)
+    _sky(brush, (104, 146, 208), (216, 230, 246), horizon)
     for x, h in ((rng.uniform(10, 40), rng.uniform(40, 54)), (rng.uniform(82, 116), rng.uniform(34, 50))):
         w, top = 0.85 * h, horizon + 4 - h
         brush.shape(polygon((x - w, horizon + 4), (x, top), (x + w, horizon + 4)), (104, 126, 168), outline=False)

@@ -62,7 +62,7 @@ def _wizard(brush: Brush, pose: Pose, robe: Colour):
         brush.shape(blob((-11, -2), (-4, 4), (3, 4.5), (10, 3), (11, 9), (6, 21), (-3, 15), (-10, 8)), SNOW)
         brush.shape(ellipse(11.5, 1.5, 3.2, 2.8), (243, 169, 142))
         brush.eye(3.5, -1.5, 2)
-        brush.shape(blob((-12, -8), (-7, -19), (-8, -30), (0, -23), (8, -15), (12, -8)), robe, solid=True)
+        brush.shape(blob((-12, -8), (-7, -18), (-8, -28), (0, -22), (8, -15), (12, -8)), robe, solid=True)
         brush.shape(ellipse(0, -8, 17, 3.8), darker(robe, 0.25))
         brush.mark(star(0, -16, 5.6), GOLD)
 
