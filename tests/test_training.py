@@ -94,7 +94,7 @@ def test_smoke_run_makes_a_pipeline(smoke):
 
 def test_a_run_can_start_from_a_checkpoint(smoke, tmp_path, capsys):
     checkpoint, out = smoke / "checkpoint", tmp_path / "run"
-    assert main([*SMOKE_RUN, "--minutes", "0.02", "--start", str(checkpoint), "--out", str(out)]) == 0
+    assert main([*SMOKE_RUN, "--minutes", "0.06", "--start", str(checkpoint), "--out", str(out)]) == 0
     for part in ("tokenizer/tokenizer.json", "text_encoder/model.safetensors", "clip/model.safetensors"):
         assert (out / "checkpoint" / part).read_bytes() == (checkpoint / part).read_bytes()
     old, new = (UNet2DConditionModel.from_pretrained(folder / "unet") for folder in (checkpoint, out / "checkpoint"))
