@@ -25,7 +25,9 @@ import torch
 from against_pipeline import PROMPT, process
 from stand_in import write_stand_in
 
-from sdlesson.fullsize import GIB, MEASURED, Measured, empty_parts, flops, keep_measured, matmul_rate
+from sdlesson import BadInput
+from sdlesson.files import check_writable
+from sdlesson.fullsize import GIB, MEASURED, Measured, empty_parts, flops, keep_measured, matmul_rate, read_measured
 from sdlesson.thrift import fast_dtype
 
 #: Before the work: clocks on the UNet and the VAE, the same for all. argv: the file for the times, then the rest.
@@ -161,6 +163,11 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("-o", type=Path, default=MEASURED, help="the table (default: the one that lesson 11 reads)")
     args = parser.parse_args()
+    try:  # told before the measuring, not after it
+        check_writable(args.o)
+        read_measured(args.o)
+    except BadInput as error:
+        parser.error(str(error))
     if not args.model.exists():
         args.model.parent.mkdir(parents=True, exist_ok=True)
         print(f"writing the stand-in of v1.4 to {args.model}")

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import os
 import statistics
+import subprocess
 import tempfile
 from ast import literal_eval
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def kernels(count: int, settings: dict[str, str]) -> Iterator[list]:
         specs = KernelSpecManager(kernel_dirs=[folder], ensure_native_kernel=False)
         managers = [KernelManager(kernel_name="python3", kernel_spec_manager=specs) for _ in range(count)]
         for manager in managers:
-            manager.start_kernel(env=clean | {"HF_HUB_OFFLINE": "1"}, cwd=folder)
+            manager.start_kernel(env=clean | {"HF_HUB_OFFLINE": "1"}, cwd=folder, stderr=subprocess.DEVNULL)
             ends.callback(manager.shutdown_kernel, now=True)
         clients = [manager.client() for manager in managers]
         for client in clients:

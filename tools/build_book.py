@@ -13,6 +13,8 @@ from pathlib import Path
 from check_book import check
 from run_lessons import lessons
 
+from sdlesson.files import replace_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 BOOK, SITE, WORK = ROOT / "book", ROOT / "build" / "book", ROOT / "build" / "book-work"
 
@@ -44,8 +46,7 @@ def main() -> int:
     lay_out(WORK / "pages")
     if failed := build(WORK / "pages", WORK / "html"):
         return failed
-    shutil.rmtree(SITE, ignore_errors=True)
-    shutil.move(WORK / "html", SITE)
+    replace_folder(SITE, lambda part: shutil.copytree(WORK / "html", part, dirs_exist_ok=True))
     shutil.rmtree(WORK)
     return check(SITE)
 
