@@ -4,7 +4,8 @@
     make bench-kernels ARGS="--ways all"    other settings, too
 
 Each kernel is a real one, and runs the cells of lesson 00 up to its loop; then all run the loop at the same moment.
-Printed are the median and the largest seconds of a loop, and their ratio to the libraries' own way.
+Printed are the median and the largest seconds of a loop, the seconds for which processors were busy with it, and the
+median's ratio to the libraries' own way.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ from jupyter_client.manager import KernelManager
 
 LESSON = Path(__file__).resolve().parent.parent / "notebooks" / "00_one_page.ipynb"
 LOOP = "for t in tqdm(scheduler.timesteps):"
+CLOCKED = """import time
+_began = time.perf_counter(), time.process_time()
+{loop}
+_seconds = time.perf_counter() - _began[0], time.process_time() - _began[1]"""
 OWN = "as the libraries come"
 WAYS = {
     OWN: {},
@@ -43,8 +48,7 @@ def cells() -> tuple[str, str]:
     sources = [cell.source for cell in nbformat.read(LESSON, as_version=4).cells if cell.cell_type == "code"]
     place = next(number for number, source in enumerate(sources) if LOOP in source)
     before = (line for source in sources[:place] for line in source.splitlines() if not line.startswith("figure_"))
-    clocked = f"import time; _began = time.perf_counter()\n{sources[place]}\n_seconds = time.perf_counter() - _began"
-    return "\n".join(before), clocked
+    return "\n".join(before), CLOCKED.format(loop=sources[place])
 
 
 @contextlib.contextmanager
@@ -83,8 +87,8 @@ def reply(client, asked: str) -> dict:
     return message["content"]
 
 
-def seconds(count: int, settings: dict[str, str], times: int) -> list[float]:
-    """Seconds of the loop in each of `count` kernels, `times` times; a first loop is not counted."""
+def seconds(count: int, settings: dict[str, str], times: int) -> list[tuple[float, float]]:
+    """Seconds and processor seconds of `times` loops in each of `count` kernels; a first loop is not counted."""
     before, loop = cells()
     with kernels(count, settings) as clients:
         for client in clients:
@@ -100,14 +104,14 @@ def main() -> None:
     parser.add_argument("--ways", nargs="+", choices=[*WAYS, "all"], default=list(WAYS)[:2])
     args = parser.parse_args()
     ways = list(WAYS) if "all" in args.ways else args.ways
-    print(f"{os.cpu_count()} cores; seconds of one loop: median, largest")
+    print(f"{os.cpu_count()} cores; seconds of one loop: median, largest, and of processors (median)")
     for count in args.counts:
         medians = {}
         for way in ways:
-            took = seconds(count, WAYS[way], args.times)
-            medians[way] = statistics.median(took)
+            took, worked = zip(*seconds(count, WAYS[way], args.times), strict=True)
+            medians[way], busy = statistics.median(took), statistics.median(worked)
             ratio = f"   ratio {medians[way] / medians[OWN]:5.2f}" if OWN in medians and way != OWN else ""
-            print(f"{count} kernels   {way:<26} {medians[way]:7.2f} {max(took):7.2f}{ratio}", flush=True)
+            print(f"{count} kernels   {way:<25} {medians[way]:7.2f} {max(took):7.2f} {busy:7.2f}{ratio}", flush=True)
 
 
 if __name__ == "__main__":
