@@ -79,6 +79,7 @@ endif
 
 $(READY): pyproject.toml constraints.txt
 	@test -n "$$PYTHON" || { echo "sdlesson needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 || true
 	@if test -e $(HALF) || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		echo "making $(VENV)"; rm -rf $(VENV); mkdir $(VENV); touch $(HALF); "$$PYTHON" -m venv $(VENV); \
 	fi

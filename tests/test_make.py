@@ -140,6 +140,17 @@ def test_a_folder_of_any_name_is_set_up_once(tmp_path, name):
     assert "pip.py" in [each["name"] for each in made.make("paint")]  # a checkout that moved is set up again
 
 
+def test_an_environment_without_pip_gets_one_and_is_kept(tmp_path):
+    made = Checkout(tmp_path / "checkout")
+    (made.folder / "pip.py").write_text(f"{TELL}\nsys.exit(not os.path.exists('has-pip'))")
+    (made.folder / "ensurepip.py").write_text("open('has-pip', 'w')")
+    (made.folder / ".venv/bin").mkdir(parents=True)
+    (made.folder / ".venv/bin/python").symlink_to(sys.executable)
+    (made.folder / ".venv/mine").touch()
+    assert [each["name"] for each in made.make("paint")][-1] == "__main__.py"
+    assert (made.folder / ".venv/mine").exists()
+
+
 @pytest.mark.parametrize("target", ["lab", "paint", "lessons", "train", "bench-x", "test", "kit"])
 def test_threads_wait_without_spinning(checkout, target):
     assert {made["threads"] for made in checkout.make(target)} == {"PASSIVE"}
