@@ -60,7 +60,7 @@ def tokenize(tokenizer: CLIPTokenizer, prompt: str | Sequence[str]) -> torch.Ten
     list.
     """
     prompts = as_prompts(prompt)
-    length = context_length(checks.part(tokenizer, "a tokenizer (sd.tokenizer)", "convert_ids_to_tokens"))
+    length = context_length(checks.part(tokenizer, "a tokenizer, such as sd.tokenizer", "convert_ids_to_tokens"))
     ids = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
     # Only a row that is full to its end can have lost something: then its last token but one is a piece of a word.
     for text, row in zip(prompts, ids.tolist(), strict=True):
