@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from .figures import BLUE, GREEN, INK, ORANGE, PALE, PINK, new_figure, open_axes
+from .files import whole_file
 from .models import BadInput, quiet
 
 if TYPE_CHECKING:
@@ -235,7 +236,8 @@ def keep_measured(rows: Sequence[Measured], file: Path = MEASURED) -> None:
     new = {(row.way, row.device): row for row in rows}
     rest = [row for row in read_measured(file) if (row.way, row.device) not in new]
     text = json.dumps([asdict(row) for row in [*rest, *rows]], indent=1)
-    file.write_text(text + "\n", encoding="utf-8")
+    with whole_file(file) as stream:
+        stream.write(f"{text}\n".encode())
 
 
 def figure_memory(columns: Mapping[str, Mapping[str, float]], *, title="") -> Figure:

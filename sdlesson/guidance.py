@@ -17,12 +17,18 @@ from . import checks
 from .embeddings import embed, embed_texts, pair
 from .figures import BLUE, INK, ORANGE, PALE, new_figure, open_axes, plot_curves
 from .latents import as_latents, as_seeds, check_generator, check_size, initial_noise, seeded
+from .loading.errors import first_line
+from .loading.fit import PREDICTIONS
 from .models import BadInput, StableDiffusion
 from .sigmas import derivative, lms_coefficients, lms_step, pred_original, scale_input
 from .tokens import as_prompts, tokenize, warn_of_unknown_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+#: The least share of the picture's variance, where a schedule leaves none: sigma is 4096 then, as in diffusers' Euler.
+_LEAST_ABAR = 2**-24
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +70,10 @@ class Steering:
     """What takes a hand in a run on its way (lesson 08); the default leaves it alone, to the last bit.
 
     `change(x, sigma)` gives other latents x = picture + sigma * noise, before the first step and after each one (the
-    last time at sigma 0). `interval` = (low, high): guidance counts where low < sigma <= high; elsewhere the prompt's
-    plain guess is taken, at half the work. `loss` makes one number of the predicted original (batch, 4, h/8, w/8),
-    which is then moved by sigma^2 / (sigma^2 + 1) times the loss's gradient, downhill. Raises BadInput for what is no
-    function, and for an interval that is no pair of numbers.
+    last time at sigma 0). `interval` = (low, high): guidance counts where low < sigma <= high, and (0, inf) is
+    everywhere; elsewhere the prompt's plain guess is taken, at half the work. `loss` makes one number of the predicted
+    original (batch, 4, h/8, w/8), which is then moved by sigma^2 / (sigma^2 + 1) times the loss's gradient, downhill.
+    Raises BadInput for what is no function, and for an interval that is no pair of numbers.
     """
 
     change: Callable[[torch.Tensor, float], torch.Tensor] | None = None
@@ -81,6 +87,11 @@ class Steering:
         ends = tuple(self.interval) if isinstance(self.interval, Sequence) else ()
         if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends):
             raise BadInput(f"Steering's interval is two noise levels, (low, high), not {checks.told(self.interval)}.")
+
+    def guides(self, sigma: float | None = None) -> bool:
+        """Does guidance count at `sigma`, or (None) at every noise level?"""
+        low, high = self.interval
+        return (low <= 0 and high == math.inf) or (sigma is not None and low < sigma <= high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +117,7 @@ def settle(
     checks.part(sd, "a Stable Diffusion, as `load` gives it", "unet")
     prompts = as_prompts(prompt)
     negatives = pair(prompts, negative_prompt)[: len(prompts)]
+    _check_scheduler(sd.scheduler)
     most = sd.scheduler.config.num_train_timesteps
     steps = checks.whole(num_inference_steps, "number of steps", 1, most)
     scale = sd.guidance_scale if guidance_scale is None else guidance_scale
@@ -225,7 +237,7 @@ def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None, 
     """Those rows of [negative, prompt] that the guidance scale needs: both halves, or at scale 1 and 0 only one."""
     batch, scale = len(run.prompts), run.guidance_scale
     rows = slice(batch, None) if scale == 1 else slice(batch) if scale == 0 else slice(None)
-    if steering.interval != (0.0, math.inf):
+    if not steering.guides():
         rows = slice(None)
     if given is None:
         return embed_texts(sd, (run.negative_prompts + run.prompts)[rows])
@@ -246,12 +258,12 @@ def as_steering(value: Steering | None) -> Steering:
 
 def _descend(sd: StableDiffusion, solver, x: torch.Tensor, embeddings: torch.Tensor, scale: float, steering: Steering):
     """Yield the Steps; `embeddings` holds both halves, or the one that `scale` needs."""
-    dtype, (low, high) = sd.unet.dtype, steering.interval
+    dtype = sd.unet.dtype
     embeddings = embeddings.to(sd.unet.device, dtype)
     x = _changed(steering, solver, x, 0)
     for i, timestep in enumerate(solver.times):
         sigma, scaled = solver.sigma(i), solver.look(x, i)
-        now = scale if low < sigma <= high else 1.0
+        now = scale if steering.guides(sigma) else 1.0
         texts = embeddings[-len(x) :] if now == 1 else embeddings[: len(x)] if now == 0 else embeddings
         halves = len(texts) // len(x)
         twice = torch.cat([scaled] * halves).to(dtype)  # (batch, 4, h, w) -> (2 * batch, 4, h, w)
@@ -312,12 +324,40 @@ def _solver(sd: StableDiffusion, steps: int, order: int, generator, start: int =
     from diffusers import LMSDiscreteScheduler
 
     scheduler = copy.deepcopy(sd.scheduler)
-    if not hasattr(scheduler, "alphas_cumprod"):
-        raise BadInput(f"{type(scheduler).__name__} is no scheduler for Stable Diffusion: it has no alphas_cumprod.")
-    scheduler.set_timesteps(steps, device=sd.unet.device)
+    try:
+        scheduler.set_timesteps(steps, device=sd.unet.device)
+    except ValueError as error:  # as LCM's for more steps than it was distilled for
+        raise BadInput(f"{type(scheduler).__name__} cannot take {steps} steps: {first_line(error)}") from None
+    if not torch.isfinite(torch.as_tensor(getattr(scheduler, "sigmas", 0.0))).all():
+        raise BadInput(f"{type(scheduler).__name__} has a noise level that is not finite; it needs other betas.")
+    if scheduler.timesteps[0] < scheduler.timesteps[-1]:
+        raise BadInput(f"{type(scheduler).__name__} goes from the picture to the noise; denoise needs the way back.")
     if type(scheduler) is LMSDiscreteScheduler:
         return _ExactLMS(scheduler, order, start)
     return _AnyScheduler(scheduler, generator, start)
+
+
+def _check_scheduler(scheduler) -> None:
+    """Raise BadInput unless the scheduler's noise is that of a Stable Diffusion, and its UNet can predict with it."""
+    name, config = type(scheduler).__name__, scheduler.config
+    if not hasattr(scheduler, "alphas_cumprod"):
+        raise BadInput(f"{name} is no scheduler for Stable Diffusion: it has no alphas_cumprod.")
+    parameters = inspect.signature(scheduler.step).parameters.values()
+    asked = {each.name for each in parameters if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD}
+    reasons = {
+        "its noise is that of flow matching": config.get("use_flow_sigmas"),
+        f"its step needs more than the UNet's output ({', '.join(sorted(asked))})": len(asked) > 3,
+        f"its UNet predicts {config.get('prediction_type')!r}": config.get("prediction_type") not in PREDICTIONS,
+    }
+    for reason, holds in reasons.items():
+        if holds:
+            raise BadInput(f"{name} is no scheduler for Stable Diffusion: {reason}.")
+    pure = config.get("rescale_betas_zero_snr") or float(scheduler.alphas_cumprod.min()) <= 0
+    if pure and config.prediction_type == "epsilon":
+        raise BadInput(
+            f"{name} starts from pure noise (zero terminal SNR), and there the UNet's guess of the noise tells nothing "
+            "of the picture: it needs a model whose prediction_type is 'v_prediction' or 'sample'."
+        )
 
 
 class _ExactLMS:
@@ -355,18 +395,23 @@ class _AnyScheduler:
         accepted = inspect.signature(scheduler.step).parameters
         # as StableDiffusionPipeline does: no fresh noise (eta) where the scheduler leaves the choice
         self.extra = {name: value for name, value in (("generator", generator), ("eta", 0.0)) if name in accepted}
-        if start and hasattr(scheduler, "set_begin_index"):
+        if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(self.start)
 
     def sigma(self, i: int) -> float:
-        """The scheduler's own noise level before step i, else sqrt((1 - abar) / abar) at the timestep."""
+        """The noise level of call i: the scheduler's own, else sqrt((1 - abar) / abar) at the timestep."""
         levels = getattr(self.scheduler, "sigmas", None)
-        if not getattr(self.scheduler, "state_in_first_order", True):  # between two levels, as KDPM2's second calls are
-            levels = getattr(self.scheduler, "sigmas_interpol", levels)
-        if levels is not None and len(levels) >= self.start + len(self.times):
-            return float(levels[self.start + i])
-        abar = float(self.scheduler.alphas_cumprod[round(float(self.scheduler.timesteps[self.start + i]))])
-        return ((1 - abar) / abar) ** 0.5
+        if levels is None or len(levels) < self.start + len(self.times):
+            abar = float(self.scheduler.alphas_cumprod[round(float(self.scheduler.timesteps[self.start + i]))])
+            abar = max(abar, _LEAST_ABAR)
+            return ((1 - abar) / abar) ** 0.5
+        own = levels[self.start + i].flatten().cpu()
+        if getattr(self.scheduler, "state_in_first_order", True):
+            return float(own)
+        # The second call of a scheduler of second order may be between two levels: it is the one that it divides by.
+        between = [getattr(self.scheduler, name, None) for name in ("sigmas_interpol", "mid_point_sigma")]
+        found = torch.cat([own, *(each.flatten().cpu() for each in between if each is not None)]).nan_to_num()
+        return float(found[((found**2 + 1) ** -0.5 - self.look(torch.ones(()), i)).abs().argmin()])
 
     def look(self, x, i: int):
         """x as the UNet wants to see it."""
@@ -375,7 +420,10 @@ class _AnyScheduler:
     def step(self, output, original, i: int, x):
         """The latents at the next noise level."""
         timestep = self.scheduler.timesteps[self.start + i]
-        return self.scheduler.step(output, timestep, x, return_dict=False, **self.extra)[0]
+        try:
+            return self.scheduler.step(output, timestep, x, return_dict=False, **self.extra)[0]
+        except NotImplementedError as error:  # some know no UNet that predicts the sample
+            raise BadInput(f"{type(self.scheduler).__name__} cannot paint with this model: {error}.") from None
 
 
 def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):

@@ -39,7 +39,7 @@ def to_tensor(picture: Image) -> torch.Tensor:
 def encode(
     vae: AutoencoderKL, picture: Image | torch.Tensor, *, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    """The picture's scaled latents, (batch, 4, height/8, width/8), with a spread of about 1.
+    """The picture's scaled latents, float32, (batch, 4, height/8, width/8), with a spread of about 1.
 
     `picture` is a PIL picture (of any mode: see `to_tensor`), or a tensor or array (batch, 3, height, width): floats in
     -1 ... 1, bytes in 0 ... 255. Without `generator` they are the mean of the encoder's Gaussian (its mode), with one a
@@ -52,6 +52,7 @@ def encode(
     check_size(*values.shape[-2:], factor)
     with torch.no_grad():
         gaussian = vae.encode(values.to(vae.device, vae.dtype)).latent_dist
+    gaussian = type(gaussian)(gaussian.parameters.float())  # a seed draws the same noise whatever the VAE computes in
     return (gaussian.mode() if generator is None else gaussian.sample(generator)) * vae.config.scaling_factor
 
 
@@ -101,7 +102,8 @@ def fit_preview(pictures: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
 
 def preview(latents: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Latents as small pictures, (batch, 3, rows, columns), about -1 ... 1, by `fit_preview`'s matrix: no decoder."""
-    return (_with_ones(latents) @ matrix).permute(0, 3, 1, 2)
+    known = _with_ones(latents)
+    return (known @ matrix.to(known)).permute(0, 3, 1, 2)
 
 
 def as_latents(value, channels: int | None = None) -> torch.Tensor:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gc
-import json
 import os
 import re
-import struct
+import shutil
+import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from .loading import fit
+from .loading.errors import BadInput, ModelError, first_line  # noqa: F401  (the rooms take BadInput from here)
+from .loading.files import read_json
+from .loading.folders import HUB_FILES, check_folder, weight_files  # noqa: F401  (and a lesson HUB_FILES)
+from .loading.folders import WEIGHTS as _WEIGHTS
 
 if TYPE_CHECKING:
     import torch
@@ -26,33 +34,11 @@ ARTICLE_SCHEDULE = {
 }
 ARTICLE_GUIDANCE = 8.0
 
-#: The parts with weights: folder -> the stem of its weight files, and what its configuration says it is.
-_WEIGHTS = {
-    "text_encoder": ("model", "clip_text_model"),
-    "unet": ("diffusion_pytorch_model", "UNet2DConditionModel"),
-    "vae": ("diffusion_pytorch_model", "AutoencoderKL"),
-}
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _HUB_SECONDS = 10.0  # how long the hub may take to answer before we say that it cannot be reached
 _BIG = 200 * 2**20  # bytes of UNet weights from which speed and memory count for more than bits: see thrift.py
 _WORKING = 3 * 2**30  # bytes that Python, the libraries and the tensors of a lesson take besides the weights
 _MAPPED = 128 * 2**20  # bytes of a weight file that are in memory at once while it is converted to another dtype
-
-#: Of a repository on the hub, only these files are downloaded: no pickles, no second copies, no safety checker.
-HUB_FILES = {
-    "allow_patterns": ["model_index.json", "sdlesson.json", "tokenizer/*.json", "tokenizer/*.txt", "scheduler/*.json"]
-    + [f"{part}/{file}" for part, (s, _) in _WEIGHTS.items() for file in ("config.json", f"{s}*.safetensors*")],
-    "ignore_patterns": ["*.fp16*", "*.bf16*", "*non_ema*"],
-}
-
-
-class BadInput(ValueError):
-    """What was asked for cannot be done; the message is one sentence for the person who asked."""
-
-
-class ModelError(BadInput):
-    """A model cannot be loaded; the message is one sentence that says what is wrong with it."""
 
 
 @dataclass(repr=False)
@@ -82,8 +68,8 @@ class StableDiffusion:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width, in pixels, of the pictures that the UNet was trained on."""
-        side = self.unet.config.sample_size
+        """Height and width, in pixels, of the pictures that the UNet was trained on; v1's where it does not say."""
+        side = self.unet.config.sample_size or fit.V1_LATENTS
         rows, columns = (side, side) if isinstance(side, int) else side
         return rows * self.vae_factor, columns * self.vae_factor
 
@@ -126,9 +112,11 @@ def load(
     (sdlesson.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
     Raises ModelError, with one sentence, where the model is incomplete, corrupt, pickled or out of reach.
     """
-    name = os.fspath(model) if model is not None else default_model()
+    name = _name(model)
+    if low_memory not in (True, False, "auto"):
+        raise ModelError(f'low_memory is True, False or "auto", not {low_memory!r}.')
     folder = find(name, revision=revision)
-    about = _settings(folder)
+    about = fit.recommended(folder)
     with _quick_imports():
         import torch
     device, dtype = _device(device, torch), _dtype(dtype, torch)
@@ -142,6 +130,13 @@ def load(
     return StableDiffusion(**parts, name=name, device=device, dtype=dtype, guidance_scale=scale, folder=folder)
 
 
+def _name(model: str | os.PathLike | None) -> str:
+    name = default_model() if model is None else os.fspath(model) if isinstance(model, os.PathLike) else model
+    if not isinstance(name, str):
+        raise ModelError(f"A model is named by a text or a path, not by {model!r}.")
+    return name
+
+
 def find(name: str, *, revision: str | None = None) -> Path:
     """The folder that holds model `name`, complete and readable; downloads a hub id that is not cached yet.
 
@@ -149,11 +144,15 @@ def find(name: str, *, revision: str | None = None) -> Path:
     """
     if name == "tiny":
         return check_folder(checkpoint_path())
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return check_folder(folder)
-    if folder.exists():
-        raise ModelError(f"{name} is a file; a model is a folder in Diffusers layout.")
+    try:
+        folder = Path(name).expanduser()
+        if folder.is_dir():
+            return check_folder(folder)
+        if folder.exists():
+            raise ModelError(f"{name} is a file; a model is a folder in Diffusers layout.")
+    except (OSError, RuntimeError) as error:  # a name that is too long, a closed folder, a ~user who is not here
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
+        raise ModelError(f"There is no folder {name} that can be read: {reason}.") from None
     if not _HUB_ID.fullmatch(name):
         raise ModelError(
             f"There is no folder {name}; a model is 'tiny', a folder in Diffusers layout, "
@@ -166,135 +165,27 @@ def find(name: str, *, revision: str | None = None) -> Path:
     return from_hub(name, revision, seconds=_HUB_SECONDS)
 
 
-def check_folder(folder: Path) -> Path:
-    """Return `folder` if every part of a Stable Diffusion is there and whole; raise ModelError naming what is not."""
-    check_names(folder, _names(folder))
-    for part, (_, needed) in _WEIGHTS.items():
-        config = _json(folder / part / "config.json")
-        kind = config.get("_class_name") or config.get("model_type") or needed
-        if kind != needed:
-            raise ModelError(f"{folder / part} holds a {kind}; sdlesson needs a {needed} there.")
-        for file in _weight_files(folder, part):
-            if not file.is_file():
-                words = f"a piece of the {part.replace('_', ' ')}'s weights ({part}/{file.name})"
-                raise ModelError(f"{folder} is not a whole Stable Diffusion in Diffusers layout: it lacks {words}.")
-            check_safetensors(file)
-    return folder
-
-
-def check_names(where: str | Path, names: set[str]) -> None:
-    """Raise ModelError unless `names`, the files of `where` such as "unet/config.json", make up a Stable Diffusion."""
-    missing = missing_parts(where, names)
-    if missing:
-        raise ModelError(f"{where} is not a whole Stable Diffusion in Diffusers layout: it lacks {_and(missing)}.")
-    if any(name.startswith("text_encoder_2/") for name in names):
-        raise ModelError(f"{where} has two text encoders (as SDXL has); sdlesson knows models with one.")
-
-
-def missing_parts(where: str | Path, names: set[str]) -> list[str]:
-    """What `names` lack to be a Stable Diffusion, in words; raises ModelError where the weights are a pickle."""
-    missing = []
-    if "tokenizer/tokenizer.json" not in names and not {"tokenizer/vocab.json", "tokenizer/merges.txt"} <= names:
-        missing.append("the tokenizer (tokenizer/tokenizer.json, or vocab.json and merges.txt)")
-    for part, (stem, _) in _WEIGHTS.items():
-        words, weights = part.replace("_", " "), f"{part}/{stem}.safetensors"
-        if f"{part}/config.json" not in names:
-            missing.append(f"the {words}'s configuration ({part}/config.json)")
-        elif not {weights, f"{weights}.index.json"} & names:
-            _refuse_pickle(where, part, names)
-            missing.append(f"the {words}'s weights ({weights})")
-    return missing
-
-
-def _names(folder: Path) -> set[str]:
-    """The files in the folders of the parts, such as "unet/config.json"."""
-    parts = [folder / part for part in ("tokenizer", *_WEIGHTS, "text_encoder_2")]
-    files = (file for part in parts if part.is_dir() for file in part.iterdir())
-    return {f"{file.parent.name}/{file.name}" for file in files if file.is_file()}
-
-
-def check_safetensors(file: Path) -> None:
-    """Raise ModelError unless `file` is a whole safetensors file: its length must be what its header promises.
-
-    The format: 8 bytes with the header's length, the header (JSON: name -> dtype, shape, data_offsets), then the data.
-    """
-    try:
-        size, stream = file.stat().st_size, open(file, "rb")  # noqa: SIM115  (closed by the with below)
-    except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror}.") from None
-    with stream:
-        start = stream.read(8)
-        if start == b"version ":
-            raise ModelError(f"{file} is a Git LFS pointer, not the weights themselves; run `git lfs pull` there.")
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        try:
-            header = json.loads(stream.read(length)) if length <= size - 8 else None
-            end = 8 + length + max(entry["data_offsets"][1] for key, entry in header.items() if key != "__metadata__")
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-            raise ModelError(f"{file} is corrupt or only half downloaded: its header cannot be read.") from None
-    if end != size:
-        raise ModelError(f"{file} is corrupt or only half downloaded: it has {size} bytes and should have {end}.")
-
-
-def _weight_files(folder: Path, part: str) -> list[Path]:
-    """The safetensors files of one part: one file, or the pieces that its index lists; empty if there are none."""
-    stem = _WEIGHTS[part][0]
-    whole, index = (folder / part / f"{stem}.safetensors{end}" for end in ("", ".index.json"))
-    if whole.is_file():
-        return [whole]
-    if index.is_file():
-        return [folder / part / piece for piece in sorted(set(_json(index).get("weight_map", {}).values()))]
-    return []
-
-
-def _refuse_pickle(where: str | Path, part: str, names: set[str]) -> None:
-    pickles = sorted(name for name in names if name.startswith(f"{part}/") and name.endswith(_PICKLES))
-    if pickles:
-        raise ModelError(
-            f"{where} holds its weights only as a pickle ({pickles[0]}), which can run any code when it is loaded; "
-            "sdlesson loads safetensors only."
-        )
-
-
-def _settings(folder: Path) -> dict:
-    """What sdlesson.json recommends for this model; empty for models that were made elsewhere."""
-    file = folder / "sdlesson.json"
-    return _json(file) if file.is_file() else {}
-
-
-def _json(file: Path) -> dict:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        content = None
-    if not isinstance(content, dict):
-        raise ModelError(f"{file} cannot be read as JSON: it is corrupt or only half downloaded.")
-    return content
-
-
-def _and(words: list[str]) -> str:
-    return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
-
-
 def _bytes(folder: Path, *parts: str) -> int:
-    return sum(file.stat().st_size for part in parts for file in _weight_files(folder, part))
+    return sum(file.stat().st_size for part in parts for file in weight_files(folder, part))
 
 
 def _device(device, torch) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if isinstance(device, bool):
+        raise ModelError(f"A device is named 'cpu' or 'cuda', not {device!r}.")
     try:
         device = torch.device(device)
         torch.empty(0, device=device)  # a device of a known kind may still not be there
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ModelError(f"There is no device {str(device)!r} here: {_first_line(error)}") from None
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ValueError) as error:
+        raise ModelError(f"There is no device {str(device)!r} here: {first_line(error)}") from None
     return device
 
 
 def _dtype(dtype, torch) -> torch.dtype | None:
     if isinstance(dtype, str):
         dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+    if dtype not in (None, torch.float32, torch.bfloat16, torch.float16, torch.float64):
         raise ModelError(f"{dtype!r} is no dtype to compute in; take float32, bfloat16 or float16.")
     return dtype
 
@@ -330,7 +221,7 @@ def _kept_in(folder: Path, part: str, dtype: torch.dtype) -> torch.dtype:
     import torch
     from safetensors import safe_open
 
-    with safe_open(_weight_files(folder, part)[0], framework="pt") as stream:
+    with safe_open(weight_files(folder, part)[0], framework="pt") as stream:
         stored = {stream.get_slice(name).get_dtype() for name in stream.keys()}  # noqa: SIM118  (no mapping)
     narrow = {"F16": torch.float16, "BF16": torch.bfloat16}
     found = [narrow[code] for code in stored if code in narrow]
@@ -341,48 +232,105 @@ def _load_parts(folder: Path, device: torch.device, dtypes: dict[str, torch.dtyp
     """The five parts by name, on `device`, each in its dtype; raises ModelError where weights do not fit."""
     with _quick_imports():
         from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
-        from transformers import CLIPTokenizer
     parts, part = {}, "tokenizer"
     with quiet():
         try:
-            parts[part] = CLIPTokenizer.from_pretrained(folder / part, local_files_only=True)
+            parts[part] = _tokenizer(folder / part)
             part = "text_encoder"
             parts[part] = _text_encoder(folder / part, dtypes[part]).to(device)
             for part, kind in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
                 parts[part] = _image_part(kind, folder / part, dtypes[part]).to(device)
             part = "scheduler"
-            file = folder / part / "scheduler_config.json"
-            config = _json(file) if file.is_file() else ARTICLE_SCHEDULE
-            parts[part] = LMSDiscreteScheduler.from_config({k: v for k, v in config.items() if k[0] != "_"})
+            parts[part] = LMSDiscreteScheduler.from_config(fit.schedule(folder) or ARTICLE_SCHEDULE)
         except ModelError:
             raise
         except Exception as error:  # the libraries raise OSError, ValueError, RuntimeError, KeyError, their own ...
-            raise ModelError(f"The part {folder / part} cannot be loaded: {_first_line(error)}") from error
+            raise ModelError(f"The part {folder / part} cannot be loaded: {first_line(error)}") from error
     return parts
 
 
+def _tokenizer(folder: Path) -> CLIPTokenizer:
+    """The tokenizer of a folder; where it does not say how long its texts are, as long as the text encoder reads."""
+    from transformers import CLIPTokenizer
+
+    with _without_marks(folder) as readable:
+        tokenizer = CLIPTokenizer.from_pretrained(readable, local_files_only=True)
+    if fit.text_length(folder.parent) is None:
+        tokenizer.model_max_length = read_json(folder.parent / "text_encoder/config.json").get(
+            "max_position_embeddings", 77
+        )
+    return tokenizer
+
+
+@contextlib.contextmanager
+def _without_marks(folder: Path):
+    """`folder` itself, or a copy without the byte-order marks of its files, which transformers does not read."""
+    marked = [file.name for file in folder.iterdir() if file.is_file() and _start(file) == codecs.BOM_UTF8]
+    if not marked:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(shutil.copytree(folder, Path(place) / folder.name))
+        for name in marked:
+            (copy / name).write_bytes((folder / name).read_bytes().removeprefix(codecs.BOM_UTF8))
+        yield copy
+
+
+def _start(file: Path) -> bytes:
+    with open(file, "rb") as stream:
+        return stream.read(len(codecs.BOM_UTF8))
+
+
 def _text_encoder(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
-    """The text encoder of a folder in `dtype`; transformers knows what its weights were called in older files."""
+    """The text encoder of a folder in `dtype`; files of before 2026 say text_model in front of each name.
+
+    transformers' own from_pretrained would set torch's default dtype meanwhile, for every thread of the process.
+    """
+    import torch
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    config = CLIPTextConfig.from_pretrained(folder, local_files_only=True)
-    weights = read_weights(_weight_files(folder.parent, folder.name), dtype)
-    model, info = CLIPTextModel.from_pretrained(
-        None, config=config, state_dict=weights, dtype=dtype, output_loading_info=True
-    )
-    return _whole(model, info, folder)
+    known = CLIPTextConfig().to_dict().keys() - {"return_dict", "output_attentions", "output_hidden_states"}
+    told = read_json(folder / "config.json")  # of which nothing may choose the code that runs (attn_implementation)
+    config = CLIPTextConfig(**{key: value for key, value in told.items() if key in known} | {"dtype": dtype})
+    with torch.device("meta"):
+        model = CLIPTextModel(config)
+    weights = read_weights(weight_files(folder.parent, folder.name), dtype)
+    model.embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]  # 0 ... 76: no file holds them
+    return _filled(model, {name.removeprefix("text_model."): weights[name] for name in weights}, folder)
 
 
 def _image_part(kind: type, folder: Path, dtype: torch.dtype):
-    """The UNet or VAE of a folder in `dtype`: made without memory of its own, then given the file's tensors."""
+    """The UNet or VAE of a folder in `dtype`."""
     import torch
 
+    config = {key: value for key, value in read_json(folder / "config.json").items() if key != "_use_default_values"}
+    if folder.name == "unet":
+        config["sample_size"] = fit.sample_size(folder.parent)
     with torch.device("meta"):
-        model = kind.from_config(kind.load_config(folder, local_files_only=True))
-    weights = read_weights(_weight_files(folder.parent, folder.name), dtype)
-    model.load_state_dict({_new_name(name): weights[name] for name in weights}, strict=False, assign=True)
-    lost = [name for values in (model.named_parameters(), model.named_buffers()) for name, x in values if x.is_meta]
-    return _whole(model, {"missing_keys": lost}, folder)
+        model = kind.from_config(config)
+    weights = read_weights(weight_files(folder.parent, folder.name), dtype)
+    return _filled(model, {_new_name(name): weights[name] for name in weights}, folder)
+
+
+def _filled(model, weights: dict[str, torch.Tensor], folder: Path):
+    """A model that was made without memory of its own, given the file's tensors; raises ModelError if they do not fit.
+
+    What they leave out would stay random.
+    """
+    needed = {name: tuple(values.shape) for name, values in model.state_dict().items()}
+    wrong = [
+        f"{name} is {tuple(values.shape)} in the file and {needed[name]} by the configuration"
+        for name, values in sorted(weights.items())
+        if name in needed and tuple(values.shape) != needed[name]
+    ]
+    if not wrong:
+        model.load_state_dict(weights, strict=False, assign=True)
+        both = (*model.named_parameters(), *model.named_buffers())
+        wrong = [f"{name} is missing" for name, values in sorted(both, key=lambda pair: pair[0]) if values.is_meta]
+    if wrong:
+        more = f"; so are {len(wrong) - 1} more, missing or misshapen" if wrong[1:] else ""
+        raise ModelError(f"The weights in {folder} do not fit its configuration: {wrong[0]}{more}.")
+    return model.eval()
 
 
 def read_weights(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -416,21 +364,6 @@ def _new_name(name: str) -> str:
     return before + block + after
 
 
-def _whole(model, info: dict, folder: Path):
-    """The model, unless its weights left holes (which would stay random) or had other shapes."""
-    info = info if isinstance(info, dict) else vars(info)
-    lost = sorted(str(name) for key in ("missing_keys", "mismatched_keys") for name in info.get(key, ()))
-    if lost:
-        more = f" and {len(lost) - 1} more" if lost[1:] else ""
-        raise ModelError(f"The weights in {folder} do not fit its configuration: {lost[0]}{more} missing or misshapen.")
-    return model.eval()
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
-
-
 @contextlib.contextmanager
 def _quick_imports():
     """Import without the garbage collector: it would walk the million objects of torch and diffusers again and again.
@@ -446,21 +379,40 @@ def _quick_imports():
             gc.enable()
 
 
-@contextlib.contextmanager
-def quiet():
-    """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after."""
-    from diffusers.utils import logging as diffusers_log
-    from transformers.utils import logging as transformers_log
+class _Quiet(contextlib.AbstractContextManager):
+    """The one of `quiet`: it counts who is inside, since the libraries' settings are those of the whole process."""
 
-    logs = (diffusers_log, transformers_log)
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, (verbosity, bars) in zip(logs, before, strict=True):
-            log.set_verbosity(verbosity)
-            if bars:
-                log.enable_progress_bar()
+    def __init__(self):
+        self._lock, self._inside, self._before = threading.Lock(), 0, []
+
+    def __enter__(self):
+        from diffusers.utils import logging as diffusers_log
+        from transformers.utils import logging as transformers_log
+
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                logs = (diffusers_log, transformers_log)
+                self._before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+                for log in logs:
+                    log.set_verbosity_error()
+                    log.disable_progress_bar()
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._inside -= 1
+            for log, verbosity, bars in () if self._inside else self._before:
+                log.set_verbosity(verbosity)
+                if bars:
+                    log.enable_progress_bar()
+
+
+_QUIET = _Quiet()
+
+
+def quiet() -> contextlib.AbstractContextManager:
+    """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after.
+
+    Of several threads inside, the last one to leave brings them back.
+    """
+    return _QUIET

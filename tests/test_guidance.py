@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import math
 import re
 from itertools import pairwise
@@ -17,7 +18,7 @@ from toy import write_toy
 
 import sdlesson
 from sdlesson.embeddings import text_embeddings
-from sdlesson.guidance import Step, denoise, figure_guesses, guide, plot_guesses, record
+from sdlesson.guidance import Steering, Step, denoise, figure_guesses, guide, plot_guesses, record
 from sdlesson.latents import initial_noise, seeded
 from sdlesson.models import ARTICLE_SCHEDULE, BadInput
 
@@ -69,12 +70,14 @@ SCHEDULERS = [
     "EulerAncestralDiscreteScheduler",
     "HeunDiscreteScheduler",
     "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
     "UniPCMultistepScheduler",
     "DEISMultistepScheduler",
     "LCMScheduler",
     "TCDScheduler",
+    "SASolverScheduler",
 ]
 
 
@@ -93,6 +96,98 @@ def test_any_scheduler(toy, pipeline, kind):
         torch.testing.assert_close(
             step.pred_original, step.noisy * shrink - step.sigma * step.noise_pred, rtol=1e-3, atol=2e-3
         )
+
+
+SCALING = ["LMS", "Euler", "EulerAncestral", "Heun", "KDPM2", "KDPM2Ancestral"]  # those that divide what the UNet sees
+
+
+@pytest.mark.parametrize("spacing", [{}, {"use_karras_sigmas": True}, {"timestep_spacing": "trailing"}])
+@pytest.mark.parametrize("kind", SCALING)
+def test_sigma_is_that_of_what_the_unet_sees(toy, monkeypatch, kind, spacing):
+    """At each call, first or second of its step: the UNet sees noisy / sqrt(sigma^2 + 1)."""
+    if kind == "EulerAncestral" and "use_karras_sigmas" in spacing:
+        spacing = {"prediction_type": "v_prediction"}  # it has no Karras levels
+    seen, forward = [], toy.unet.forward
+    monkeypatch.setattr(toy.unet, "forward", lambda x, *a, **k: seen.append(x[:1].double()) or forward(x, *a, **k))
+    scheduler = getattr(diffusers, f"{kind}DiscreteScheduler")(**ARTICLE_SCHEDULE | spacing)
+    steps = list(
+        denoise(dataclasses.replace(toy, scheduler=scheduler), PROMPT, num_inference_steps=6, guidance_scale=3)
+    )
+    assert len(steps) == len(seen) == (11 if scheduler.order == 2 else 6)
+    for step, x in zip(steps, seen, strict=True):
+        noisy = step.noisy.double()
+        shrink = float((noisy * x).sum() / (noisy * noisy).sum())
+        assert step.sigma == pytest.approx((shrink**-2 - 1) ** 0.5, rel=1e-3)
+        assert step.noise_uncond is not None  # guidance is never lost
+    assert steps[0].sigma == pytest.approx(float(scheduler.sigmas.max()), rel=0.1)
+
+
+@pytest.mark.parametrize("kind", ["KDPM2", "KDPM2Ancestral", "Heun"])
+def test_a_run_that_starts_on_its_way_has_the_same_levels(toy, kind):
+    sd = dataclasses.replace(toy, scheduler=getattr(diffusers, f"{kind}DiscreteScheduler")(**ARTICLE_SCHEDULE))
+    whole = list(denoise(sd, PROMPT, num_inference_steps=5))
+    rest = list(denoise(sd, PROMPT, num_inference_steps=5, start=2, latents=whole[4].noisy))
+    assert [step.sigma for step in rest] == [step.sigma for step in whole[4:]]
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1e-9, 14.6, 4096.0, math.inf, math.nan])
+def test_guidance_is_on_at_every_level_unless_told_otherwise(sigma):
+    assert Steering().guides(sigma) and Steering(interval=(0, math.inf)).guides(sigma)
+    assert Steering().guides() and not Steering(interval=(0, 3)).guides()
+    assert not Steering(interval=(0.5, 3)).guides(sigma)
+    assert Steering(interval=(0.5, 3)).guides(3.0) and not Steering(interval=(0.5, 3)).guides(0.5)
+
+
+ZERO = ARTICLE_SCHEDULE | {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+PURE = ["DDIM", "DDPM", "EulerDiscrete", "EulerAncestralDiscrete", "DPMSolverMultistep", "UniPCMultistep", "LCM", "TCD"]
+
+
+@pytest.mark.parametrize("kind", PURE)
+@pytest.mark.parametrize("prediction", ["v_prediction", "sample"])
+def test_a_schedule_that_starts_from_pure_noise(toy, pipeline, kind, prediction):
+    """Zero terminal SNR: no division by zero, and the pipeline's latents."""
+    make = getattr(diffusers, f"{kind}Scheduler")
+    config = ZERO | {"prediction_type": prediction} | ({"clip_sample": False} if kind in ("DDIM", "LCM", "TCD") else {})
+    sd = dataclasses.replace(toy, scheduler=make(**config))
+    if (kind, prediction) == ("EulerAncestralDiscrete", "sample"):
+        with pytest.raises(BadInput, match="EulerAncestralDiscreteScheduler cannot paint with this model"):
+            next(denoise(sd, PROMPT))
+        return
+    steps = list(denoise(sd, PROMPT, num_inference_steps=5, guidance_scale=3))
+    assert relative(steps[-1].latents, from_pipeline(pipeline, PROMPT, 3.0, scheduler=make(**config), steps=5)) < 1e-4
+    assert steps[0].sigma == pytest.approx(4096, rel=1e-3) and steps[1].sigma < 20
+    first = steps[0].noise_pred if prediction == "sample" else -steps[0].noise_pred  # v = -x0 where all is noise
+    torch.testing.assert_close(steps[0].pred_original, first, rtol=1e-3, atol=2e-3)
+
+
+def with_betas_of_one():
+    return [*torch.linspace(0.001, 0.02, 999).tolist(), 1.0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "words"),
+    [
+        ("DDIM", {"rescale_betas_zero_snr": True}, "pure noise"),
+        ("EulerDiscrete", {"rescale_betas_zero_snr": True}, "pure noise"),
+        ("DDPM", {"trained_betas": with_betas_of_one()}, "pure noise"),
+        ("LMSDiscrete", {"trained_betas": with_betas_of_one(), "prediction_type": "v_prediction"}, "not finite"),
+        ("HeunDiscrete", {"trained_betas": with_betas_of_one(), "prediction_type": "v_prediction"}, "not finite"),
+        ("UniPCMultistep", {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}, "flow matching"),
+        ("DPMSolverMultistep", {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}, "flow matching"),
+        ("DEISMultistep", {"prediction_type": "flow_prediction"}, "its UNet predicts 'flow_prediction'"),
+        ("RePaint", {}, "its step needs more than"),
+        ("DDIMInverse", {}, "from the picture to the noise"),
+        ("DPMSolverMultistepInverse", {}, "from the picture to the noise"),
+        ("EDMEuler", {}, "no alphas_cumprod"),
+        ("LCM", {"original_inference_steps": 3}, "LCMScheduler cannot take 5 steps"),
+    ],
+)
+def test_schedulers_that_cannot_paint_say_so_at_once(toy, kind, config, words):
+    make = getattr(diffusers, f"{kind}Scheduler")
+    known = inspect.signature(make).parameters
+    scheduler = make(**{name: value for name, value in (ARTICLE_SCHEDULE | config).items() if name in known})
+    with pytest.raises(BadInput, match=words):
+        denoise(dataclasses.replace(toy, scheduler=scheduler), PROMPT, num_inference_steps=5)  # no next()
 
 
 @pytest.mark.parametrize("kind", ["DDIMScheduler", "EulerDiscreteScheduler", "DDPMScheduler", "HeunDiscreteScheduler"])

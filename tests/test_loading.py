@@ -119,7 +119,9 @@ class Handler(BaseHTTPRequestHandler):
     def facts(self):
         """Name, size, checksum and whether it is a big file (kept in Git LFS), of every file."""
         for name, data in self.server.files.items():
-            yield name, len(data), hashlib.sha256(data).hexdigest(), name.endswith((".safetensors", ".bin", ".ckpt"))
+            big = name.endswith((".safetensors", ".bin", ".ckpt"))
+            git = hashlib.sha1(b"blob %d\0" % len(data) + data)
+            yield name, len(data), hashlib.sha256(data).hexdigest() if big else git.hexdigest(), big
 
     def siblings(self):
         return [
@@ -396,28 +398,28 @@ def test_a_disk_that_fills_up_on_the_way(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
     home = tmp_path / "models--org--toy"
     with pytest.raises(OSError, match="No space left") as caught:
-        hub._fetch("http://127.0.0.1:9/file", UNET, home, "0" * 64, 100)
+        hub._fetch("org/toy", COMMIT, hub._File(UNET, 100, "0" * 64), home)
     assert not list(home.rglob("*.incomplete"))
     assert "the disk is full" in hub._reason(caught.value, None, begun=True)
 
 
 def test_space_that_a_broken_download_takes_is_not_asked_for_again(tmp_path, monkeypatch):
-    info = hub_info([{"rfilename": UNET, "size": 10**9, "lfs": {"sha256": "a", "size": 10**9, "pointerSize": 1}}])
-    part = hub._part(tmp_path, "a")
+    files = [hub._File(UNET, 10**9, "0" * 64)]
+    part = hub._part(tmp_path, files[0])
     part.parent.mkdir()
     with open(part, "wb") as stream:
         stream.truncate(9 * 10**8)  # a hole: it takes no space
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**10, 0, 2 * 10**8))
-    hub._check_space("org/toy", tmp_path, info.siblings)
+    hub._check_space("org/toy", tmp_path, files)
     part.unlink()
     with pytest.raises(ModelError, match=r"needs 1\.0 GB more"):
-        hub._check_space("org/toy", tmp_path, info.siblings)
+        hub._check_space("org/toy", tmp_path, files)
 
 
 def test_v1_4_and_v1_5_are_pinned_and_others_are_not(monkeypatch):
     asked = []
 
-    def cached(revision, **_):
+    def cached(name, revision, **_):
         asked.append(revision)
         raise FileNotFoundError
 

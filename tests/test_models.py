@@ -8,23 +8,32 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import diffusers
 import huggingface_hub
 import pytest
 import torch
 import transformers
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from toy import TOY_SIZE
 
 import sdlesson
-from sdlesson.models import ModelError, check_safetensors
+from sdlesson.loading.files import check_safetensors
+from sdlesson.models import ModelError
 
 
 @pytest.fixture
 def broken(toy_folder, tmp_path):
     """A copy of the toy that a test may break."""
     return shutil.copytree(toy_folder, tmp_path / "broken")
+
+
+def tell(folder, file, **changes):
+    """Change settings in one of the folder's JSON files; "gone" takes a setting away."""
+    config = json.loads((folder / file).read_text()) | changes
+    (folder / file).write_text(json.dumps({key: value for key, value in config.items() if value != "gone"}))
 
 
 def refuses(model, *words, **options):
@@ -229,10 +238,227 @@ def test_weights_with_holes(broken, part):
     refuses(broken, gone, "missing")
 
 
-def test_weights_of_another_size(broken):
-    config = json.loads((broken / "unet/config.json").read_text())
-    (broken / "unet/config.json").write_text(json.dumps(config | {"cross_attention_dim": 40}))
-    refuses(broken, str(broken / "unet"))
+@pytest.mark.parametrize(
+    ("part", "changes", "words"),
+    [
+        ("unet", {"block_out_channels": [16, 40]}, "is (32,) in the file and (40,) by the configuration; so are "),
+        ("unet", {"conv_in_kernel": 5}, "conv_in.weight is (16, 4, 3, 3) in the file and (16, 4, 5, 5)"),
+        ("vae", {"block_out_channels": [8, 8, 16, 32]}, " in the file and "),
+        ("text_encoder", {"intermediate_size": 40}, "fc1.bias is (48,) in the file and (40,)"),
+        ("text_encoder", {"num_hidden_layers": 3}, "is missing"),
+    ],
+)
+def test_weights_of_another_size(broken, part, changes, words):
+    """The first weight that does not fit is named, with both shapes."""
+    tell(broken, f"{part}/config.json", **changes)
+    refuses(broken, str(broken / part), words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"time_cond_proj_dim": 256}, "also takes the guidance scale, as latent consistency models do"),
+        ({"num_class_embeds": 1000}, "also takes a class or a noise level, as upscalers do"),
+        ({"class_embed_type": "projection", "projection_class_embeddings_input_dim": 8}, "as unCLIP models"),
+        ({"class_embed_type": "timestep"}, "as unCLIP models and upscalers do (class_embed_type is 'timestep')"),
+        ({"addition_embed_type": "text_time", "addition_time_embed_dim": 8}, "as SDXL and Kandinsky do"),
+        ({"addition_embed_type": "image_hint"}, "(addition_embed_type is 'image_hint')"),
+        ({"encoder_hid_dim_type": "ip_image_proj", "encoder_hid_dim": 24}, "as Kandinsky and IP-Adapter models do"),
+        ({"attention_type": "gated"}, "as GLIGEN does"),
+        ({"dual_cross_attention": True}, "as Versatile Diffusion does"),
+    ],
+)
+def test_a_unet_with_an_input_that_nobody_feeds(broken, changes, words):
+    tell(broken, "unet/config.json", **changes)
+    refuses(broken, "another kind of model", words)
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "words"),
+    [
+        ("unet", {"in_channels": 9}, "is an inpainting model (it also sees a mask and the masked picture's latents)"),
+        ("unet", {"in_channels": 9}, "takes 9 channels and its VAE makes 4"),
+        ("unet", {"in_channels": 8}, "such as InstructPix2Pix"),
+        ("unet", {"in_channels": 7}, "is an upscaler"),
+        ("unet", {"in_channels": 5}, "is a depth model"),
+        ("unet", {"in_channels": 16, "out_channels": 16}, "its UNet takes 16 channels, its VAE makes 4"),
+        ("unet", {"out_channels": 8}, "gives 8 channels for latents of 4"),
+        ("vae", {"latent_channels": 16}, "its UNet takes 4 channels, its VAE makes 16"),
+        ("vae", {"latent_channels": 3}, "takes 4 channels and its VAE makes 3"),
+        ("vae", {"in_channels": 6, "out_channels": 6}, "pictures of 6 channels (in_channels); sdlesson needs 3"),
+        ("vae", {"out_channels": 4}, "pictures of 4 channels (out_channels)"),
+        ("vae", {"shift_factor": 0.1159}, "also shifted (shift_factor)"),
+        ("vae", {"latents_mean": [0.1, 0.2, 0.3, 0.4]}, "also shifted (latents_mean)"),
+        (
+            "unet",
+            {"cross_attention_dim": 40},
+            "of 40 numbers (cross_attention_dim), its text encoder makes them of 24",
+        ),
+        ("unet", {"cross_attention_dim": [24, 40]}, "vectors of 40 numbers"),
+        ("unet", {"encoder_hid_dim_type": "text_proj", "encoder_hid_dim": 4096}, "4096 numbers (encoder_hid_dim)"),
+        (
+            "text_encoder",
+            {"hidden_size": 48},
+            "of 24 numbers (cross_attention_dim), its text encoder makes them of 48",
+        ),
+        (
+            "text_encoder",
+            {"max_position_embeddings": 32},
+            "77 tokens of a text (model_max_length), its text encoder has 32",
+        ),
+        ("text_encoder", {"vocab_size": 100}, "its text encoder vectors for 100 (vocab_size)"),
+    ],
+)
+def test_parts_that_do_not_fit_each_other(broken, part, changes, words):
+    """Told from the configurations alone: no weight is looked at."""
+    for file in broken.rglob("*.safetensors"):
+        file.write_bytes(b"")
+    tell(broken, f"{part}/config.json", **changes)
+    refuses(broken, words)
+
+
+def test_a_tokenizer_that_makes_longer_texts(broken):
+    for length in (512, 78):
+        tell(broken, "tokenizer/tokenizer_config.json", model_max_length=length)
+        refuses(broken, f"makes {length} tokens of a text (model_max_length)", "77 positions")
+
+
+@pytest.mark.parametrize("told", [10**30, None, "gone"])
+def test_a_tokenizer_that_does_not_say_how_long_its_texts_are(broken, toy, told):
+    tell(broken, "tokenizer/tokenizer_config.json", model_max_length=told)
+    sd = sdlesson.load(broken)
+    assert sd.tokenizer.model_max_length == 77
+    assert torch.equal(sdlesson.tokenize(sd.tokenizer, "a horse"), sdlesson.tokenize(toy.tokenizer, "a horse"))
+
+
+@pytest.mark.parametrize("file", ["added_tokens.json", "vocab.json"])
+def test_words_without_a_vector(broken, file):
+    """A learned word that the text encoder was not made longer for."""
+    (broken / "tokenizer" / file).write_text(json.dumps({"<my-cat>": 100_000}))
+    refuses(broken, "ids up to 100000", "vectors for")
+    (broken / "tokenizer" / file).write_text(json.dumps({"<my-cat>": "last"}))
+    refuses(broken, "must give each piece a whole number")
+
+
+V_DDIM = {"_class_name": "DDIMScheduler", "prediction_type": "v_prediction"}
+PNDM = {"_class_name": "PNDMScheduler", "skip_prk_steps": True} | sdlesson.models.ARTICLE_SCHEDULE
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"_class_name": "DDIMScheduler", "rescale_betas_zero_snr": True, "prediction_type": "v_prediction"},
+            "pure noise",
+        ),
+        ({"_class_name": "EulerDiscreteScheduler", "rescale_betas_zero_snr": True}, "pure noise"),
+        ({"trained_betas": [0.001, 0.01, 1.0]}, "out of range"),
+        ({"_class_name": "FlowMatchEulerDiscreteScheduler", "shift": 3.0}, "that of FlowMatchEulerDiscreteScheduler"),
+        ({"_class_name": "UniPCMultistepScheduler", "use_flow_sigmas": True}, "flow matching"),
+        ({"prediction_type": "flow_prediction"}, "'flow_prediction'"),
+        ({"_class_name": "EDMEulerScheduler", "sigma_max": 80.0}, "that of EDMEulerScheduler"),
+        ({"_class_name": "EDMDPMSolverMultistepScheduler"}, "that of EDMDPMSolverMultistepScheduler"),
+        ({"_class_name": "EulerDiscreteScheduler", "timestep_type": "continuous"}, "timesteps are noise levels"),
+        ({"_class_name": "LCMScheduler"}, "that of LCMScheduler"),
+        ({"_class_name": "NobodysScheduler"}, "that of NobodysScheduler"),
+        ({"_class_name": ["a", "list"]}, "that of ['a', 'list']"),
+        ({"beta_start": "gone"}, "betas are missing"),
+        ({"beta_end": "0.012"}, "betas are missing or out of range"),
+        ({"beta_schedule": "sigmoid"}, "betas are missing or out of range"),
+        ({"num_train_timesteps": 0}, "betas are missing or out of range"),
+    ],
+)
+def test_a_noise_schedule_that_k_lms_cannot_have(broken, changes, words):
+    """It is not replaced in silence."""
+    (broken / "scheduler/scheduler_config.json").write_text(json.dumps(PNDM))
+    sdlesson.models.find(str(broken))  # as it is, it may be loaded
+    tell(broken, "scheduler/scheduler_config.json", **changes)
+    refuses(broken, "noise schedule that K-LMS cannot have", words)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("betas", [{}, {"beta_schedule": "linear"}, {"trained_betas": [0.001, 0.01, 0.02]}])
+def test_other_betas_are_taken_over(broken, prediction, betas):
+    (broken / "scheduler/scheduler_config.json").write_text(json.dumps(PNDM | betas | {"prediction_type": prediction}))
+    ours = sdlesson.load(broken).scheduler
+    theirs = diffusers.LMSDiscreteScheduler(
+        **sdlesson.models.ARTICLE_SCHEDULE | betas | {"prediction_type": prediction}
+    )
+    assert torch.equal(ours.alphas_cumprod, theirs.alphas_cumprod) and ours.config.prediction_type == prediction
+
+
+def test_a_unet_that_does_not_say_its_size(broken):
+    tell(broken, "unet/config.json", sample_size=None)
+    sd = sdlesson.load(broken)
+    assert sd.size == (TOY_SIZE, TOY_SIZE) and "48x48 pixels" in repr(sd)  # as the VAE says
+    tell(broken, "vae/config.json", sample_size="gone")
+    assert sdlesson.load(broken).size == (512, 512)  # v1's
+    tell(broken, "unet/config.json", sample_size=[8, 6])
+    assert sdlesson.load(broken).size == (64, 48)
+    sd.unet.register_to_config(sample_size=None)
+    assert "512x512 pixels" in repr(sd)
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "values"),
+    [
+        ("unet/config.json", "sample_size", ["x", 0, -8, 6.5, True, [6], [6, "x"], {}]),
+        ("vae/config.json", "scaling_factor", ["x", None, 0, -0.18, True, float("nan"), float("inf"), [0.18]]),
+        ("vae/config.json", "latent_channels", ["4", None, 0, 4.0, True]),
+        ("unet/config.json", "in_channels", ["4", None, -4, [4]]),
+        ("text_encoder/config.json", "hidden_size", ["24", None, 0]),
+        ("tokenizer/tokenizer_config.json", "model_max_length", ["77", -1, 0, True, [77]]),
+        ("sdlesson.json", "guidance_scale", [None, "abc", "3", True, float("nan"), float("inf"), [3]]),
+    ],
+)
+def test_settings_that_are_no_numbers(broken, file, key, values):
+    if file == "sdlesson.json":
+        (broken / file).write_text("{}")
+    for value in values:
+        tell(broken, file, **{key: value})
+        refuses(broken, file, f"{key} {value!r}", "must be a")
+
+
+def test_what_a_configuration_may_not_choose(broken, toy):
+    """No code by name: transformers would fetch an attention kernel from the hub; nor another kind of answer."""
+    tell(broken, "text_encoder/config.json", attn_implementation="nobody/kernel", _attn_implementation="nobody/kernel")
+    tell(
+        broken, "text_encoder/config.json", return_dict=False, output_hidden_states=True, auto_map={"AutoModel": "x.Y"}
+    )
+    tell(broken, "unet/config.json", _use_default_values=["block_out_channels"])
+    sd = sdlesson.load(broken)
+    assert sd.text_encoder.config._attn_implementation == toy.text_encoder.config._attn_implementation
+    ids = sdlesson.tokenize(sd.tokenizer, "a horse")
+    assert torch.equal(sdlesson.embed(sd.text_encoder, ids), sdlesson.embed(toy.text_encoder, ids))
+
+
+MARK = "\ufeff"
+DEEP = ["[" * 100_000, '{"a":' * 100_000]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ["unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"],
+        ["tokenizer/tokenizer_config.json"],
+        ["tokenizer/tokenizer.json", "tokenizer/tokenizer_config.json", "unet/config.json"],
+    ],
+)
+def test_json_with_a_byte_order_mark(broken, toy, files):
+    """As editors on Windows write it."""
+    for file in files:
+        (broken / file).write_text(MARK + (broken / file).read_text())
+    sd = sdlesson.load(broken)
+    assert sd.size == toy.size and sd.tokenizer.get_vocab() == toy.tokenizer.get_vocab()
+    assert torch.equal(sdlesson.tokenize(sd.tokenizer, "a horse"), sdlesson.tokenize(toy.tokenizer, "a horse"))
+    assert (broken / files[0]).read_text().startswith(MARK)  # left as it was
+
+
+@pytest.mark.parametrize("file", ["unet/config.json", "tokenizer/tokenizer.json", "scheduler/scheduler_config.json"])
+@pytest.mark.parametrize("text", [DEEP[0], DEEP[1], "[1, 2]", "null", "<html>log in</html>", ""], ids=range(6))
+def test_json_that_is_none(broken, file, text):
+    (broken / file).write_text(text)
+    refuses(broken, file, "cannot be read as JSON")
 
 
 def test_configurations_that_are_not_what_we_need(broken):
@@ -293,6 +519,181 @@ def test_weights_in_pieces(broken):
     assert sdlesson.load(broken).unet is not None
     file.with_name(min(pieces)).unlink()
     refuses(broken, "a piece of the unet's weights", min(pieces))
+
+
+@pytest.mark.parametrize("variant", ["fp16", "bf16"])
+@pytest.mark.parametrize("parts", [["unet"], ["unet", "vae", "text_encoder"]])
+def test_weights_in_16_bits_only(broken, variant, parts):
+    dtype = {"fp16": torch.float16, "bf16": torch.bfloat16}[variant]
+    for part in parts:
+        (file,) = (broken / part).glob("*.safetensors")
+        weights = {name: values.to(dtype) for name, values in load_file(file).items()}
+        save_file(weights, file.with_suffix(f".{variant}.safetensors"), {"format": "pt"})
+        file.unlink()
+    sd = sdlesson.load(broken)
+    assert sd.unet.dtype == torch.float32
+    assert all(torch.equal(values, values.to(dtype).float()) for values in sd.unet.parameters())
+    shutil.rmtree(broken / "unet")
+    refuses(broken, "the unet's configuration")
+
+
+def test_whole_weights_go_before_those_in_16_bits(broken, toy):
+    file = broken / "unet/diffusion_pytorch_model.safetensors"
+    for variant in ("fp16", "bf16"):
+        save_file({"nothing": torch.zeros(1)}, file.with_suffix(f".{variant}.safetensors"))
+    assert torch.equal(sdlesson.load(broken).unet.conv_in.weight, toy.unet.conv_in.weight)
+
+
+@pytest.mark.parametrize("index", ["safetensors.index.fp16.json", "safetensors.index.json"])
+def test_pieces_in_16_bits(broken, index):
+    file = broken / "unet/diffusion_pytorch_model.safetensors"
+    names = sorted(weights := load_file(file))
+    file.unlink()
+    pieces = {f"diffusion_pytorch_model.fp16-0000{n}-of-00002.safetensors": names[n - 1 :: 2] for n in (1, 2)}
+    for piece, inside in pieces.items():
+        save_file({name: weights[name].half() for name in inside}, file.with_name(piece), {"format": "pt"})
+    where = {name: piece for piece, inside in pieces.items() for name in inside}
+    file.with_name(f"diffusion_pytorch_model.{index}").write_text(json.dumps({"weight_map": where}))
+    assert torch.equal(sdlesson.load(broken).unet.conv_in.weight, weights["conv_in.weight"].half().float())
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        None,
+        "gone",
+        [],
+        {},
+        ["a.safetensors"],
+        {"a": None},
+        {"a": ["b.safetensors"]},
+        {"a": "../vae/diffusion_pytorch_model.safetensors"},
+        {"a": "../../secret.safetensors"},
+        {"a": "{outside}"},
+        {"a": "..\\secret.safetensors"},
+        {"a": "config.json"},
+        {"a": ".."},
+        {"a": ""},
+        {"a": "b\0.safetensors"},
+    ],
+)
+def test_an_index_that_leads_elsewhere(broken, tmp_path, monkeypatch, pieces):
+    """Its pieces are files beside it: nothing else is opened."""
+    secret = tmp_path / "secret.safetensors"
+    shutil.move(broken / "unet/diffusion_pytorch_model.safetensors", secret)
+    if isinstance(pieces, dict) and "{outside}" in pieces.values():
+        pieces = {"a": str(secret)}
+    index = "unet/diffusion_pytorch_model.safetensors.index.json"
+    (broken / index).write_text("{}")
+    tell(broken, index, weight_map=pieces)
+    opened = []
+    monkeypatch.setattr("sdlesson.loading.folders.check_safetensors", opened.append)
+    refuses(broken, index, "must say in weight_map which safetensors file beside it holds each weight")
+    assert not [file for file in opened if "unet" in str(file) or "secret" in str(file)]
+
+
+def test_a_header_that_is_too_long(tmp_path):
+    """safetensors itself reads 100 MB of header: more would take a minute and gigabytes, and is not read here."""
+    file, length = tmp_path / "a.safetensors", 100_000_001
+    with open(file, "wb") as stream:
+        stream.write(length.to_bytes(8, "little") + b"{")
+        stream.truncate(8 + length)  # a hole: it takes no space
+    start = time.perf_counter()
+    with pytest.raises(ModelError, match="has a header of 100000001 bytes; safetensors reads 100000000 at most"):
+        check_safetensors(file)
+    assert time.perf_counter() - start < 1
+    with pytest.raises(SafetensorError, match="(?i)header.?too.?large"):  # the limit is still theirs
+        safe_open(file, framework="pt")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        '{"a": {"data_offsets": [0, "4"]}}',
+        '{"a": {"data_offsets": [0]}}',
+        '{"a": 3}',
+        "7",
+    ],
+)
+def test_headers_of_the_wrong_shape(tmp_path, header):
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    with pytest.raises(ModelError, match="its header cannot be read"):
+        check_safetensors(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("~nobody-here", "no folder ~nobody-here"),
+        ("~nobody-here/model", "no folder ~nobody-here/model"),
+        ("a" * 300, "no folder aaa"),
+        ("a/" + "b" * 300, "no folder a/bbb"),
+        ("a" * 97 + "/b", "it is no hub id"),
+        ("a/..", "no folder a/.."),
+        ("a--b/c..d", "no hub id"),
+        ("a--b/c", "no hub id"),
+        ("a/b.git", "no hub id"),
+        ("a/.b", "no hub id"),
+        ("a/b/c", "no folder a/b/c"),
+        ("two\nlines", r"no folder two\nlines"),
+        ("org/model\n", r"no folder org/model\n"),
+        ("nul\0", r"no folder nul\x00"),
+        ("half \udce4", r"no folder half \udce4"),
+    ],
+)
+def test_names_that_the_system_or_the_hub_refuses(cache, monkeypatch, name, words):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    refuses(name, words).encode()
+
+
+@pytest.mark.parametrize("name", [3, b"tiny", True, ["tiny"], 2.5])
+def test_names_that_are_none(name):
+    refuses(name, "named by a text or a path")
+
+
+@pytest.mark.parametrize("revision", ["../../../x", "a/../b", "", "/etc", "a\nb", 3, "a b"])
+def test_revisions_that_are_none(cache, revision):
+    refuses("org/model", "no revision", revision=revision) if revision else None
+
+
+def test_a_folder_that_is_closed(broken, monkeypatch):
+    def closed(self):
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", closed)
+    refuses(broken, str(broken), "cannot be read: Permission denied")
+    monkeypatch.setattr(Path, "is_dir", closed)
+    refuses(broken, str(broken), "can be read: Permission denied")
+
+
+def test_a_file_that_is_closed(broken, monkeypatch):
+    read = Path.read_text
+
+    def closed(self, *args, **kwargs):
+        if self.parent.name == "vae":
+            raise PermissionError(13, "Permission denied", str(self))
+        return read(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", closed)
+    refuses(broken, "vae/config.json cannot be read: Permission denied")
+
+
+@pytest.mark.parametrize("device", [True, False, 2.5, ["cpu"], "cpu:x", "warp:0"])
+def test_devices_that_are_none(toy_folder, device):
+    refuses(toy_folder, repr(device).strip("'") if device != True else "True", device=device)  # noqa: E712
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, "float8_e5m2", "bool", torch.complex64, "Tensor", 32])
+def test_dtypes_that_nothing_is_computed_in(toy_folder, dtype):
+    refuses(toy_folder, "no dtype to compute in; take float32", dtype=dtype)
+
+
+@pytest.mark.parametrize("low_memory", ["yes", None, "", 2])
+def test_low_memory_that_is_neither_yes_nor_no(toy_folder, low_memory):
+    refuses(toy_folder, "low_memory", low_memory=low_memory)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from accelerate import Accelerator
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
+from sdlesson import BadInput
 from sdlesson.training import run as training_run
 from sdlesson.training.__main__ import main
 from sdlesson.training.data import Pictures, draw_example, draw_pictures
@@ -145,6 +147,166 @@ def test_export_keeps_what_others_wrote(smoke, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
 
 
+def others_model(folder):
+    """A folder with somebody else's model, as far as names count."""
+    for name in ("model_index.json", "sdlesson.json", "tokenizer/vocab.json", "unet/config.json", "vae/thesis.tex"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    return folder
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def refused(arguments, words, home, capsys):
+    """The command says one sentence with `words` in it, and changes nothing in the folder `home`."""
+    before, names = contents(home), sorted(home.rglob("*"))
+    capsys.readouterr()
+    assert main([*SMOKE_RUN, *map(str, arguments)]) == 2
+    said = capsys.readouterr().err
+    assert words in said and said.startswith("sdlesson.training: ") and said.count("\n") == 1
+    assert contents(home) == before and sorted(home.rglob("*")) == names
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("models", "models holds what no training has made (gpt)"),
+        ("foreign", "foreign holds what no training has made (model_index.json)"),
+        ("half", "half holds what no training has made"),
+        ("log", "log holds what no training has made (checkpoint-500)"),
+        ("thesis.tex", "thesis.tex is no folder but a file"),
+        ("link", "link is no folder but a file"),
+        ("thesis.tex/model", "cannot be written"),
+        ("run", "belongs to the run itself"),
+        (".", "belongs to the run itself"),
+        ("run/unet", "belongs to the run itself"),
+        ("x" * 300, "too long"),
+    ],
+)
+def test_export_replaces_nothing_that_no_training_made(tmp_path, monkeypatch, capsys, name, words):
+    monkeypatch.chdir(tmp_path)
+    others_model(tmp_path / "models" / "gpt")
+    others_model(tmp_path / "foreign")
+    (others_model(tmp_path / "half") / "training.json").write_text("{}")
+    (tmp_path / "log" / "checkpoint-500").mkdir(parents=True)
+    (tmp_path / "log" / "training.json").write_text('{"story": ["of another program"]}')
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    (tmp_path / "link").symlink_to("thesis.tex")
+    refused(["--stages", "export", "--checkpoint", name, "--out", "run"], words, tmp_path, capsys)
+    if words.startswith(name):
+        with pytest.raises(BadInput, match="holds what no training|is no folder"):
+            export(tmp_path / "run", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("model", "model holds what no training has made (model_index.json)"),
+        ("notes", "notes holds what no training has made (a.txt)"),
+        ("thesis.tex", "thesis.tex is no folder but a file"),
+        ("editor", "was made with other settings"),
+        ("list", "settings.json is damaged"),
+        ("cut", "settings.json is damaged"),
+        ("bytes", "settings.json is damaged"),
+        ("x" * 300, "File name too long"),
+        ("thesis.tex/run", "Not a directory"),
+    ],
+)
+def test_a_run_begins_in_no_folder_of_others(tmp_path, monkeypatch, capsys, name, words):
+    monkeypatch.chdir(tmp_path)
+    others_model(tmp_path / "model")
+    for folder, file, text in (
+        ("notes", "a.txt", b"a"),
+        ("editor", "settings.json", b'{"tabSize": 4}'),
+        ("list", "settings.json", b"[1]"),
+        ("cut", "settings.json", b'{"seed": 0, "batch'),
+        ("bytes", "settings.json", b"\xff\xfe{"),
+    ):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / file).write_bytes(text)
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    refused(["--out", name, "--stages", "pictures"], words, tmp_path, capsys)
+
+
+def test_a_new_export_keeps_what_others_put_into_an_older_one(smoke, tmp_path):
+    target = tmp_path / "checkpoint"
+    export(smoke, target)
+    (target / "notes").mkdir()
+    (target / "notes" / "a.txt").write_text("mine")
+    (target / "link").symlink_to("nowhere")
+    (target / "unet" / "config.json").write_text("{")
+    (target / "README.md").write_text("card")
+    export(smoke, target)
+    assert (target / "notes" / "a.txt").read_text() == "mine" and (target / "README.md").read_text() == "card"
+    assert os.readlink(target / "link") == "nowhere"
+    assert json.loads((target / "unet" / "config.json").read_text())["_class_name"] == "UNet2DConditionModel"
+
+
+@pytest.mark.parametrize("rename", [1, 2, 3])
+def test_an_export_killed_between_its_renames_is_put_right(smoke, tmp_path, monkeypatch, rename):
+    target, real, calls = tmp_path / "checkpoint", os.replace, []
+    export(smoke, target)
+    (target / "README.md").write_text("card")
+
+    def killed(old, new):
+        calls.append(new)
+        if len(calls) >= rename:
+            raise SystemExit
+        real(old, new)
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(SystemExit):  # nor can the one who is killed tidy up: each further rename fails, too
+        export(smoke, target)
+    monkeypatch.undo()
+    assert target.exists() == (rename != 2)
+    export(smoke, target)
+    assert (target / "README.md").read_text() == "card" and (target / "training.json").exists()
+    assert os.listdir(tmp_path) == ["checkpoint"]
+
+
+def test_a_run_puts_its_folders_right_before_it_goes_on(smoke, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(smoke, run)
+    whole = contents(run)
+    os.replace(run / "tokenizer", run / ".tokenizer.sdlesson-old")  # as between the renames
+    shutil.copytree(smoke / "tokenizer", run / ".tokenizer.sdlesson-part")
+    os.replace(run / "clip", run / ".clip.sdlesson-part")
+    shutil.copytree(smoke / "clip", run / "clip")
+    assert main([*SMOKE_RUN, "--out", str(run), "--stages", "pictures"]) == 0
+    assert contents(run) == whole and not [path for path in run.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on the size of files")
+@pytest.mark.parametrize(
+    ("stage", "limit", "product"),
+    [
+        ("pictures", 20_000, "pictures/pictures-000.npy"),
+        ("tokenizer", 3_000, "tokenizer"),
+        ("latents", 3_000, "latents.npy"),
+        ("latents", 60_000, "latents.npy"),
+        ("export", 10_000, "checkpoint"),
+        ("export", 500, "checkpoint"),
+    ],
+)
+def test_a_full_disk_is_a_sentence(smoke, tmp_path, capsys, stage, limit, product):
+    import resource
+
+    run = tmp_path / "run"
+    shutil.copytree(smoke, run)
+    (shutil.rmtree if (run / product).is_dir() else os.unlink)(run / product)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        assert main([*SMOKE_RUN, "--out", str(run), "--stages", stage]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("sdlesson.training: ")]
+    assert len(said) == 1 and "cannot be written" in said[0]
+    assert not (run / product).exists() and not list(run.rglob(".*"))
+
+
 def test_finished_stages_are_not_run_again(smoke):
     before = {path: path.stat().st_mtime_ns for path in smoke.rglob("*.safetensors") if "checkpoint" not in path.parts}
     assert (
@@ -201,6 +363,35 @@ def test_restart_goes_on_with_weights_steps_and_time(tmp_path):
     for mine, theirs in zip(second.averages, first.averages, strict=True):
         assert torch.equal(mine, theirs)
     assert second.run().step > progress.step
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.1])
+def test_a_job_killed_before_its_last_save_saves_when_it_is_started_again(tmp_path, seconds):
+    def trainer(seconds):
+        job = toy_job(seconds)
+        job.save = lambda: saved.append(job.name)
+        return Trainer(job, tmp_path, Accelerator(cpu=True), seed=0)
+
+    saved = []
+    killed = trainer(0.2)
+    killed._publish = lambda: killed._checkpoint() or sys.exit(9)  # the time is used up, and nothing is saved
+    with pytest.raises(SystemExit):
+        killed.run()
+    again = trainer(seconds)
+    assert again.progress.elapsed >= 0.2 and not again.progress.published
+    step = again.progress.step
+    assert again.run().step == step and saved == ["toy"] and (tmp_path / "toy-loss.png").exists()
+    assert trainer(seconds).run().step == step and saved == ["toy"]
+    assert trainer(0.4).run().step > step and saved == ["toy", "toy"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a checkpoint", "cut", b"PK\x03\x04"])
+def test_a_damaged_checkpoint_is_a_sentence(tmp_path, damage):
+    Trainer(toy_job(0.1), tmp_path, Accelerator(cpu=True), seed=0).run()
+    file = tmp_path / "toy.checkpoint.pt"
+    file.write_bytes(file.read_bytes()[:-500] if damage == "cut" else damage)
+    with pytest.raises(BadInput, match=r"toy\.checkpoint\.pt cannot be read; delete it"):
+        Trainer(toy_job(0.1), tmp_path, Accelerator(cpu=True), seed=0)
 
 
 def test_a_killed_run_goes_on(tmp_path):
@@ -260,6 +451,11 @@ def test_two_processes_share_a_run(smoke, tmp_path):
         (["--stages", "vae,voodoo"], "voodoo"),
         (["--batch-factor", "0"], "batch-factor"),
         (["--seed", "-1"], "seed"),
+        (["--seed", "4294967296"], "from 0 to 4294967295"),
+        (["--seed", str(10**30)], "from 0 to 4294967295"),
+        (["--minutes", "1e308"], "minutes"),
+        (["--unet-minutes", "inf"], "minutes"),
+        (["--vae-minutes", "525601"], "up to 525600 (a year)"),
     ],
 )
 def test_bad_arguments_get_a_sentence(arguments, words, capsys, tmp_path):

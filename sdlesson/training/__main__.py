@@ -14,12 +14,15 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
+from safetensors import SafetensorError
 
+from ..models import BadInput
 from .optimizer import fast_in_bfloat16
-from .run import STAGES, Run, TrainingError, adopt, remaining, run_stage
+from .run import STAGES, Run, adopt, remaining, run_stage
 from .settings import SIZES
 
 TIMED = tuple(stage for stage, (share, _) in STAGES.items() if share)
+YEAR = 365 * 24 * 60  # minutes
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -44,19 +47,19 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     if given.batch_factor < 1:
         parser.error("--batch-factor must be at least 1")
-    if given.seed < 0:
-        parser.error("--seed must be 0 or more")
+    if not 0 <= given.seed < 2**32:
+        parser.error(f"--seed must be a whole number from 0 to {2**32 - 1}")  # NumPy's limit
     return given
 
 
 def minutes(text: str) -> float:
-    """A finite number above 0."""
+    """A number above 0, of a year at most."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    if not 0 < value <= YEAR:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0 and up to {YEAR} (a year)")
     return value
 
 
@@ -83,14 +86,20 @@ def main(arguments: list[str] | None = None) -> int:
         given.out, SIZES[given.size_of_run], given.seed, accelerator, seconds, given.batch_factor, given.checkpoint
     )
     try:
+        run.check()
+        if "export" in given.stages:
+            run.check_target()
         run.claim()
         if given.start and accelerator.is_main_process:
             adopt(run, given.start)
         accelerator.wait_for_everyone()
         for stage in given.stages if not given.start else remaining(given.stages):
             run_stage(run, stage)
-    except TrainingError as error:
+    except (BadInput, SafetensorError) as error:
         print(f"sdlesson.training: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"sdlesson.training: {error.filename or given.out}: {error.strerror or error}.", file=sys.stderr)
         return 2
     finally:
         accelerator.end_training()

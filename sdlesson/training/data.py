@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from ..files import whole_file
 from ..world import draw, random_scene
 
 #: Pictures in one file of the cache: 1000 × 128 × 128 × 3 bytes = 49 MB.
@@ -33,11 +34,10 @@ def draw_example(seed: int, index: int, size: int, split: str = "train") -> tupl
 def _draw_chunk(folder: str, number: int, count: int, seed: int, size: int) -> None:
     """Draw one file of pictures and one of captions; each appears under its name only when it is whole."""
     examples = [draw_example(seed, number * CHUNK + i, size) for i in range(count)]
-    part = Path(folder) / f"pictures-{number:03}.part"
-    with part.open("wb") as file:
+    with whole_file(Path(folder, f"captions-{number:03}.json")) as file:
+        file.write(json.dumps([caption for _, caption in examples], indent=0).encode())
+    with whole_file(Path(folder, f"pictures-{number:03}.npy")) as file:  # last: where it is, both are
         np.save(file, np.stack([picture for picture, _ in examples]))
-    Path(folder, f"captions-{number:03}.json").write_text(json.dumps([caption for _, caption in examples], indent=0))
-    os.replace(part, Path(folder) / f"pictures-{number:03}.npy")
 
 
 def draw_pictures(folder: Path, count: int, seed: int, size: int, workers: int | None = None) -> None:

@@ -12,19 +12,18 @@ import torch
 from diffusers import AutoencoderKL, LMSDiscreteScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from .saving import replace_folder
+from .saving import check_checkpoint, read_story, replace_folder
 from .unet import GUIDANCE_SCALE, SCHEDULE
-
-#: What others write into a checkpoint folder; a new export keeps it.
-KEPT = ("README.md", "quality.json", "judge")
 
 
 def export(folder: Path, checkpoint: Path) -> None:
-    """Write the checkpoint of the run in `folder`, whole or not at all; a checkpoint that was there is replaced.
+    """Write the checkpoint of the run in `folder`, whole or not at all; an older one is replaced.
 
-    The UNet and the autoencoder are stored in float16 (diffusers loads them as float32 unless told otherwise), the
-    text towers in float32 (transformers loads what is stored).
+    What others put into the older one stays. The UNet and the autoencoder are stored in float16 (diffusers loads them
+    as float32 unless told otherwise), the text towers in float32 (transformers loads what is stored). Raises BadInput
+    where something stands at `checkpoint` that no export made.
     """
+    check_checkpoint(checkpoint)
     parts = _load_parts(folder)
     size = parts["vae"].config.sample_size
 
@@ -43,8 +42,9 @@ def export(folder: Path, checkpoint: Path) -> None:
         (part / "training.json").write_text(
             json.dumps({"story": story(folder)}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-        for name in KEPT:
-            _copy(checkpoint / name, part / name)
+        for other in checkpoint.iterdir() if checkpoint.exists() else ():
+            if not (part / other.name).exists():
+                _copy(other, part / other.name)
 
     replace_folder(checkpoint, write)
 
@@ -69,10 +69,10 @@ def _picture_processor(size: int) -> CLIPImageProcessor:
 
 
 def _copy(source: Path, target: Path) -> None:
-    if source.is_dir():
-        shutil.copytree(source, target)
-    elif source.exists():
-        shutil.copy2(source, target)
+    if source.is_dir() and not source.is_symlink():
+        shutil.copytree(source, target, symlinks=True)
+    else:
+        shutil.copy2(source, target, follow_symlinks=False)
 
 
 def story(folder: Path) -> list[str]:
@@ -86,7 +86,7 @@ def story(folder: Path) -> list[str]:
     }
     lines = [f"Training pictures: {settings['pictures']:,}, drawn by sdlesson.world with seed {settings['seed']}."]
     if (folder / "start").exists():
-        lines = json.loads((folder / "start" / "training.json").read_text(encoding="utf-8"))["story"]
+        lines = read_story(folder / "start")
         shapes = {"unet": "UNet, trained on from these weights at half the learning rates"}
     for stage, shape in shapes.items():
         progress = torch.load(folder / f"{stage}.checkpoint.pt", map_location="cpu", weights_only=True)["progress"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ from accelerate import Accelerator
 from diffusers import AutoencoderKL
 from tqdm import tqdm
 
+from ..files import whole_file
 from .data import Pictures
 from .saving import save_model
 
@@ -33,7 +33,5 @@ def cache_latents(folder: Path, accelerator: Accelerator, batch_size: int = 50) 
     latents = torch.cat(parts)
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
     save_model(vae, folder / "vae")
-    part = folder / "latents.part"
-    with part.open("wb") as file:
+    with whole_file(folder / "latents.npy") as file:
         np.save(file, latents.half().numpy())
-    os.replace(part, folder / "latents.npy")

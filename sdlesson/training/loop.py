@@ -8,12 +8,12 @@ the first hundredth, then a straight line to zero.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 
 import matplotlib.figure
 import torch
@@ -22,6 +22,8 @@ from accelerate.utils import broadcast
 from torch import nn
 from tqdm import tqdm
 
+from ..files import whole_file
+from ..models import BadInput
 from .optimizer import MuonAdamW
 
 CHECKPOINT_EVERY = 60.0  # seconds
@@ -59,6 +61,7 @@ class Progress:
     elapsed: float = 0.0  # seconds of training, those before a restart included
     history: list[tuple[int, float, float]] = field(default_factory=list)  # (step, seconds, mean loss)
     processes: int = 1
+    published: bool = False  # is the network saved as it is now?
 
 
 def learning_share(used: float) -> float:
@@ -87,8 +90,9 @@ class Trainer:
 
     def run(self) -> Progress:
         """Train until the job's seconds are used up, then save the averaged weights, the curve and a last sheet."""
-        if self.progress.elapsed >= self.job.seconds:
+        if self.progress.elapsed >= self.job.seconds and self.progress.published:
             return self.progress
+        self.progress.published = False
         losses, bar = [], self._bar()
         began = time.perf_counter() - self.progress.elapsed
         while (used := self.progress.elapsed / self.job.seconds) < 1:
@@ -100,6 +104,7 @@ class Trainer:
         bar.close()
         if self.accelerator.is_main_process:
             self._publish()
+            self.progress.published = True
             self._checkpoint()
         return self.progress
 
@@ -159,12 +164,14 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress),
         }
-        part = self.file.with_suffix(".part")
-        torch.save(state, part)
-        os.replace(part, self.file)
+        with whole_file(self.file) as stream:
+            torch.save(state, stream)
 
     def _restore(self) -> None:
-        state = torch.load(self.file, map_location=self.accelerator.device, weights_only=True)
+        try:
+            state = torch.load(self.file, map_location=self.accelerator.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError):
+            raise BadInput(f"{self.file} cannot be read; delete it, and its stage begins again.") from None
         self.job.objective.load_state_dict(state["objective"])
         self.averages = state["averages"]
         self.optimizer.load_state_dict(state["optimizer"])

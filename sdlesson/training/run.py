@@ -10,9 +10,11 @@ from shutil import copy2, copytree
 import torch
 from accelerate import Accelerator
 
+from ..files import recover_all
+from ..models import BadInput
 from .data import draw_pictures
 from .loop import Trainer
-from .saving import replace_folder, write_atomically
+from .saving import check_checkpoint, read_story, replace_folder, write_atomically
 from .settings import Settings
 
 #: Each stage, the share of the minutes that it gets, and the folders or files of earlier stages that it needs.
@@ -27,7 +29,7 @@ STAGES = {
 }
 
 
-class TrainingError(Exception):
+class TrainingError(BadInput):
     """Something that the user can put right; its text says what."""
 
 
@@ -43,24 +45,63 @@ class Run:
     batch_factor: int = 1
     checkpoint: Path | None = None  # where `export` writes; the run folder's own by default
 
-    def claim(self) -> None:
-        """Write down what this run folder is for, or refuse one that was made with other settings or another seed."""
-        mine = json.loads(json.dumps({"seed": self.seed, "batch_factor": self.batch_factor, **asdict(self.settings)}))
-        file = self.folder / "settings.json"
-        if file.exists():
-            theirs = json.loads(file.read_text())
+    @property
+    def target(self) -> Path:
+        """Where the stage `export` writes."""
+        return self.checkpoint or self.folder / "checkpoint"
+
+    @property
+    def file(self) -> Path:
+        """Where the run folder says what it was made for."""
+        return self.folder / "settings.json"
+
+    def what_for(self) -> dict:
+        """What this run is for, as JSON keeps it."""
+        return json.loads(json.dumps({"seed": self.seed, "batch_factor": self.batch_factor, **asdict(self.settings)}))
+
+    def check(self) -> None:
+        """Raise TrainingError where the run folder was made with other settings, another seed, or not by training."""
+        if self.folder.exists() and not self.folder.is_dir():
+            raise TrainingError(f"{self.folder} is no folder but a file; give another name with --out.")
+        found = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []  # before `file` is asked
+        if self.file.exists():
+            mine, theirs = self.what_for(), _read_settings(self.file)
             different = [key for key in mine if mine[key] != theirs.get(key)]
             if different:
                 raise TrainingError(
                     f"The run in {self.folder} was made with other settings ({', '.join(different)}); "
                     "give another folder with --out, or the same settings."
                 )
-        elif self.accelerator.is_main_process:
+        elif others := [name for name in found if not name.startswith(".sdlesson-")]:
+            raise TrainingError(
+                f"{self.folder} holds what no training has made ({min(others)}); give another folder with --out."
+            )
+
+    def check_target(self) -> None:
+        """Raise BadInput where `export` may not write: told before anything is trained."""
+        home, target = self.folder.resolve(), self.target.resolve()
+        if home.is_relative_to(target) or (target.is_relative_to(home) and target != home / "checkpoint"):
+            raise TrainingError(f"{self.target} belongs to the run itself; name another folder with --checkpoint.")
+        check_checkpoint(self.target)
+
+    def claim(self) -> None:
+        """Make the run folder and write down what it is for, or put right what a kill left in it."""
+        if self.accelerator.is_main_process:
             self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(file, json.dumps(mine, indent=2))
+            recover_all(self.folder)
+            if not self.file.exists():
+                write_atomically(self.file, json.dumps(self.what_for(), indent=2))
 
     def train(self, job) -> None:
         Trainer(job, self.folder, self.accelerator, self.seed).run()
+
+
+def _read_settings(file: Path) -> dict:
+    """What a run folder was made with; raises TrainingError where the file is damaged."""
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise TrainingError(f"{file} is damaged; give another folder with --out.") from None
 
 
 #: What a run that starts from a checkpoint takes from it, unchanged: the UNet's old weights fit no others.
@@ -78,6 +119,8 @@ def adopt(run: Run, checkpoint: Path) -> None:
     missing = [name for name in (*ADOPTED, "unet", "training.json") if not (checkpoint / name).exists()]
     if missing:
         raise TrainingError(f"{checkpoint} cannot be started from: it has no {', '.join(missing)}.")
+    if not read_story(checkpoint):
+        raise TrainingError(f"{checkpoint} cannot be started from: its training.json is damaged.")
     for name in ADOPTED:
         replace_folder(run.folder / name, lambda part, name=name: copytree(checkpoint / name, part, dirs_exist_ok=True))
     replace_folder(start, lambda part: _copy_start(checkpoint, part))
@@ -149,7 +192,7 @@ def _export(run: Run) -> None:
     from .export import export
 
     if run.accelerator.is_main_process:
-        export(run.folder, run.checkpoint or run.folder / "checkpoint")
+        export(run.folder, run.target)
 
 
 RUNNERS = {

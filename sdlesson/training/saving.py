@@ -1,24 +1,15 @@
-"""Folders that appear whole or not at all."""
+"""How a run's results reach the disk, and which folders an export may replace."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable
+import json
 from pathlib import Path
 
+from ..files import check_folder, replace_folder, whole_file
+from ..models import BadInput
 
-def replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Let `write(part)` fill a new folder, then put it in the place of `folder`, whatever was there before."""
-    part, old = (folder.with_name(f".{folder.name}.{kind}") for kind in ("part", "old"))
-    for leftover in (part, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    part.mkdir(parents=True)
-    write(part)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(part, folder)
-    shutil.rmtree(old, ignore_errors=True)
+#: What others write into a checkpoint folder: it may be there before the first export.
+KEPT = ("README.md", "quality.json", "judge")
 
 
 def save_model(model, folder: Path) -> None:
@@ -28,6 +19,24 @@ def save_model(model, folder: Path) -> None:
 
 def write_atomically(file: Path, text: str) -> None:
     """Write a text file that is there whole or not at all."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, file)
+    with whole_file(file) as stream:
+        stream.write(text.encode())
+
+
+def read_story(checkpoint: Path) -> list[str]:
+    """The sentences in which an export says how its run went; empty where `checkpoint` is no export of a run."""
+    try:
+        story = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))["story"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return []
+    return story if isinstance(story, list) and all(isinstance(line, str) for line in story) else []
+
+
+def check_checkpoint(checkpoint: Path) -> None:
+    """Raise BadInput unless an export may write `checkpoint`: it is new, empty, or an older export."""
+    target = check_folder(checkpoint)
+    others = {path.name for path in target.iterdir()} - set(KEPT) if target.exists() else set()
+    if others and not (read_story(target) and (target / "sdlesson.json").is_file()):
+        raise BadInput(
+            f"{checkpoint} holds what no training has made ({min(others)}); name another folder with --checkpoint."
+        )

@@ -1,0 +1,31 @@
+"""What is raised when something cannot be done: one sentence for the person who asked."""
+
+from __future__ import annotations
+
+import re
+
+#: What would break the line or hide a part of it: control characters, line separators, halves of characters.
+_UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+class BadInput(ValueError):
+    """What was asked for cannot be done; the message is one sentence for the person who asked, on one line."""
+
+    def __init__(self, sentence: object = ""):
+        super().__init__(_UNPRINTED.sub(lambda found: repr(found[0])[1:-1], str(sentence)))
+
+
+class ModelError(BadInput):
+    """A model cannot be loaded; the message is one sentence that says what is wrong with it."""
+
+
+def first_line(error: BaseException) -> str:
+    """The line of a library's message that says something: its first one, or the one after a colon at the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    said = lines[0] if lines[0][-1] != ":" or not lines[1:] else f"{lines[0]} {lines[1]}"
+    return said[:300]
+
+
+def listed(words: list[str]) -> str:
+    """ "a, b and c"."""
+    return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
