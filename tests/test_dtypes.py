@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import sdlesson
-from sdlesson import attention, decoding, guidance, latents, samplers, steering
+from sdlesson import attention, decoding, guidance, latents, models, samplers, steering, thrift
 from sdlesson.training import lesson
 from sdlesson.training.unet import NoisePrediction
 from sdlesson.world import Scene, draw
@@ -18,10 +18,15 @@ PROMPT = "an astronaut riding a horse"
 SHORT = {"num_inference_steps": 3, "seed": 1}
 
 
-@pytest.fixture(scope="module", params=["float32", "bfloat16", "float16"])
-def sd(request, toy_folder):
-    """The toy, computing in each dtype."""
-    return sdlesson.load(toy_folder, device="cpu", dtype=request.param)
+@pytest.fixture(scope="module", params=["float32", "bfloat16", "float16", "float32 kept", "bfloat16 kept"])
+def sd(request, toy_folder, toy_half):
+    """The toy, computing in each dtype; `kept` as a big model whose weights stay in the file's float16."""
+    dtype, _, kept = request.param.partition(" ")
+    with pytest.MonkeyPatch.context() as patch:
+        if kept:
+            patch.setattr(models, "_BIG", 0)
+            patch.setattr(thrift, "_SMALL", 600)
+        return sdlesson.load(toy_half if kept else toy_folder, device="cpu", dtype=dtype, low_memory=bool(kept))
 
 
 @pytest.fixture
