@@ -40,8 +40,8 @@ DAILY = {"00_one_page": ["big bfloat16"], "03_latents": ["toy"], "10_training": 
 
 def marked(path: Path, model: str):
     """One run as a parameter; it is `full` unless it is daily."""
-    daily = model in DAILY.get(path.stem, [])
-    return pytest.param(path, model, marks=[] if daily else pytest.mark.full, id=f"{path.name}-{model}")
+    marks = [] if model in DAILY.get(path.stem, []) else [pytest.mark.full, pytest.mark.timeout(1200)]
+    return pytest.param(path, model, marks=marks, id=f"{path.name}-{model}")
 
 
 NO_NETWORK = """

@@ -80,7 +80,8 @@ def reconstruction(vae, count: int = 500, seed: int = 424_242, batch: int = 20) 
     psnr = []
     for start in range(0, count, batch):
         original = torch.from_numpy(pictures[start : start + batch]).permute(0, 3, 1, 2).float()
-        decoded = vae.decode(vae.encode(original / 127.5 - 1).latent_dist.mode()).sample
+        gaussian = vae.encode((original / 127.5 - 1).to(vae.dtype)).latent_dist
+        decoded = vae.decode(gaussian.mode()).sample.float()
         error = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round() - original
         psnr += (20 * torch.log10(255 / error.pow(2).mean((1, 2, 3)).sqrt())).tolist()
     values, styles = np.array(psnr), np.array([scene.style for scene in scenes])
