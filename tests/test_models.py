@@ -654,9 +654,9 @@ def test_names_that_are_none(name):
     refuses(name, "named by a text or a path")
 
 
-@pytest.mark.parametrize("revision", ["../../../x", "a/../b", "", "/etc", "a\nb", 3, "a b"])
+@pytest.mark.parametrize("revision", ["../../../x", "a/../b", "..", "/etc", "a\nb", 3, "a b"])
 def test_revisions_that_are_none(cache, revision):
-    refuses("org/model", "no revision", revision=revision) if revision else None
+    refuses("org/model", "no revision", revision=revision)
 
 
 def test_a_folder_that_is_closed(broken, monkeypatch):
