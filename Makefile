@@ -1,10 +1,11 @@
 # Every target sets up what it needs, then does one thing. Only Python 3.11+, git and make have to be there.
-#   make lab      open the lessons in JupyterLab         make test     run the whole test suite
+#   make lab      open the lessons in JupyterLab         make test     run the tests, each lesson once
 #   make paint    write out.png                          make lint     check the style of the code
 #   make lessons  run every notebook again, in place     make train    train the tiny model again (ARGS="--minutes 60")
 #   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
 #   make book     make build/book, the lessons as a web site
+#   make test-all   the tests, every lesson on every model and in every dtype, and the tests without vector units
 #   make badges   write links to Binder and Colab (REPOSITORY=owner/name)
 
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -17,7 +18,7 @@ HALF   := $(VENV)/.half-made
 WORKERS ?= 2
 PROMPT ?= a photograph of an astronaut riding a horse
 
-.PHONY: lab test paint lint lessons train bench images kit book badges clean moved
+.PHONY: lab test test-all paint lint lessons train bench images kit book badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -25,6 +26,10 @@ lab: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "full or not full" $(ARGS)
+	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 paint: $(READY)
 	$(BIN)/python -m sdlesson paint "$(PROMPT)" $(ARGS)

@@ -12,7 +12,7 @@ import torch
 
 from .figures import ORANGE, SEQUENTIAL, new_figure, plot_matrix
 from .models import BadInput
-from .tokens import context_length
+from .tokens import context_length, encode_pieces
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
@@ -219,12 +219,12 @@ def word_positions(tokenizer: CLIPTokenizer, prompt: str, word: str) -> list[int
     Position 0 is the start token. A word that occurs twice has the positions of both. Raises BadInput if the prompt
     has no such word, or it is cut off.
     """
-    encoding = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    offsets = encode_pieces(tokenizer, prompt).offsets
     lower, wanted = prompt.lower(), word.lower()
     spans = [(at, at + len(wanted)) for at in range(len(lower)) if _is_word(lower, wanted, at)] if wanted else []
     places = [
         place
-        for place, (start, end) in enumerate(encoding["offset_mapping"], start=1)
+        for place, (start, end) in enumerate(offsets, start=1)
         if any(start < right and end > left for left, right in spans)
     ]
     if not places or places[-1] > context_length(tokenizer) - 2:

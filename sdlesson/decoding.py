@@ -41,7 +41,7 @@ def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     Divides by the VAE's scaling factor first (0.18215 in v1.4): the decoder was trained before latents were scaled.
     """
     with torch.inference_mode():
-        unscaled = latents.to(vae.device, vae.dtype) / vae.config.scaling_factor
+        unscaled = (latents / vae.config.scaling_factor).to(vae.device, vae.dtype)
         pictures = vae.decode(unscaled, return_dict=False)[0]
     return pictures.to(torch.float32, copy=True)  # outside of inference mode: an ordinary tensor
 
@@ -51,7 +51,7 @@ def decode_stages(vae: AutoencoderKL, latents: torch.Tensor) -> dict[str, torch.
 
     The last one, conv_out, is what `decode` gives. The up_blocks but the last double height and width.
     """
-    decoder, x, seen = vae.decoder, latents.to(vae.device, vae.dtype) / vae.config.scaling_factor, {}
+    decoder, x, seen = vae.decoder, (latents / vae.config.scaling_factor).to(vae.device, vae.dtype), {}
     stages = {"post_quant_conv": vae.post_quant_conv, "conv_in": decoder.conv_in, "mid_block": decoder.mid_block}
     stages |= {f"up_blocks.{i}": block for i, block in enumerate(decoder.up_blocks)}
     stages |= {name: getattr(decoder, name) for name in ("conv_norm_out", "conv_act", "conv_out")}

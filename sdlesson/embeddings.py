@@ -103,7 +103,7 @@ def _read_pair(folder, tokenizer_folder, name: str) -> ClipPair:
     from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
     with quiet():
-        model = CLIPModel.from_pretrained(folder, use_safetensors=True).eval()
+        model = CLIPModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32).eval()
     tokenizer = CLIPTokenizer.from_pretrained(tokenizer_folder)
     return ClipPair(model, tokenizer, CLIPImageProcessorPil.from_pretrained(folder), name)
 

@@ -30,7 +30,7 @@ def to_tensor(picture: Image) -> torch.Tensor:
 def encode(
     vae: AutoencoderKL, picture: Image | torch.Tensor, *, generator: torch.Generator | None = None
 ) -> torch.Tensor:
-    """The picture's scaled latents, (batch, 4, height/8, width/8), with a spread of about 1.
+    """The picture's scaled latents, float32, (batch, 4, height/8, width/8), with a spread of about 1.
 
     `picture` is a PIL picture or a tensor (batch, 3, height, width) in -1 ... 1. Without `generator` they are the mean
     of the encoder's Gaussian (its mode), with one a draw from it. The scaling factor is 0.18215 in v1.4 (Rombach et al.
@@ -41,6 +41,7 @@ def encode(
     check_size(*values.shape[-2:], factor)
     with torch.no_grad():
         gaussian = vae.encode(values.to(vae.device, vae.dtype)).latent_dist
+    gaussian = type(gaussian)(gaussian.parameters.float())  # a seed draws the same noise whatever the VAE computes in
     return (gaussian.mode() if generator is None else gaussian.sample(generator)) * vae.config.scaling_factor
 
 
@@ -65,7 +66,8 @@ def fit_preview(pictures: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
 
 def preview(latents: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     """Latents as small pictures, (batch, 3, rows, columns), about -1 ... 1, by `fit_preview`'s matrix: no decoder."""
-    return (_with_ones(latents) @ matrix).permute(0, 3, 1, 2)
+    known = _with_ones(latents)
+    return (known @ matrix.to(known)).permute(0, 3, 1, 2)
 
 
 def _with_ones(latents: torch.Tensor) -> torch.Tensor:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -281,26 +282,25 @@ def _start(file: Path) -> bytes:
 
 
 def _text_encoder(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
-    """The text encoder of a folder in `dtype`; transformers knows what its weights were called in older files."""
+    """The text encoder of a folder in `dtype`; files of before 2026 say text_model in front of each name.
+
+    transformers' own from_pretrained would set torch's default dtype meanwhile, for every thread of the process.
+    """
+    import torch
     from transformers import CLIPTextConfig, CLIPTextModel
 
     known = CLIPTextConfig().to_dict().keys() - {"return_dict", "output_attentions", "output_hidden_states"}
     told = read_json(folder / "config.json")  # of which nothing may choose the code that runs (attn_implementation)
-    config = CLIPTextConfig(**{key: value for key, value in told.items() if key in known})
+    config = CLIPTextConfig(**{key: value for key, value in told.items() if key in known} | {"dtype": dtype})
+    with torch.device("meta"):
+        model = CLIPTextModel(config)
     weights = read_weights(weight_files(folder.parent, folder.name), dtype)
-    model, info = CLIPTextModel.from_pretrained(
-        None,
-        config=config,
-        state_dict=weights,
-        dtype=dtype,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # so that it names them
-    )
-    return _whole(model, info, folder)
+    model.embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]  # 0 ... 76: no file holds them
+    return _filled(model, {name.removeprefix("text_model."): weights[name] for name in weights}, folder)
 
 
 def _image_part(kind: type, folder: Path, dtype: torch.dtype):
-    """The UNet or VAE of a folder in `dtype`: made without memory of its own, then given the file's tensors."""
+    """The UNet or VAE of a folder in `dtype`."""
     import torch
 
     config = {key: value for key, value in read_json(folder / "config.json").items() if key != "_use_default_values"}
@@ -308,13 +308,30 @@ def _image_part(kind: type, folder: Path, dtype: torch.dtype):
         config["sample_size"] = fit.sample_size(folder.parent)
     with torch.device("meta"):
         model = kind.from_config(config)
-    stored = read_weights(weight_files(folder.parent, folder.name), dtype)
-    weights, needed = {_new_name(name): stored[name] for name in stored}, model.state_dict()
-    pairs = [(name, weights[name].shape, needed[name].shape) for name in weights.keys() & needed.keys()]
-    if not (misshapen := [pair for pair in pairs if pair[1] != pair[2]]):
+    weights = read_weights(weight_files(folder.parent, folder.name), dtype)
+    return _filled(model, {_new_name(name): weights[name] for name in weights}, folder)
+
+
+def _filled(model, weights: dict[str, torch.Tensor], folder: Path):
+    """A model that was made without memory of its own, given the file's tensors; raises ModelError unless they fit.
+
+    What they lack would stay without numbers, and neither library raises for that.
+    """
+    shapes = {name: tuple(values.shape) for name, values in model.state_dict().items()}
+    stored = {name: tuple(values.shape) for name, values in weights.items()}
+    wrong = [
+        f"{name} is {stored[name]} in the file and {shape} by the configuration"
+        for name, shape in sorted(shapes.items())
+        if stored.get(name, shape) != shape
+    ]
+    if not wrong:
         model.load_state_dict(weights, strict=False, assign=True)
-    lost = [name for values in (model.named_parameters(), model.named_buffers()) for name, x in values if x.is_meta]
-    return _whole(model, {"missing_keys": [] if misshapen else lost, "mismatched_keys": misshapen}, folder)
+        held = (*model.named_parameters(), *model.named_buffers())
+        wrong = sorted(f"{name} is missing" for name, values in held if values.is_meta)
+    if wrong:
+        more = f"; so are {len(wrong) - 1} more, missing or misshapen" if wrong[1:] else ""
+        raise ModelError(f"The weights in {folder} do not fit its configuration: {wrong[0]}{more}.")
+    return model.eval()
 
 
 def read_weights(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tensor]:
@@ -348,18 +365,6 @@ def _new_name(name: str) -> str:
     return before + block + after
 
 
-def _whole(model, info: dict, folder: Path):
-    """The model, unless its weights left holes (which would stay random) or had other shapes."""
-    info = info if isinstance(info, dict) else vars(info)
-    wrong = [f"{name} is missing" for name in sorted(map(str, info.get("missing_keys", ())))]
-    for name, stored, needed in sorted(info.get("mismatched_keys", ())):
-        wrong.append(f"{name} is {tuple(stored)} in the file and {tuple(needed)} by the configuration")
-    if wrong:
-        more = f"; so are {len(wrong) - 1} more, missing or misshapen" if wrong[1:] else ""
-        raise ModelError(f"The weights in {folder} do not fit its configuration: {wrong[0]}{more}.")
-    return model.eval()
-
-
 @contextlib.contextmanager
 def _quick_imports():
     """Import without the garbage collector: it would walk the million objects of torch and diffusers again and again.
@@ -375,21 +380,40 @@ def _quick_imports():
             gc.enable()
 
 
-@contextlib.contextmanager
-def quiet():
-    """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after."""
-    from diffusers.utils import logging as diffusers_log
-    from transformers.utils import logging as transformers_log
+class _Quiet(contextlib.AbstractContextManager):
+    """The one of `quiet`: it counts who is inside, since the libraries' settings are those of the whole process."""
 
-    logs = (diffusers_log, transformers_log)
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
-    for log in logs:
-        log.set_verbosity_error()
-        log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        for log, (verbosity, bars) in zip(logs, before, strict=True):
-            log.set_verbosity(verbosity)
-            if bars:
-                log.enable_progress_bar()
+    def __init__(self):
+        self._lock, self._inside, self._before = threading.Lock(), 0, []
+
+    def __enter__(self):
+        from diffusers.utils import logging as diffusers_log
+        from transformers.utils import logging as transformers_log
+
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                logs = (diffusers_log, transformers_log)
+                self._before = [(log, log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+                for log in logs:
+                    log.set_verbosity_error()
+                    log.disable_progress_bar()
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._inside -= 1
+            for log, verbosity, bars in () if self._inside else self._before:
+                log.set_verbosity(verbosity)
+                if bars:
+                    log.enable_progress_bar()
+
+
+_QUIET = _Quiet()
+
+
+def quiet() -> contextlib.AbstractContextManager:
+    """No progress bars and no warnings of diffusers and transformers while loading; their settings come back after.
+
+    Of several threads inside, the last one to leave brings them back.
+    """
+    return _QUIET

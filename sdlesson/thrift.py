@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
 from torch.nn import Conv2d, Embedding, Linear, Module
-from torch.nn.functional import pad
+from torch.nn.functional import linear, pad
 
 from .models import BadInput
 
@@ -52,42 +53,48 @@ def is_short(needed: int) -> bool:
 def work_in(part: Module, dtype: torch.dtype) -> Module:
     """Let `part` compute in `dtype` while its big weights stay as they are stored; returns the part.
 
-    While a layer computes, a copy of its weight in `dtype` stands in its place, in one buffer that linear layers and
-    convolutions share (where gradients are asked for, in memory of its own). Embeddings widen the rows they look up.
-    Weights of up to 65536 numbers are converted for good. Such a part cannot be trained, but gradients flow through it.
-    Raises BadInput where it was made so before.
+    While a layer computes, it takes a copy of its weight in `dtype`, its own for each call: threads may share the part.
+    Embeddings widen the rows they look up. Weights of up to 65536 numbers are converted for good. Such a part cannot be
+    trained, but gradients flow through it. Raises BadInput where it was made so before.
     """
     if getattr(part, "widens_to", None):
         raise BadInput(f"This part widens its weights to {part.widens_to} already; load it again for another dtype.")
     part.widens_to = dtype
     part.requires_grad_(False)
-    layers = [layer for layer in part.modules() if isinstance(layer, Conv2d | Linear | Embedding)]
+    layers = [layer for layer in part.modules() if type(layer) in (*_WIDENED, Winograd)]
     large = [layer for layer in layers if layer.weight.numel() > _SMALL and layer.weight.dtype != dtype]
     stay = {id(layer.weight) for layer in large}
     for weight in part.parameters():
         if id(weight) not in stay:
             weight.data = weight.data.to(dtype)
-    large = [layer for layer in large if not isinstance(layer, Winograd)]  # it widens piece by piece, see there
-    wide = [layer for layer in large if not isinstance(layer, Embedding)]
-    buffer = torch.empty(max((layer.weight.numel() for layer in wide), default=0), dtype=dtype)
-    stored = {}
-
-    def widen(layer, _):
-        stored[layer] = weight = layer.weight
-        alone = torch.is_grad_enabled()  # what a gradient needs later must not be written over
-        copy = weight.to(dtype) if alone else buffer.as_strided(weight.shape, weight.stride()).copy_(weight)
-        layer._parameters["weight"] = copy
-
-    def give_back(layer, *_):
-        layer._parameters["weight"] = stored.pop(layer)
-
     for layer in large:
-        if isinstance(layer, Embedding):  # it looks rows up: only those are widened
-            layer.register_forward_hook(lambda _layer, _ids, vectors: vectors.to(dtype))
-        else:
-            layer.register_forward_pre_hook(widen)
-            layer.register_forward_hook(give_back, always_call=True)
+        if type(layer) is not Winograd:  # it widens piece by piece, see there
+            layer.__class__, layer.widens_to = _WIDENED[type(layer)], dtype
     return part
+
+
+class WidenedLinear(Linear):
+    """A linear layer that computes with its weight widened to `widens_to`."""
+
+    def forward(self, x):
+        return linear(x, self.weight.to(self.widens_to), self.bias)
+
+
+class WidenedConv2d(Conv2d):
+    """A convolution that computes with its weight widened to `widens_to`."""
+
+    def _conv_forward(self, x, weight, bias):
+        return super()._conv_forward(x, weight.to(self.widens_to), bias)
+
+
+class WidenedEmbedding(Embedding):
+    """A table whose rows are widened to `widens_to` as they are looked up."""
+
+    def forward(self, ids):
+        return super().forward(ids).to(self.widens_to)
+
+
+_WIDENED = {Linear: WidenedLinear, Conv2d: WidenedConv2d, Embedding: WidenedEmbedding}
 
 
 def _mix(*rows: tuple[float, ...]) -> torch.Tensor:
@@ -251,23 +258,22 @@ def share_beginning(unet: Module) -> Module:
             break
         shared += block.resnets
     for layer in shared:
-        layer.register_forward_pre_hook(_halve, with_kwargs=True)
-        layer.register_forward_hook(_double)
+        kind = type(layer)
+        layer.__class__ = type(kind.__name__, (Halved, kind), {})
     return unet
 
 
-def _halve(layer, given, named):
-    tensors = [each for each in (*given, *named.values()) if torch.is_tensor(each)]
-    alike = all(len(each) % 2 == 0 and torch.equal(*each.chunk(2)) for each in tensors)
-    layer.is_halved = alike and not torch.is_grad_enabled()
-    if layer.is_halved:
-        first = [each[: len(each) // 2] if torch.is_tensor(each) else each for each in (*given, *named.values())]
-        return tuple(first[: len(given)]), dict(zip(named, first[len(given) :], strict=True))
-    return None
+class Halved:
+    """Before a layer's own class: a batch of two equal halves is computed once, and its result given twice."""
 
-
-def _double(layer, _, output):
-    return torch.cat([output, output]) if layer.is_halved else output
+    def forward(self, *given, **named):
+        tensors = [each for each in (*given, *named.values()) if torch.is_tensor(each)]
+        alike = all(len(each) % 2 == 0 and torch.equal(*each.chunk(2)) for each in tensors)
+        if torch.is_grad_enabled() or not alike:
+            return super().forward(*given, **named)
+        half = [each[: len(each) // 2] if torch.is_tensor(each) else each for each in (*given, *named.values())]
+        once = super().forward(*half[: len(given)], **dict(zip(named, half[len(given) :], strict=True)))
+        return torch.cat([once, once])
 
 
 def take_turns(parts: Mapping[str, Module]) -> None:
@@ -279,14 +285,15 @@ def take_turns(parts: Mapping[str, Module]) -> None:
     """
     doors = {name: [part] for name, part in parts.items()}
     doors["vae"] = [parts["vae"].encoder, parts["vae"].decoder]  # encode() and decode() go by the VAE's own forward
-    turn = [""]
+    turn, one_at_a_time = [""], threading.Lock()
 
     def take(name):
-        if turn[0] != name:
-            turn[0] = name
-            for other in parts.keys() - {name}:
-                page_out(*parts[other].parameters())
-            give_back_freed()
+        with one_at_a_time:  # of two threads that are at different parts, each may make the other's come back: no harm
+            if turn[0] != name:
+                turn[0] = name
+                for other in parts.keys() - {name}:
+                    page_out(*parts[other].parameters())
+                give_back_freed()
 
     for name, own in doors.items():
         for door in own:

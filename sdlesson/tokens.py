@@ -15,6 +15,7 @@ from .models import BadInput
 if TYPE_CHECKING:
     import torch
     from matplotlib.figure import Figure
+    from tokenizers import Encoding, Tokenizer
     from transformers import CLIPTokenizer
 
 _CLIP_LENGTH = 77  # tokens that CLIP's text encoder reads, start and end among them (Radford et al. 2021, section 2.4)
@@ -45,15 +46,45 @@ def context_length(tokenizer: CLIPTokenizer) -> int:
     return length if length < 10**6 else _CLIP_LENGTH  # transformers writes 1e30 where a model says nothing
 
 
+def own_encoder(tokenizer: CLIPTokenizer) -> Tokenizer:
+    """A `tokenizers.Tokenizer` by the rules of `tokenizer`, for one call: it neither cuts nor pads unless told to.
+
+    transformers keeps cutting and padding in the one object that all threads share; what is set here stays here. The
+    vocabulary is shared and not copied, so that this takes no time.
+    """
+    from tokenizers import Tokenizer
+
+    shared = tokenizer.backend_tokenizer
+    own = Tokenizer(shared.model)
+    for rules in ("normalizer", "pre_tokenizer", "post_processor"):
+        setattr(own, rules, getattr(shared, rules))
+    own.add_tokens([token for _, token in sorted(shared.get_added_tokens_decoder().items())])
+    return own
+
+
+def encode_pieces(tokenizer: CLIPTokenizer, text: str) -> Encoding:
+    """All pieces of `text`, none cut off, without start, end and padding: their ids, tokens, offsets and word_ids."""
+    return own_encoder(tokenizer).encode(text, add_special_tokens=False)
+
+
+def token_ids(tokenizer: CLIPTokenizer, prompt: str | Sequence[str]) -> torch.Tensor:
+    """What `tokenize` gives, (batch, 77), without a word about what is cut off."""
+    import torch
+
+    length, own = context_length(tokenizer), own_encoder(tokenizer)
+    own.enable_truncation(length, direction=tokenizer.truncation_side)
+    side, pad = tokenizer.padding_side, tokenizer.pad_token
+    own.enable_padding(length=length, direction=side, pad_id=tokenizer.pad_token_id, pad_token=pad)
+    return torch.tensor([encoding.ids for encoding in own.encode_batch(as_prompts(prompt))])
+
+
 def tokenize(tokenizer: CLIPTokenizer, prompt: str | Sequence[str]) -> torch.Tensor:
     """Token ids of one prompt or several, start and end added, padded and cut to one length; int64, (batch, 77).
 
     The first words are kept. Words that are cut off are named by a TruncationWarning. Raises BadInput for an empty
     list.
     """
-    prompts = as_prompts(prompt)
-    length = context_length(tokenizer)
-    ids = tokenizer(prompts, padding="max_length", max_length=length, truncation=True, return_tensors="pt").input_ids
+    prompts, length, ids = as_prompts(prompt), context_length(tokenizer), token_ids(tokenizer, prompt)
     # Only a row that is full to its end can have lost something: then its last token but one is a piece of a word.
     for text, row in zip(prompts, ids.tolist(), strict=True):
         if row[-2] not in (tokenizer.eos_token_id, tokenizer.pad_token_id) and (lost := cut_words(tokenizer, text)):
@@ -63,9 +94,8 @@ def tokenize(tokenizer: CLIPTokenizer, prompt: str | Sequence[str]) -> torch.Ten
 
 def cut_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
     """The words of `text` that the text encoder will not see (or not to their end): empty if all of it fits."""
-    encoding = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     kept = context_length(tokenizer) - 2  # start and end take two places
-    lost = encoding["offset_mapping"][kept:]
+    lost = encode_pieces(tokenizer, text).offsets[kept:]
     if not lost:
         return []
     start = lost[0][0]
@@ -191,7 +221,7 @@ def figure_pieces(tokenizer: CLIPTokenizer, texts: Mapping[str, str]) -> Figure:
     told, ends = [], []
     for row, text in enumerate(texts.values()):
         left = 0
-        for number, part in enumerate(parts := tokenizer.tokenize(text)):
+        for number, part in enumerate(parts := encode_pieces(tokenizer, text).tokens):
             left = _brick(ax, left, row, part, (BLUE, ORANGE, GREEN, PINK)[number % 4]) + 0.15
         ends.append((left, f"{_number(text.encode(), 'byte')}, {_number(parts, 'piece')}"))
         told.append(" ".join(parts))
@@ -221,8 +251,7 @@ _PLACES = {
 def places(tokenizer: CLIPTokenizer, text: str) -> list[str]:
     """What stands in each place of a text: start, word or next (changing from word to word), end, padding; then cut."""
     length = context_length(tokenizer)
-    encoding = tokenizer(text, add_special_tokens=False, verbose=False)
-    kinds = [("word", "next")[word % 2] for word in encoding.word_ids()]
+    kinds = [("word", "next")[word % 2] for word in encode_pieces(tokenizer, text).word_ids]
     kept = kinds[: length - 2]
     row = ["start", *kept, "end"]
     return row + ["padding"] * (length - len(row)) + ["cut"] * (len(kinds) - len(kept))

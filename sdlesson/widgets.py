@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import warnings
 from collections.abc import Sequence
 from functools import cache, partial
 from html import escape
@@ -14,7 +13,7 @@ import torch
 
 from .attention import Heat, word_positions
 from .decoding import decode, paint_latents, to_pil
-from .embeddings import embed_texts
+from .embeddings import embed
 from .explorer import (
     COLOURS,
     NARROW,
@@ -34,7 +33,7 @@ from .models import BadInput, StableDiffusion
 from .samplers import karras_sigmas
 from .sigmas import alphas_cumprod, betas, lms_coefficients, schedule, training_sigmas
 from .slider import Slider
-from .tokens import TruncationWarning, context_length, cut_words, pieces, tokenize
+from .tokens import context_length, cut_words, pieces, token_ids, tokenize
 
 
 def explore_steps(sd: StableDiffusion, trace: Trace) -> Explorer:
@@ -97,9 +96,7 @@ def explore_tokens(sd: StableDiffusion, prompt: str, other: str = "") -> Explore
     def show(prompt: str, other: str) -> str:
         rows = []
         for text in (prompt, other) if other else (prompt,):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", TruncationWarning)
-                ids = tokenize(sd.tokenizer, text)[0]
+            ids = token_ids(sd.tokenizer, text)[0]
             rows.append(_pieces_row(sd.tokenizer, ids, text))
         alike = (
             f"<p>Cosine of the two prompts at their end tokens: <b>{_cosine(sd, prompt, other):.3f}</b></p>"
@@ -134,10 +131,8 @@ def _pieces_row(tokenizer, ids: torch.Tensor, text: str) -> str:
 
 def _cosine(sd: StableDiffusion, one: str, other: str) -> float:
     """The cosine of two prompts' vectors at their end tokens."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TruncationWarning)
-        ids = tokenize(sd.tokenizer, [one, other])
-        vectors = embed_texts(sd, [one, other]).float()
+    ids = token_ids(sd.tokenizer, [one, other])
+    vectors = embed(sd.text_encoder, ids).float()
     ends = (ids == sd.tokenizer.eos_token_id).int().argmax(dim=1)
     a, b = vectors[torch.arange(2), ends.to(vectors.device)]
     return float(torch.cosine_similarity(a, b, dim=0))

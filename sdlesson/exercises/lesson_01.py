@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numbers import Integral
 
-from ..tokens import byte_words, context_length, count_pairs, cut_words, join
+from ..tokens import byte_words, context_length, count_pairs, cut_words, encode_pieces, join
 from . import Mistake, call, exercise
 
 
@@ -17,7 +17,8 @@ def _count_ids(answer, *, text, sd) -> Mistake | None:
     """How many ids `text` has, start and end among them, without padding."""
     if _no_number(answer):
         return Mistake("The answer is one whole number.", f"{answer!r} is no whole number.")
-    count, words = len(sd.tokenizer.tokenize(text)), len(text.split())
+    parts, words = encode_pieces(sd.tokenizer, text).tokens, len(text.split())
+    count = len(parts)
     if answer == count + 2:
         return None
     known = {
@@ -46,8 +47,7 @@ def _count_ids(answer, *, text, sd) -> Mistake | None:
         known,
         answer,
         "Write words and signs one under the other: did you count the commas, the sign at the end, both marks?",
-        f"The text has {count} pieces: {' '.join(sd.tokenizer.tokenize(text))}. With the two marks that makes "
-        f"{count + 2} ids, not {answer}.",
+        f"The text has {count} pieces: {' '.join(parts)}. With the two marks that makes {count + 2} ids, not {answer}.",
     )
 
 
@@ -66,7 +66,7 @@ def _word_of_pieces(answer, *, pieces, sd) -> Mistake | None:
             "One word, of letters alone: a space, a digit or a sign would begin a new word.",
             f"{answer!r} is not one word of letters.",
         )
-    got = sd.tokenizer.tokenize(word)
+    got = encode_pieces(sd.tokenizer, word).tokens
     if len(got) == pieces:
         return None
     if len(got) == 1:
@@ -143,7 +143,7 @@ def _words_seen(answer, *, text, sd) -> Mistake | None:
     seen = len(words) - len(cut_words(sd.tokenizer, text))
     if answer == seen:
         return None
-    pieces = len(sd.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
+    pieces = len(encode_pieces(sd.tokenizer, text).ids)
     known = {
         len(words): (
             f"That is all of them. Does the text fit? It has {pieces} pieces.",

@@ -17,7 +17,7 @@ from ..embeddings import embed_texts
 from ..figures import figure_curves, figure_rows
 from ..latents import encode
 from ..models import BadInput, StableDiffusion
-from ..tokens import tokenize
+from ..tokens import encode_pieces, tokenize
 from ..world import Scene, draw
 from .loop import batch_generator, learning_share
 from .optimizer import MuonAdamW
@@ -138,7 +138,7 @@ def with_new_word(sd: StableDiffusion, word: str, like: Sequence[str]) -> Stable
     if not tokenizer.add_tokens([word]):
         raise BadInput(f"The tokenizer knows {word!r} already; take another word.")
     old = encoder.get_input_embeddings().weight
-    vectors = [old[sd.tokenizer(each).input_ids[1:-1]].mean(dim=0) for each in like]
+    vectors = [old[encode_pieces(sd.tokenizer, each).ids].mean(dim=0) for each in like]
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     with torch.no_grad():
         encoder.get_input_embeddings().weight[-1] = torch.stack(vectors).mean(dim=0)
@@ -165,12 +165,13 @@ def learn_word(
     objective = NoisePrediction(sd.unet.requires_grad_(False)).to(device)
     table = encoder.get_input_embeddings().weight
     name = next(name for name, weight in encoder.named_parameters() if weight is table)
-    row = table[-1].clone().requires_grad_()
+    row = table[-1].float().clone().requires_grad_()  # Adam's small numbers need 32 bits
     optimizer, generator = torch.optim.Adam([row], lr=rate), torch.Generator().manual_seed(seed)
     ids, clean, count = tokenize(sd.tokenizer, captions), latents.repeat(copies, 1, 1, 1), copies * len(latents)
     losses = []
     for _ in range(steps):
-        texts = functional_call(encoder, {name: torch.cat([table[:-1], row[None]])}, (ids.to(table.device),))[0]
+        taught = torch.cat([table[:-1], row[None].to(table.dtype)])
+        texts = functional_call(encoder, {name: taught}, (ids.to(table.device),))[0]
         parts = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
         timesteps = (parts * (1000 / count)).long().clamp(max=999)
         noise = torch.randn(clean.shape, generator=generator)

@@ -71,7 +71,8 @@ class NoisePrediction(nn.Module):
     def forward(self, latents, noise, steps, texts) -> torch.Tensor:
         kept = self.kept[steps].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
-        predicted = self.unet(noisy, steps, texts, return_dict=False)[0].float()
+        dtype = self.unet.dtype  # of a big model it may have 16 bits; the loss has 32
+        predicted = self.unet(noisy.to(dtype), steps, texts.to(dtype), return_dict=False)[0].float()
         ratio = kept / (1 - kept)  # signal to noise
         weight = ratio.clamp(max=SNR_LIMIT) / ratio
         return (weight * (predicted - noise).square()).mean()
