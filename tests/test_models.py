@@ -432,6 +432,23 @@ def test_what_a_configuration_may_not_choose(broken, toy):
     assert torch.equal(sdlesson.embed(sd.text_encoder, ids), sdlesson.embed(toy.text_encoder, ids))
 
 
+@pytest.mark.parametrize(
+    ("file", "changes", "words"),
+    [
+        ("text_encoder/config.json", {"num_attention_heads": "three"}, "'num_attention_heads' expected int, got str"),
+        ("text_encoder/config.json", {"num_attention_heads": 5}, "not a multiple of the number of attention heads"),
+        ("unet/config.json", {"norm_num_groups": 7}, "must be divisible by num_groups (7)"),
+        ("unet/config.json", {"down_block_types": ["NobodysBlock", "DownBlock2D"]}, "NobodysBlock does not exist"),
+        ("vae/config.json", {"act_fn": "nobodys"}, "nobodys"),
+    ],
+)
+def test_what_a_library_says_is_passed_on(broken, file, changes, words):
+    """The line that says it, not the heading above it."""
+    tell(broken, file, **changes)
+    sentence = refuses(broken, "cannot be loaded: ", words)
+    assert not sentence.endswith(":")
+
+
 MARK = "\ufeff"
 DEEP = ["[" * 100_000, '{"a":' * 100_000]
 
