@@ -305,9 +305,13 @@ def _image_part(kind: type, folder: Path, dtype: torch.dtype):
     """The UNet or VAE of a folder in `dtype`."""
     import torch
 
-    config = {key: value for key, value in read_json(folder / "config.json").items() if key != "_use_default_values"}
+    told = read_json(folder / "config.json")
+    config = {key: value for key, value in told.items() if key != "_use_default_values"}
     if folder.name == "unet":
         config["sample_size"] = fit.sample_size(folder.parent)
+    elif config.get("sample_size", 0) is None:
+        del config["sample_size"]  # the VAE's is for tiles only
+    fit.check_numbers(folder / "config.json", config, kind)
     with torch.device("meta"):
         model = kind.from_config(config)
     weights = read_weights(weight_files(folder.parent, folder.name), dtype)
