@@ -103,16 +103,16 @@ def test_a_full_disk_empties_no_table(tmp_path, limit):
     import resource
 
     file = tmp_path / "table.json"
-    room.keep_measured([ROW], file)
+    keep_measured([ROW], file)
     others = [dataclasses.replace(ROW, device=f"machine {number}") for number in range(5)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
         with pytest.raises(BadInput, match=r"table\.json cannot be written"):
-            room.keep_measured(others, file)
+            keep_measured(others, file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert room.read_measured(file) == [ROW] and [path.name for path in tmp_path.iterdir()] == ["table.json"]
+    assert read_measured(file) == [ROW] and [path.name for path in tmp_path.iterdir()] == ["table.json"]
 
 
 def test_the_table_that_ships_is_of_whole_pictures():
