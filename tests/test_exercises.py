@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from sdlesson import exercises
-from sdlesson.exercises import call, check, keep_progress, lesson_exercises, show_progress, topics
+from sdlesson.exercises import check, keep_progress, lesson_exercises, show_progress, topics
+from sdlesson.exercises.compare import call
 from sdlesson.loading.errors import BadInput
 
 SETTINGS = {"prompt": "a photograph of an astronaut riding a horse", "seed": 42, "num_inference_steps": 20}
@@ -78,7 +79,6 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("broken", BROKEN)
 def test_progress_of_the_time_when_exercises_had_numbers_still_counts(said, tmp_path, capsys):
     (tmp_path / "progress.json").write_text('{"solved": ["00.1", "05.2", "11.1", "symptoms.1", "12.1"]}')
     show_progress()
@@ -90,6 +90,7 @@ def test_progress_of_the_time_when_exercises_had_numbers_still_counts(said, tmp_
     assert {"onepage.1", "onepage.2", "guidance.2", "symptoms.1"} <= set(kept)
 
 
+@pytest.mark.parametrize("broken", BROKEN)
 def test_a_broken_progress_file_is_named(said, small, tmp_path, broken):
     written = BROKEN[broken] if isinstance(BROKEN[broken], bytes) else BROKEN[broken].encode()
     (tmp_path / "progress.json").write_bytes(written)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import exercise
-from .compare import Mistake, call, compared, listed, number, shaped, told
+from .compare import Mistake, call, compared, listed, number, random, shaped, told
 
 
 @exercise(
@@ -77,7 +77,7 @@ def _sum_after(answer, *, weight, factor) -> Mistake | None:
 )
 def _louder(answer, *, position, factor) -> Mistake | None:
     """A function scores -> weights: softmax, then `factor` for one token, in the second half of the batch only."""
-    fit = torch.randn(4, 2, 3, 77, generator=torch.Generator().manual_seed(0))
+    fit = random(4, 2, 3, 77)
     plain = fit.softmax(dim=-1)
     right = plain.clone()
     right[2:, ..., position] *= factor
@@ -128,7 +128,7 @@ def _not_louder(fit, plain, right, position: int, factor: float) -> dict[str, to
 )
 def _only(answer, **_facts) -> Mistake | None:
     """A function (scores, positions) -> weights over the tokens at `positions` alone, adding up to 1."""
-    fit, positions = torch.randn(2, 2, 3, 77, generator=torch.Generator().manual_seed(1)) + 0.5, [0, 3, 5]
+    fit, positions = random(2, 2, 3, 77, seed=1) + 0.5, [0, 3, 5]
     rest = torch.ones(77, dtype=torch.bool)
     rest[positions] = False
     right = fit.masked_fill(rest, float("-inf")).softmax(dim=-1)

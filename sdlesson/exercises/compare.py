@@ -91,11 +91,17 @@ def pair(answer, fits: Callable[[object], bool], hint: str, wrong: str) -> tuple
     raise Stopped(Mistake(hint, wrong.replace("{}", shown(answer))))
 
 
-def listed(answer, hint: str = "A shape is a few numbers in brackets: (…, …).", kind: str = "shape") -> tuple:
-    """The numbers of a shape or a list, also of a tensor with one side; the judging ends where there is no order."""
+def listed(answer, many: int | None = None, few: Mistake | None = None) -> tuple:
+    """The numbers of a shape or a list, also of a tensor with one side; else the judging ends.
+
+    It ends with `few`, too, where there are not so `many` numbers; `{}` in it is how many there are.
+    """
     values = _in_order(answer)
     if values is None:
-        raise Stopped(Mistake(hint, f"{shown(answer)} could not be used: it is no {kind}."))
+        wrong = f"{shown(answer)} could not be used: these are not several numbers in a row."
+        raise Stopped(Mistake("Give numbers in brackets: (…, …).", wrong))
+    if many and len(values) != many:
+        raise Stopped(few._replace(wrong=few.wrong.replace("{}", str(len(values)))))
     return values
 
 
@@ -138,6 +144,11 @@ def _shape(got) -> str:
         return f"[{', '.join(map(_shape, got))}]"
     found = array(got)
     return shown(got) if found is None else str(found.shape)
+
+
+def random(*shape: int, seed: int = 0) -> torch.Tensor:
+    """Standard normal numbers of that `shape`, the same each time: what learners' functions are tried with."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def told(hint: str, results: Mapping[str, object]) -> list[tuple[object, Mistake]]:

@@ -17,13 +17,11 @@ def _stage_shape(answer, *, sd) -> Mistake | None:
     """The shape after up_blocks.1 for three pictures at once, each as high as `sd`'s own and twice as wide."""
     channels = sd.vae.config.block_out_channels[-2]
     rows, columns = (pixels // sd.vae_factor for pixels in sd.size)
-    answer = listed(answer)
-    if len(answer) != 4:
-        return Mistake(
-            "A batch of feature maps has four sides, as latents have.",
-            f"You gave {len(answer)} numbers; four are needed: pictures, channels, rows, columns.",
-        )
-    pictures, depth, *size = answer
+    few = Mistake(
+        "A batch of feature maps has four sides, as latents have.",
+        "You gave {} numbers; four are needed: pictures, channels, rows, columns.",
+    )
+    pictures, depth, *size = listed(answer, 4, few)
     if pictures != 3:
         return Mistake(
             "Guidance is over: nothing is doubled any more. How many pictures are decoded?",
@@ -74,11 +72,8 @@ def _levels(answer, *, values) -> Mistake | None:
     """The bytes that the decoded `values` become."""
     exact = [(value / 2 + 0.5) * 255 for value in values]
     right = [round(min(max(level, 0), 255)) for level in exact]
-    answer = listed(answer, "Give a list of numbers: […, …].", "list")
-    if len(answer) != len(right):
-        return Mistake(
-            "One number for each value.", f"There are {len(right)} values, and you gave {len(answer)} numbers."
-        )
+    few = Mistake("One number for each value.", f"There are {len(right)} values, and you gave {{}} numbers.")
+    answer = listed(answer, len(right), few)
     known = {
         "These are not clamped: what lies outside of −1 … 1 has no byte of its own.": [round(level) for level in exact],
         "These are truncated: the nearest whole number is meant.": [int(min(max(level, 0), 255)) for level in exact],

@@ -7,7 +7,7 @@ import torch
 
 from ..tokens import tokenize
 from . import exercise
-from .compare import Mistake, array, call, compared, listed, shaped, told, whole
+from .compare import Mistake, array, call, compared, listed, random, shaped, told, whole
 
 
 @exercise(
@@ -93,8 +93,7 @@ def _unet_text(answer, *, sd) -> Mistake | None:
 )
 def _clip_score(answer, **_facts) -> Mistake | None:
     """A function (pictures (n, dim), texts (m, dim)) -> cosines (n, m)."""
-    generator = torch.Generator().manual_seed(0)
-    pictures, texts = torch.randn((3, 5), generator=generator) * 2, torch.randn((2, 5), generator=generator) + 1
+    pictures, texts = random(3, 5) * 2, random(2, 5, seed=1) + 1
     got = call(answer, pictures, texts)
     unit, words = (each / each.norm(dim=1, keepdim=True) for each in (pictures, texts))
     right = unit @ words.T
@@ -135,7 +134,7 @@ def _clip_score(answer, **_facts) -> Mistake | None:
 )
 def _end_vectors(answer, **_facts) -> Mistake | None:
     """A function (hidden (batch, length, dim), ids (batch, length), end) -> the vectors at the first end marks."""
-    hidden = torch.randn((3, 6, 4), generator=torch.Generator().manual_seed(0))
+    hidden = random(3, 6, 4)
     ids, end = torch.tensor([[1, 5, 9, 9, 9, 9], [1, 6, 5, 9, 9, 9], [1, 9, 9, 9, 9, 9]]), 9
     got = call(answer, hidden, ids, end)
     rows, first = torch.arange(3), (ids == end).int().argmax(dim=1)

@@ -7,7 +7,7 @@ from numbers import Integral
 import torch
 
 from . import exercise
-from .compare import Mistake, call, compared, listed, number, one_change, shaped, shown, told
+from .compare import Mistake, call, compared, listed, number, one_change, random, shaped, shown, told
 
 
 @exercise(
@@ -69,12 +69,6 @@ def _swapped_scale(answer, *, swapped) -> Mistake | None:
             {"At this scale the right order goes to the prompt, the wrong one away from it.": swapped},
         ),
         *told(
-            "The walk does point the other way. But where does it start? Try scale 0 in the wrong order.",
-            {
-                "The walk starts at the other end of the line, too: at the prompt's guess, which is 1 and not 0.": -swapped
-            },
-        ),
-        *told(
             "The size is right. Which way does the walk go: to the prompt, or away from it?",
             {"The walk goes away from the prompt, below 0: the sign is missing.": swapped - 1},
         ),
@@ -87,6 +81,10 @@ def _swapped_scale(answer, *, swapped) -> Mistake | None:
             {"Nothing is divided: the scale multiplies a difference that has changed its sign.": 1 / swapped},
         ),
     ]
+    known += told(
+        "The walk does point the other way. But where does it start? Try scale 0 in the wrong order.",
+        {"The walk starts at the other end of the line, too: at the prompt's guess, which is 1 and not 0.": -swapped},
+    )
     otherwise = Mistake(
         "Scale 0 in the wrong order is scale 1 in the right one. Scale 1 in the wrong order is scale 0. Go on.",
         f"text + s · (uncond − text) is uncond + (1 − s) · (text − uncond). With s = {swapped:g} the answer is 1 − s.",
@@ -152,8 +150,7 @@ def _swings(order, burnt: int) -> Mistake | None:
 )
 def _rescale(answer, **_facts) -> Mistake | None:
     """A function (text, guided, phi) -> the guided values with, by the share phi, the spread of `text`."""
-    generator = torch.Generator().manual_seed(0)
-    text, guided = torch.randn((2, 2, 4, 3, 3), generator=generator)
+    text, guided = random(2, 2, 4, 3, 3)
     text = text * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1) * torch.arange(1, 5).view(1, 4, 1, 1) + 0.5
     guided, phi = 3 * guided + 1, 0.7
     got = shaped(
@@ -181,24 +178,16 @@ def _not_rescaled(text, guided, phi: float) -> list[tuple[torch.Tensor, Mistake]
     def mixed(rescaled, share=phi):
         return share * rescaled + (1 - share) * guided
 
-    factor, of_all, of_each = (_factor(text, guided, over) for over in ((1, 2, 3), (0, 1, 2, 3), (2, 3)))
-    each = "std(dim=(1, 2, 3), keepdim=True)"
+    of_all, of_each = (mixed(guided * _factor(text, guided, over)) for over in ((0, 1, 2, 3), (2, 3)))
+    factor, each = _factor(text, guided, (1, 2, 3)), "std(dim=(1, 2, 3), keepdim=True)"
     return [
         *told(
             "Two pictures of different contrast in one batch: does each get a factor of its own?",
-            {
-                f"All pictures got one factor. A picture must not depend on its neighbours: {each}.": mixed(
-                    guided * _factor(text, guided, (0, 1, 2, 3))
-                )
-            },
+            {f"All pictures got one factor. A picture must not depend on its neighbours: {each}.": of_all},
         ),
         *told(
             "Four channels make one picture. How many factors does one picture get from you?",
-            {
-                f"Each channel got a factor of its own. Take one for the whole picture: {each}.": mixed(
-                    guided * _factor(text, guided, (2, 3))
-                )
-            },
+            {f"Each channel got a factor of its own. Take one for the whole picture: {each}.": of_each},
         ),
         *told(
             "A guided guess of spread 3 shall get spread 1. Does your factor make it narrower?",

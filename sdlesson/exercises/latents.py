@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from . import exercise
-from .compare import Mistake, array, call, compared, listed, number, pair, shaped, told
+from .compare import Mistake, array, call, compared, listed, number, pair, random, shaped, told
 
 _OTHERS = "The numbers are others than asked for."
 
@@ -20,11 +20,10 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
     """The latents' shape for one picture of another VAE (f = 8), and how many times fewer numbers they are."""
     hint = "Give a pair: ((…, …, …, …), how many times fewer)."
     shape, ratio = pair(answer, lambda each: True, hint, "{} could not be used: it is no such pair.")
-    shape = listed(shape)
+    few = Mistake("A shape of four sides: pictures, channels, rows, columns.", "Your shape has {}.")
+    shape = listed(shape, 4, few)
     right = (1, channels, height // 8, width // 8)
     saved = 3 * 8 * 8 / channels
-    if len(shape) != 4:
-        return Mistake("A shape of four sides: pictures, channels, rows, columns.", f"Your shape has {len(shape)}.")
     if shape == (1, channels, right[3], right[2]):
         return Mistake("Which comes first, rows or columns?", "Rows (height / 8) come first, then columns (width / 8).")
     if shape[2:] == (height, width):
@@ -55,10 +54,9 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
 )
 def _measure(answer, **_facts) -> Mistake | None:
     """A function latents -> scaling factor, one number: 1 / std over everything."""
-    generator = torch.Generator().manual_seed(0)
     spread = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 4, 1, 1)
     contrast = torch.linspace(0.5, 1.5, 5).view(5, 1, 1, 1)
-    latents = torch.randn((5, 4, 3, 3), generator=generator) * spread * contrast + spread - 2
+    latents = random(5, 4, 3, 3) * spread * contrast + spread - 2
     got = call(answer, latents)
     many = np.size(array(got))
     if many != 1:
@@ -68,29 +66,24 @@ def _measure(answer, **_facts) -> Mistake | None:
         )
     each = latents.std(dim=(0, 2, 3))
     hint = "One standard deviation over everything. If it is 4, which number brings it to 1?"
-    known = told(
-        hint,
-        {
-            "That is the standard deviation itself. Latents are *multiplied* by the factor.": latents.std(),
-            "That is one over the variance, the square of what is wanted.": 1 / latents.var(),
-            "That is the variance.": latents.var(),
-            "An average over the channels' own factors is another number: take std once, over everything.": (
-                (1 / each).mean()
-            ),
-            "An average of the channels' standard deviations forgets that their means differ.": 1 / each.mean(),
-            "Only the first picture was measured. Take the whole batch.": 1 / latents[0].std(),
-            "Only the first channel was measured. Take all of them.": 1 / latents[:, 0].std(),
-        },
-    )
-    root = told(
+    known = {
+        "That is the standard deviation itself. Latents are *multiplied* by the factor.": latents.std(),
+        "That is one over the variance, the square of what is wanted.": 1 / latents.var(),
+        "That is the variance.": latents.var(),
+        "An average over the channels' own factors is another number: take std once, over everything.": (
+            (1 / each).mean()
+        ),
+        "An average of the channels' standard deviations forgets that their means differ.": 1 / each.mean(),
+        "Only the first picture was measured. Take the whole batch.": 1 / latents[0].std(),
+        "Only the first channel was measured. Take all of them.": 1 / latents[:, 0].std(),
+    }
+    root = 1 / latents.square().mean().sqrt()
+    from_0 = told(
         "The standard deviation is measured from the mean; you measured from 0.",
-        {
-            "The mean must be taken away first, as std does: this is one over the root mean square.": 1
-            / latents.square().mean().sqrt()
-        },
+        {"The mean must be taken away first, as std does: this is one over the root mean square.": root},
     )
-    otherwise = Mistake(hint, _OTHERS)
-    return compared(array(got).item(), 1 / latents.std(), known + root, otherwise, atol=5e-3, rtol=5e-3)
+    got = number(got if array(got) is None else array(got))
+    return compared(got, 1 / latents.std(), told(hint, known) + from_0, Mistake(hint, _OTHERS), atol=5e-3, rtol=5e-3)
 
 
 @exercise(
@@ -158,8 +151,8 @@ def _own_noise(answer, **_facts) -> Mistake | None:
 )
 def _draw(answer, **_facts) -> Mistake | None:
     """A function (moments, noise, factor) -> scaled draw from the encoder's Gaussian."""
-    moments, factor = torch.randn((2, 8, 3, 3), generator=torch.Generator().manual_seed(0)), 0.4
-    noise = torch.randn((2, 4, 3, 3), generator=torch.Generator().manual_seed(1))
+    moments, factor = random(2, 8, 3, 3), 0.4
+    noise = random(2, 4, 3, 3, seed=1)
     got = shaped(
         call(answer, moments, noise, factor),
         noise.shape,
@@ -169,20 +162,16 @@ def _draw(answer, **_facts) -> Mistake | None:
     mean, logvar = moments.chunk(2, dim=1)
     std, scaled = (0.5 * logvar).exp(), "The factor belongs to the whole draw: to the mean and to the noise."
     hint = "mean, logvar = moments.chunk(2, dim=1); a standard deviation out of logvar; a draw; the factor comes last."
-    known = told(
-        hint,
-        {
-            "The factor divides. Encoding multiplies, decoding divides.": (mean + std * noise) / factor,
-            "logvar itself is no standard deviation: it is even negative here and there.": (
-                (mean + logvar * noise) * factor
-            ),
-            "½ · logvar is still a logarithm.": (mean + 0.5 * logvar * noise) * factor,
-            "The halves have changed places: the mean comes first.": (logvar + (0.5 * mean).exp() * noise) * factor,
-            "This is the mean alone; `noise` is not used.": mean * factor,
-            "The mean is missing: this is the noise alone.": std * noise * factor,
-        },
-    )
-    known += [
+    known = {
+        "The factor divides. Encoding multiplies, decoding divides.": (mean + std * noise) / factor,
+        "logvar itself is no standard deviation: it is even negative here and there.": (mean + logvar * noise) * factor,
+        "½ · logvar is still a logarithm.": (mean + 0.5 * logvar * noise) * factor,
+        "The halves have changed places: the mean comes first.": (logvar + (0.5 * mean).exp() * noise) * factor,
+        "This is the mean alone; `noise` is not used.": mean * factor,
+        "The mean is missing: this is the noise alone.": std * noise * factor,
+    }
+    known = [
+        *told(hint, known),
         *told(
             "How wide are these latents, and how wide does the UNet want them?",
             {"The factor is missing.": mean + std * noise},

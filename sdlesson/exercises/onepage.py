@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from . import exercise
-from .compare import Mistake, call, compared, listed, one_change, shaped, shown, told
+from .compare import Mistake, call, compared, listed, one_change, random, shaped, shown, told
 
 
 @exercise(
@@ -17,13 +15,11 @@ def _latents_shape(answer, *, sd) -> Mistake | None:
     """The latents' shape for three prompts at once, for pictures as high as `sd`'s own and twice as wide."""
     block, channels = sd.vae_factor, sd.unet.config.in_channels
     rows, columns = (pixels // block for pixels in sd.size)
-    answer = listed(answer)
-    if len(answer) != 4:
-        return Mistake(
-            "Latents have four sides: how many pictures, how many channels, how many rows, how many columns?",
-            f"You gave {len(answer)} numbers; latents have four.",
-        )
-    pictures, depth, *size = answer
+    few = Mistake(
+        "Latents have four sides: how many pictures, how many channels, how many rows, how many columns?",
+        "You gave {} numbers; latents have four.",
+    )
+    pictures, depth, *size = listed(answer, 4, few)
     if pictures != 3:
         return Mistake(
             "Each prompt paints one picture, and the loop carries one set of latents for each.",
@@ -92,7 +88,7 @@ def _one_change(answer, *, settings) -> Mistake | None:
 
 def _words(prompt) -> list[str]:
     """The words of a prompt, small, without the signs around them."""
-    return [word.strip(".,;:!?") for word in str(prompt).lower().split()]
+    return [bare for word in str(prompt).lower().split() if (bare := word.strip(".,;:!?"))]
 
 
 @exercise(
@@ -102,8 +98,7 @@ def _words(prompt) -> list[str]:
 )
 def _guidance(answer, **_facts) -> Mistake | None:
     """A function (noise_uncond, noise_text, scale) -> guided noise."""
-    generator = torch.Generator().manual_seed(0)
-    uncond, text = torch.randn((2, 1, 4, 3, 3), generator=generator)
+    uncond, text = random(2, 1, 4, 3, 3)
     scale = 3.0
     got = shaped(
         call(answer, uncond, text, scale),

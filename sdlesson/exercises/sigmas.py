@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import exercise
-from .compare import Mistake, Stopped, call, compared, finite, listed, number, pair, shaped, told
+from .compare import Mistake, Stopped, call, compared, finite, listed, number, pair, random, shaped, told
 
 
 @exercise(
@@ -79,8 +79,7 @@ def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
 )
 def _euler(answer, **_facts) -> Mistake | None:
     """A function (x, denoised, sigma, sigma_next) -> x at sigma_next, by one step of Euler's method."""
-    generator = torch.Generator().manual_seed(0)
-    x, denoised = torch.randn((2, 1, 4, 3, 3), generator=generator)
+    x, denoised = random(2, 1, 4, 3, 3)
     sigma, after = 3.0, 1.2
     got = shaped(call(answer, x, denoised, sigma, after), x.shape, _EULER, f"{_NOT_EULER} Its shape is {{}}.")
     slope = (x - denoised) / sigma
@@ -122,9 +121,8 @@ _NOT_EULER = "The result is not x + (x − denoised) / sigma × (sigma_next − 
 def _two_weights(answer, **_facts) -> Mistake | None:
     """A function (before, now, after) -> the two weights of K-LMS of order 2, the newest slope's first."""
     before, now, after = 4.0, 3.0, 1.0
-    got = listed(call(answer, before, now, after), "The function gives two weights.", "pair of weights")
-    if len(got) != 2:
-        return Mistake("Order 2 has two slopes, so two weights.", f"You gave {len(got)} weights.")
+    few = Mistake("Order 2 has two slopes, so two weights.", "You gave {} weights.")
+    got = listed(call(answer, before, now, after), 2, few)
     new, old = map(number, got)
     step, right = after - now, (after - now) ** 2 / (2 * (before - now))
     otherwise = Mistake(
@@ -166,7 +164,7 @@ def _not_two_weights(step: float, right: float) -> list[tuple[list[float], Mista
 )
 def _mended(answer, *, sd) -> Mistake | None:
     """A function (scheduler, noise, guess, steps) -> latents: the whole loop, without its mistakes."""
-    noise = torch.randn((1, 4, 3, 3), generator=torch.Generator().manual_seed(0))
+    noise = random(1, 4, 3, 3)
     seen, steps = [], 6
 
     def guess(scaled, t):

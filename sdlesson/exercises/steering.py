@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import exercise
-from .compare import Mistake, array, call, compared, number, pair, shaped, told
+from .compare import Mistake, array, call, compared, number, pair, random, shaped, told
 
 
 @exercise(
@@ -98,7 +98,7 @@ def _interval(answer, *, sigmas, most) -> Mistake | None:
 )
 def _mix(answer, **_facts) -> Mistake | None:
     """A function (noises, weights) -> one noise of spread 1; noises (k, 4, h, w), weights (k,)."""
-    noises = torch.randn((3, 4, 64, 64), generator=torch.Generator().manual_seed(0))
+    noises = random(3, 4, 64, 64)
     weights = torch.tensor([0.5, 0.3, 0.4])
     got = call(answer, noises, weights)
     if np.shape(array(got)) == (1, *noises.shape[1:]):

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from ..symptoms import CAUSES, hidden_cause
 from . import exercise
-from .compare import Mistake, call, shown
+from .compare import Mistake, call, random, shown
 
 #: What the numbers would say if it were this cause: the answer to a wrong guess.
 _WOULD = {
@@ -81,7 +79,7 @@ for _number, _learned in _LEARNED.items():
 )
 def _alarm(answer, **_facts) -> Mistake | None:
     """A function (latents, sigma) -> "not finite", "too weak", "too strong" or "healthy"."""
-    noise = torch.randn((2, 4, 16, 16), generator=torch.Generator().manual_seed(0))
+    noise = random(2, 4, 16, 16)
     broken, endless = noise.clone(), noise.clone()
     broken[1, 2, 3, 4], endless[0, 0, 0, 0] = math.nan, math.inf
     cases = [

@@ -16,15 +16,11 @@ def _count_ids(answer, *, text, sd) -> Mistake | None:
     """How many ids `text` has, start and end among them, without padding."""
     answer = whole(answer)
     parts, words = encode_pieces(sd.tokenizer, text).tokens, len(text.split())
-    count = len(parts)
+    count, length = len(parts), context_length(sd.tokenizer)
     known = [
         *told(
             "That is the length after padding. Where does the padding begin?",
-            {
-                "All prompts have that many ids in the end. Count those before the padding: marks and pieces.": context_length(
-                    sd.tokenizer
-                )
-            },
+            {"All prompts have that many ids in the end. Count those before the padding: marks and pieces.": length},
         ),
         *told(
             "These are the pieces of the text. Two more ids stand around them.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import exercise
-from .compare import Mistake, call, compared, number, shaped, told
+from .compare import Mistake, call, compared, number, random, shaped, told
 
 
 @exercise(
@@ -65,7 +65,7 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
 )
 def _velocity(answer, **_facts) -> Mistake | None:
     """A function (latents, noise, kept) -> v (Salimans and Ho 2022)."""
-    latents, noise = torch.randn((2, 2, 4, 3, 3), generator=torch.Generator().manual_seed(0))
+    latents, noise = random(2, 2, 4, 3, 3)
     kept = torch.tensor(0.7)
     got = shaped(
         call(answer, latents, noise, kept),
@@ -100,7 +100,7 @@ def _velocity(answer, **_facts) -> Mistake | None:
 )
 def _moving_average(answer, **_facts) -> Mistake | None:
     """A function (average, weights, decay) -> the next moving average."""
-    average, weights = torch.randn((2, 5), generator=torch.Generator().manual_seed(0))
+    average, weights = random(2, 5)
     got = shaped(
         call(answer, average, weights, 0.9),
         average.shape,
