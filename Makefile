@@ -8,8 +8,10 @@
 #   make test-all   the tests, every lesson on every model and in every dtype, and the tests without vector units
 #   make badges   write links to Binder and Colab (REPOSITORY=owner/name)
 
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+ifndef PYTHON
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+endif
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
@@ -18,49 +20,58 @@ HALF   := $(VENV)/.half-made
 WORKERS ?= 2
 PROMPT ?= a photograph of an astronaut riding a horse
 
+# What the user gives reaches the programs through the environment, letter by letter: neither make nor the shell reads it.
+GIVEN := PYTHON WORKERS PROMPT REPOSITORY ARGS LAB_ARGS
+$(foreach name,$(GIVEN),$(eval override $(name) := $$(value $(name))))
+export $(GIVEN)
+CALL := $(BIN)/python tools/call.py
+
+# Threads that wait for each other without spinning: on a machine that does anything else, spinning costs minutes.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: lab test test-all paint lint lessons train bench images kit book badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
-	$(BIN)/python -m jupyter lab --notebook-dir=notebooks $(LAB_ARGS)
+	ARGS="$$LAB_ARGS" $(CALL) -m jupyter lab --notebook-dir=notebooks
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(CALL) -m pytest -n "$$WORKERS"
 
 test-all: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "full or not full" $(ARGS)
-	ATEN_CPU_CAPABILITY=default $(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	$(CALL) -m pytest -n "$$WORKERS" -m "full or not full"
+	ATEN_CPU_CAPABILITY=default $(CALL) -m pytest -n "$$WORKERS"
 
 paint: $(READY)
-	$(BIN)/python -m sdlesson paint "$(PROMPT)" $(ARGS)
+	$(CALL) -m sdlesson paint -- "$$PROMPT"
 
 lint: $(READY)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
 lessons: $(READY)
-	$(BIN)/python tools/run_lessons.py $(ARGS)
+	$(CALL) tools/run_lessons.py
 
 train: $(READY)
-	$(BIN)/python -m sdlesson.tiny $(ARGS)
+	$(CALL) -m sdlesson.tiny
 
 bench: $(READY)
-	$(BIN)/python bench/against_pipeline.py $(ARGS)
+	$(CALL) bench/against_pipeline.py
 
 bench-%: $(READY)
-	$(BIN)/python bench/$*.py $(ARGS)
+	$(CALL) 'bench/$*.py'
 
 images: $(READY)
 	$(BIN)/python tools/draw_images.py
 
 kit: $(READY)
-	$(BIN)/python tools/make_kit.py $(ARGS)
+	$(CALL) tools/make_kit.py
 
 book: $(BOOK)
 	$(BIN)/python tools/build_book.py
 
 badges: $(READY)
-	$(BIN)/python tools/write_badges.py "$(REPOSITORY)"
+	$(BIN)/python tools/write_badges.py "$$REPOSITORY"
 
 clean:
 	rm -rf $(VENV)
@@ -72,13 +83,15 @@ $(READY): moved
 endif
 
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "sdlesson needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -n "$$PYTHON" || { echo "sdlesson needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip >/dev/null 2>&1 || true
 	@if test -e $(HALF) || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
-		echo "making $(VENV)"; rm -rf $(VENV); mkdir $(VENV); touch $(HALF); $(PYTHON) -m venv $(VENV); \
+		echo "making $(VENV)"; rm -rf $(VENV); mkdir $(VENV); touch $(HALF); "$$PYTHON" -m venv $(VENV); \
 	fi
 	@touch $(HALF)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
-	@echo "$(CURDIR)" > $@
+	$(BIN)/python -m ipykernel install --sys-prefix --env OMP_WAIT_POLICY PASSIVE
+	@pwd -P > $@
 	@rm -f $(HALF)
 
 $(BOOK): $(READY)

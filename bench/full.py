@@ -25,9 +25,11 @@ import torch
 from against_pipeline import PROMPT, process
 from stand_in import write_stand_in
 
+from sdlesson import BadInput
 from sdlesson.engine.lean import fast_dtype
-from sdlesson.engine.measured import MEASURED, Measured, keep_measured
+from sdlesson.engine.measured import MEASURED, Measured, keep_measured, read_measured
 from sdlesson.fullsize import GIB, empty_parts, flops, matmul_rate
+from sdlesson.loading.writing import check_writable
 
 #: Before the work: clocks on the UNet and the VAE, the same for all. argv: the file for the times, then the rest.
 CLOCKS = """
@@ -164,6 +166,11 @@ def main() -> None:
         "-o", type=Path, default=MEASURED, help="the table (default: the one that the lesson on the full size reads)"
     )
     args = parser.parse_args()
+    try:  # told before the measuring, not after it
+        check_writable(args.o)
+        read_measured(args.o)
+    except BadInput as error:
+        parser.error(str(error))
     if not args.model.exists():
         args.model.parent.mkdir(parents=True, exist_ok=True)
         print(f"writing the stand-in of v1.4 to {args.model}")

@@ -34,6 +34,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command and leave with its exit code; `argv` defaults to the command line's arguments."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch reads it at its import: threads that wait do not spin
     try:
         args = _parser().parse_args(argv)
         code = args.command(args)

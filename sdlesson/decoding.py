@@ -67,7 +67,7 @@ def decode_stages(vae: AutoencoderKL, latents: torch.Tensor) -> dict[str, torch.
 
 def _latents_of(vae: AutoencoderKL, latents) -> torch.Tensor:
     """Latents that this VAE can decode, as a tensor; raises BadInput."""
-    return as_latents(latents, checks.part(vae, "a VAE (sd.vae)", "decoder").config.latent_channels)
+    return as_latents(latents, checks.part(vae, "a VAE, such as sd.vae", "decoder").config.latent_channels)
 
 
 def to_pil(pictures: torch.Tensor) -> list[Image.Image]:
@@ -121,7 +121,7 @@ def paint(
 
 def paint_latents(sd: StableDiffusion, latents: torch.Tensor) -> list[Image.Image]:
     """Decode latents (batch, 4, h, w) to PIL pictures, one at a time: the decoder needs most of the memory."""
-    checks.part(sd, "a Stable Diffusion", "vae")
+    checks.part(sd, "a Stable Diffusion, as `load` gives it", "vae")
     return [to_pil(decode(sd.vae, one))[0] for one in as_latents(latents).split(1)]
 
 

@@ -30,7 +30,7 @@ def embed(text_encoder: CLIPTextModel, ids: torch.Tensor) -> torch.Tensor:
     Raises BadInput for ids that are no whole numbers or that the encoder does not know; transformers raises ValueError
     for more of them in a row than it has positions.
     """
-    checks.part(text_encoder, "a text encoder (sd.text_encoder)", "get_input_embeddings")
+    checks.part(text_encoder, "a text encoder, such as sd.text_encoder", "get_input_embeddings")
     ids, known = checks.token_ids(ids), text_encoder.get_input_embeddings().num_embeddings
     if int(ids.max()) >= known:
         raise BadInput(f"This text encoder knows the ids below {known}, and not {int(ids.max())}.")
@@ -66,7 +66,7 @@ def pair(prompt: str | Sequence[str], negative_prompt: str | Sequence[str] = "")
 
 def embed_texts(sd: StableDiffusion, texts: Sequence[str]) -> torch.Tensor:
     """The embeddings of `texts`, (len(texts), 77, dim), in one call of the text encoder."""
-    checks.part(sd, "a Stable Diffusion", "text_encoder")
+    checks.part(sd, "a Stable Diffusion, as `load` gives it", "text_encoder")
     once = list(dict.fromkeys(texts))
     vectors = embed(sd.text_encoder, tokenize(sd.tokenizer, once))
     return vectors if len(once) == len(texts) else vectors[[once.index(text) for text in texts]]

@@ -106,7 +106,7 @@ def settle(
     width: int | None = None,
 ) -> Settings:
     """Check a run's settings and fill in the model's own size and guidance scale; raises BadInput, with a sentence."""
-    checks.part(sd, "a Stable Diffusion", "unet")
+    checks.part(sd, "a Stable Diffusion, as `load` gives it", "unet")
     prompts = as_prompts(prompt)
     negatives = pair(prompts, negative_prompt)[: len(prompts)]
     check_scheduler(sd.scheduler)

@@ -44,7 +44,7 @@ def encode(
     draw from it. The scaling factor is 0.18215 in v1.4 (Rombach et al. 2022, appendix G). Raises BadInput where a
     side does not fit the VAE's squares, and for numbers of another range.
     """
-    checks.part(vae, "a VAE (sd.vae)", "encoder")
+    checks.part(vae, "a VAE, such as sd.vae", "encoder")
     values = _pixels(picture)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     check_size(*values.shape[-2:], factor)

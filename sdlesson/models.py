@@ -114,7 +114,9 @@ def load(
     the files are; "auto" does so where less memory is free than the weights and 3 GiB. It counts on the CPU only.
     `revision` is the hub's branch, tag or commit; where it is None, v1.4 and v1.5 are pinned to a commit
     (sdlesson.loading.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
-    Raises ModelError, with one sentence, where the model is incomplete, corrupt, pickled or out of reach.
+    Weights in 16 bits (`*.fp16.safetensors`) are taken where there are no others. Raises ModelError, with one sentence,
+    where the model is incomplete, corrupt, pickled or out of reach, where its parts do not fit each other, and where it
+    is of another kind: one whose UNet takes more than latents, timestep and text, or whose noise K-LMS cannot have.
     """
     name = _name(model)
     if low_memory not in (True, False, "auto"):

@@ -113,8 +113,14 @@ def inpaint(
 
 
 def keep_outside(free: torch.Tensor, clean: torch.Tensor, noise: torch.Tensor) -> Steering:
-    """Steering that keeps the latents `clean`, noised as the way wants it, where `free` (h/8, w/8) is False."""
-    free = free.to(clean.device)
+    """Steering that keeps the latents `clean`, noised as the way wants it, where `free` (h/8, w/8) is False.
+
+    Raises BadInput where the sizes differ.
+    """
+    free = checks.mask(free).to(clean.device)
+    _check_alike(clean, noise)
+    if free.shape != clean.shape[-2:]:
+        raise BadInput(f"The mask must fit the latents, {tuple(clean.shape[-2:])}, not {tuple(free.shape)}.")
     return Steering(change=lambda x, sigma: torch.where(free, x, clean + sigma * noise.to(clean)))
 
 

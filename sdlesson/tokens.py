@@ -95,7 +95,7 @@ def tokenize(tokenizer: CLIPTokenizer, prompt: str | Sequence[str]) -> torch.Ten
     The first words are kept. Words that are cut off are named by a TruncationWarning. Raises BadInput for an empty
     list.
     """
-    checks.part(tokenizer, "a tokenizer (sd.tokenizer)", "convert_ids_to_tokens")
+    checks.part(tokenizer, "a tokenizer, such as sd.tokenizer", "convert_ids_to_tokens")
     prompts, length, ids = as_prompts(prompt), context_length(tokenizer), token_ids(tokenizer, prompt)
     # Only a row that is full to its end can have lost something: then its last token but one is a piece of a word.
     for text, row in zip(prompts, ids.tolist(), strict=True):

@@ -137,6 +137,7 @@ def with_new_word(sd: StableDiffusion, word: str, like: Sequence[str]) -> Stable
     old = encoder.get_input_embeddings().weight
     vectors = [old[encode_pieces(sd.tokenizer, each).ids].mean(dim=0) for each in like]
     encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    encoder.get_input_embeddings().to(sd.dtype)  # of a big model it may have been stored in another one
     with torch.no_grad():
         encoder.get_input_embeddings().weight[-1] = torch.stack(vectors).mean(dim=0)
     return replace(sd, tokenizer=tokenizer, text_encoder=encoder)

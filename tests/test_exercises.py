@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from sdlesson import exercises
-from sdlesson.exercises import call, check, keep_progress, lesson_exercises, show_progress, topics
+from sdlesson.exercises import check, keep_progress, lesson_exercises, show_progress, topics
+from sdlesson.exercises.compare import call
 from sdlesson.loading.errors import BadInput
 
 SETTINGS = {"prompt": "a photograph of an astronaut riding a horse", "seed": 42, "num_inference_steps": 20}

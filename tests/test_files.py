@@ -95,6 +95,24 @@ def test_only_plain_files_are_replaced(tmp_path, monkeypatch, kind):
     assert set(os.listdir()) <= {"real", "link"}
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+@pytest.mark.parametrize("options", [["--trace", "pipe"], ["-o", "pipe.png"], ["--trace", "kept"], ["-o", "kept.png"]])
+def test_the_command_says_so_before_it_computes(tmp_path, monkeypatch, capsys, options):
+    from sdlesson import cli
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "load", lambda *_, **__: pytest.fail("a model is loaded"))
+    for name in ("pipe", "pipe.png"):
+        os.mkfifo(name)
+    for name in ("kept", "kept.png"):
+        Path(name).touch(0o444)
+    with pytest.raises(SystemExit) as left:
+        cli.main(["paint", "a horse", *options])
+    said = capsys.readouterr().err
+    assert left.value.code == 2 and said.startswith(f"sdlesson: {options[1]} is ") and said.count("\n") == 1
+    assert sorted(os.listdir()) == ["kept", "kept.png", "pipe", "pipe.png"]
+
+
 @pytest.mark.parametrize("name", ["a\0b", "\udce9\ud800"])
 def test_what_no_file_can_be_called(tmp_path, name):
     refused(f"{tmp_path}/{name}", "cannot be the name of a file")

@@ -97,6 +97,24 @@ def test_the_table_keeps_other_machines_and_replaces_its_own(tmp_path):
         read_measured(file)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits on the size of files")
+@pytest.mark.parametrize("limit", [0, 100, 500])
+def test_a_full_disk_empties_no_table(tmp_path, limit):
+    import resource
+
+    file = tmp_path / "table.json"
+    keep_measured([ROW], file)
+    others = [dataclasses.replace(ROW, device=f"machine {number}") for number in range(5)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        with pytest.raises(BadInput, match=r"table\.json cannot be written"):
+            keep_measured(others, file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert read_measured(file) == [ROW] and [path.name for path in tmp_path.iterdir()] == ["table.json"]
+
+
 def test_the_table_that_ships_is_of_whole_pictures():
     rows = read_measured()
     assert {"sdlesson", "pipeline, defaults"} <= {row.way for row in rows}
@@ -214,6 +232,18 @@ def bench(monkeypatch):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.mark.parametrize("kind", ["damaged", "folder", "nowhere"])
+def test_a_table_that_cannot_be_kept_is_told_before_the_measuring(bench, tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.setattr(bench, "measure", lambda _: pytest.fail("it measures"))
+    (tmp_path / "damaged").write_text("[")
+    (tmp_path / "folder").mkdir()
+    table = tmp_path / kind / ("table" if kind == "nowhere" else "")
+    monkeypatch.setattr(sys, "argv", ["full", "--model", str(tmp_path), "-o", str(table)])
+    with pytest.raises(SystemExit) as left:
+        bench.main()
+    assert left.value.code == 2 and kind in capsys.readouterr().err
 
 
 def test_the_bench_paints_by_turns_and_keeps_a_table(bench, toy_half, tmp_path, monkeypatch, capsys):

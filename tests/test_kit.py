@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import os
 import re
 import shutil
 import subprocess
@@ -12,6 +13,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from kill import kills
+
+from sdlesson.loading.writing import recover
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
@@ -128,14 +132,57 @@ def test_it_replaces_an_older_kit_and_nothing_else(kit, capsys):
     (kit / ".venv").mkdir()
     assert "is in use" in refused(capsys, kit, FakePip())
     (kit / ".venv").rmdir()
+    (kit / "notebooks" / "progress.json").touch()
+    assert "is in use" in refused(capsys, kit, FakePip())
+    (kit / "notebooks" / "progress.json").unlink()
     (kit / "SHA256SUMS").unlink()
     assert "is no kit" in refused(capsys, kit, FakePip())
     assert "is no kit" in refused(capsys, kit / "README.md", FakePip())
 
 
+@pytest.mark.parametrize("name", ["SHA256SUMS", "install.py", "wheels/a.whl"])
+def test_it_replaces_no_folder_that_has_one_thing_in_common_with_a_kit(tmp_path, capsys, name):
+    (tmp_path / "kit" / name).parent.mkdir(parents=True)
+    (tmp_path / "kit" / name).touch()
+    assert "is no kit" in refused(capsys, tmp_path / "kit", FakePip())
+
+
+def test_an_empty_folder_becomes_a_kit(tmp_path):
+    (tmp_path / "kit").mkdir()
+    make_kit.main(["-o", str(tmp_path / "kit")], FakePip())
+    assert (tmp_path / "kit" / "install.py").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is killed")
+@pytest.mark.parametrize("older", [True, False])
+def test_a_kill_leaves_the_older_kit_or_the_new_one_and_the_next_one_is_made(tmp_path, monkeypatch, older):
+    few = make_kit.lessons()[:2]
+    monkeypatch.setattr(make_kit, "lessons", lambda: few)
+    monkeypatch.setattr(make_kit, "package_files", lambda: {"sdlesson/__init__.py"})
+    home = tmp_path / "home"
+
+    def made(torch=TORCH):
+        make_kit.make(home / "kit", [], FakePip(torch=torch))
+        return files_of(home)
+
+    def prepare():
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir()
+        if older:
+            made(TORCH.replace("2.13", "2.12"))
+
+    new, old = made(), prepare() or files_of(home)
+    for _ in kills(prepare, made, every=5):
+        shutil.copytree(home, tmp_path / "killed")
+        recover(tmp_path / "killed" / "kit")
+        assert files_of(tmp_path / "killed") in (old, new)
+        shutil.rmtree(tmp_path / "killed")
+        assert made() == new and os.listdir(home) == ["kit"]
+
+
 def test_the_texts_are_filled_in_and_know_no_registry(kit):
     texts = {path.name: path.read_bytes().decode() for path in kit.iterdir() if path.is_file()}
-    assert not [name for name, text in texts.items() if "@PYTHON@" in text or "@PLATFORM@" in text]
+    assert not [name for name, text in texts.items() if re.search("@[A-Z]+@", text)]
     assert all(THIS in texts[name] for name in ("README.md", "install.sh", "install.bat"))
     assert "manylinux_2_28_x86_64" in texts["README.md"]
     assert all(line.endswith("\r") for line in texts["install.bat"].split("\n")[:-1])
@@ -155,6 +202,83 @@ def test_the_checksums_find_what_was_lost_on_the_way(kit, installer):
     assert installer.damaged(kit) == [f"wheels/{TORCH}"]
 
 
+def other_sums(kit, change):
+    """Change the text of SHA256SUMS."""
+    file = kit / "SHA256SUMS"
+    file.write_bytes(change(file.read_bytes()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: b"",
+        lambda text: text.splitlines(keepends=True)[1],
+        lambda text: b"".join(text.splitlines(keepends=True)[:-1]),
+        lambda text: text.replace(b"  ", b" "),
+        lambda text: text[:40],
+        lambda text: text + b"\n",
+        lambda text: text.replace(b"\n", b"\r\n"),
+        lambda text: b"\xff\xfe\0" + text,
+        lambda text: text + b"0" * 64 + b"  ../../../etc/passwd\n",
+    ],
+    ids=["empty", "one line", "a line less", "one space", "cut", "an empty line", "CRLF", "no text", "a path"],
+)
+def test_a_list_of_checksums_that_is_not_whole_verifies_nothing(kit, installer, tmp_path, monkeypatch, change):
+    monkeypatch.setattr(installer.subprocess, "run", lambda *_, **__: pytest.fail("something was installed"))
+    other_sums(kit, change)
+    assert installer.damaged(kit) == ["SHA256SUMS"]
+    with pytest.raises(SystemExit, match="^Copy the kit again: .*SHA256SUMS$"):
+        installer.main([str(tmp_path / "seat")])
+    (kit / "SHA256SUMS").unlink()
+    assert installer.damaged(kit) == ["SHA256SUMS"] and not (tmp_path / "seat").exists()
+
+
+def test_a_wheel_that_the_kit_never_had_is_found(kit, installer):
+    (kit / "wheels" / "._torch.whl").touch()  # what macOS leaves on a stick
+    assert installer.damaged(kit) == []
+    (kit / "wheels" / "torch-9-py3-none-any.whl").touch()
+    assert installer.damaged(kit) == ["wheels/torch-9-py3-none-any.whl"]
+    (kit / "constraints.txt").write_text("torch==9")
+    assert installer.damaged(kit) == ["wheels/torch-9-py3-none-any.whl", "constraints.txt"]
+
+
+@pytest.fixture
+def installed(installer, monkeypatch):
+    """The installer, for which every command succeeds."""
+    done = subprocess.CompletedProcess([], 0)
+    monkeypatch.setattr(installer.subprocess, "run", lambda *_, **__: done)
+    return installer
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is killed")
+def test_lessons_that_a_kill_left_out_come_with_the_next_installation(installed, kit, tmp_path):
+    seat, all_of_them = tmp_path / "seat", files_of(kit / "notebooks")
+    counts = set()
+    for _ in kills(lambda: shutil.rmtree(seat, True), lambda: installed.main([str(seat)]), every=23):
+        lessons = files_of(seat / "notebooks")
+        counts.add(len(lessons))
+        whole = {name for name in lessons if not name.endswith(".part")}
+        assert all(
+            (seat / "notebooks" / name).read_bytes() == (kit / "notebooks" / name).read_bytes() for name in whole
+        )
+        installed.main([str(seat)])
+        assert files_of(seat / "notebooks") == all_of_them
+    assert len(counts) > 3
+
+
+def test_what_is_there_stays_and_what_is_missing_comes(installed, kit, tmp_path):
+    notebooks = tmp_path / "seat" / "notebooks"
+    (notebooks / "images").mkdir(parents=True)
+    (notebooks / "00_one_page.ipynb").write_text("a learner's work")
+    (notebooks / "01_tokens.ipynb").symlink_to("gone")
+    (notebooks / "mine.ipynb").touch()
+    installed.main([str(tmp_path / "seat")])
+    assert (notebooks / "00_one_page.ipynb").read_text() == "a learner's work"
+    assert (notebooks / "01_tokens.ipynb").is_symlink() and (notebooks / "mine.ipynb").exists()
+    left_out = {"01_tokens.ipynb"}  # the link to nowhere
+    assert files_of(notebooks) == files_of(kit / "notebooks") - left_out | {"mine.ipynb"}
+
+
 def test_it_installs_offline_and_keeps_a_learners_lessons(installer, kit, tmp_path, monkeypatch, capsys):
     calls = []
 
@@ -165,10 +289,11 @@ def test_it_installs_offline_and_keeps_a_learners_lessons(installer, kit, tmp_pa
     monkeypatch.setattr(installer.subprocess, "run", ran)
     seat = tmp_path / "a seat"
     installer.main([str(seat)])
-    (venv, _), (pip, settings) = calls
+    (venv, _), (pip, settings), (kernel, _) = calls
     assert venv[1:] == ["-m", "venv", str(seat / ".venv")]
     assert pip[1:5] == ["-m", "pip", "--isolated", "install"] and "--no-index" in pip
     assert pip[pip.index("--find-links") + 1] == str(kit / "wheels") and pip[-1] == "sdlesson"
+    assert kernel[1:] == ["-m", "ipykernel", "install", "--sys-prefix", "--env", "OMP_WAIT_POLICY", "PASSIVE"]
     assert settings["PIP_CONFIG_FILE"] == installer.os.devnull
     assert "-m jupyter lab" in capsys.readouterr().out
 

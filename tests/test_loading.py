@@ -40,7 +40,9 @@ class Hub(ThreadingHTTPServer):
 
     `files` is what it holds (name -> bytes); `asked` what it was asked for, as (method, file, first byte). `broken`
     says what goes wrong with a file: "slow" (it stops after the first half, open), "cut" (it closes there), "other"
-    (as many bytes, but others), "short" (half of it, as if that were all).
+    (as many bytes, but others), "short" (half of it, as if that were all), "endless" (it goes on and on). `lies` are
+    told of a file (name -> what its description says instead), `fields` of the repository; `page` is sent in place of
+    every answer (status, text).
     """
 
     daemon_threads = True
@@ -51,6 +53,9 @@ class Hub(ThreadingHTTPServer):
         self.asked: list[tuple[str, str, int]] = []
         self.broken: dict[str, str] = {}
         self.refused: str | None = None
+        self.lies: dict[str, dict] = {}
+        self.fields: dict = {}
+        self.page: tuple[int, str] | None = None
         self.told_the_store: list[str] = []
 
     @property
@@ -83,9 +88,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self):
         path = self.path.partition("?")[0]
-        if match := re.fullmatch(r"/api/models/org/toy(?:/revision/(\w+)|/tree/(\w+))?", path):
+        if self.server.page:
+            self.show(*self.server.page)
+        elif match := re.fullmatch(r"/api/models/org/toy(?:/revision/(\w+)|/tree/(\w+))?", path):
             if self.known(match[1] or match[2] or "main"):
-                self.tell(self.tree() if match[2] else {"id": "org/toy", "sha": COMMIT, "siblings": self.siblings()})
+                about = {"id": "org/toy", "sha": COMMIT, "siblings": self.siblings()} | self.server.fields
+                self.tell(self.tree() if match[2] else about)
         elif match := re.fullmatch(r"/org/toy/resolve/(\w+)/(.+)", path):
             if self.known(match[1]):
                 self.send(match[2])
@@ -103,6 +111,14 @@ class Handler(BaseHTTPRequestHandler):
         else:
             return True
         return False
+
+    def show(self, status: int, text: str):
+        self.send_response(status)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(text)))
+        self.send_header("X-Error-Message", "Invalid credentials in Authorization header")
+        self.end_headers()
+        self.wfile.write(text.encode())
 
     def refuse(self, status: int, code: str):
         self.send_response(status)
@@ -129,6 +145,7 @@ class Handler(BaseHTTPRequestHandler):
         return [
             {"rfilename": name, "size": size, "blobId": sha[:40]}
             | ({"lfs": {"sha256": sha, "size": size, "pointerSize": 134}} if big else {})
+            | self.server.lies.get(name, {})
             for name, size, sha, big in self.facts()
         ]
 
@@ -155,7 +172,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         self.send_header("X-Repo-Commit", COMMIT)
         self.send_header("ETag", f'"{sha[:40]}"')
-        self.send_header("Content-Length", str(len(body) - start))
+        if trouble != "endless":
+            self.send_header("Content-Length", str(len(body) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
         self.end_headers()
@@ -172,6 +190,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def send_body(self, body: bytes, start: int, trouble: str | None):
+        if trouble == "endless":
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                for _ in range(10_000):
+                    self.wfile.write(bytes(2**16))
+            return
         if trouble not in ("slow", "cut"):
             self.wfile.write(body[start:])
             return
@@ -189,7 +213,7 @@ def server(toy_folder):
         extra = ["unet/diffusion_pytorch_model.bin", "unet/diffusion_pytorch_model.fp16.safetensors", "toy.ckpt"]
         extra += ["unet/diffusion_pytorch_model.non_ema.safetensors", "safety_checker/model.safetensors", "README.md"]
         server.files |= dict.fromkeys(extra, b"not needed")
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         yield server
         server.shutdown()
 
@@ -219,14 +243,46 @@ def start(server, tmp_path):
         process.communicate()
 
 
-def found(process: subprocess.Popen) -> Path:
+@pytest.fixture
+def ask(server, tmp_path, monkeypatch):
+    """As `start`, but in this process, which is quicker: finds org/toy; returns the folder or the error's sentence."""
+    for name, value in {
+        "ENDPOINT": server.url,
+        "HUGGINGFACE_CO_URL_TEMPLATE": server.url + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DOWNLOAD_TIMEOUT": 5,
+        "DOWNLOAD_CHUNK_SIZE": 2**14,
+    }.items():
+        monkeypatch.setattr(constants, name, value)
+    monkeypatch.setenv("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+    def run(**settings) -> Path | str:
+        for name, value in settings.items():
+            monkeypatch.setattr(constants, name, value)
+        try:
+            return models.find("org/toy")
+        except ModelError as error:
+            assert "\n" not in str(error)
+            return str(error)
+
+    return run
+
+
+def found(process: subprocess.Popen | Path) -> Path:
+    if isinstance(process, Path):
+        return process
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     return Path(out.strip())
 
 
-def refused(process: subprocess.Popen, *words: str) -> str:
+def refused(process: subprocess.Popen | str, *words: str) -> str:
     """The one sentence with which the process ended."""
+    if isinstance(process, str):
+        assert all(word in process for word in words), process
+        return process
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1 and out == "", err
     sentence = err[err.rindex("refused: ") + 9 :]
@@ -316,6 +372,226 @@ def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(server, start):
     folder = found(start())
     (folder / UNET).resolve().write_bytes(server.files[UNET][:1000])
     assert (found(start()) / UNET).read_bytes() == server.files[UNET]
+
+
+def lies(checksum: object, size: object = 134) -> dict:
+    return {"size": size, "blobId": checksum, "lfs": {"sha256": checksum, "size": size, "pointerSize": 134}}
+
+
+@pytest.fixture
+def precious(tmp_path):
+    """A file outside the cache, where a lie may lead; it is as it was, and nothing stands beside the cache."""
+    file = tmp_path / "thesis.tex"
+    file.write_text("years of work")
+    yield file
+    assert file.read_text() == "years of work"
+    assert {each.name for each in tmp_path.iterdir()} <= {"thesis.tex", "hub"}
+    assert {each.name for each in tmp_path.glob("hub/*")} <= {"models--org--toy", ".locks", "CACHEDIR.TAG"}
+
+
+UP = "../../../thesis.tex"  # from where the cache keeps a file
+
+
+@pytest.mark.parametrize("name", [UNET, "unet/config.json"])
+@pytest.mark.parametrize(
+    "checksum",
+    [
+        UP,
+        "{precious}",
+        "..",
+        "",
+        None,
+        7,
+        [],
+        "A" * 64,
+        "a" * 63,
+        "a" * 64 + "\n",
+        "a" * 61 + "/..",
+        f"{'a' * 64}/{UP}",
+    ],
+    ids=range(12),
+)
+def test_a_checksum_that_is_none(server, ask, precious, name, checksum):
+    """It names the file in the cache: 64 hexadecimal digits, or nothing is fetched."""
+    checksum = str(precious) if checksum == "{precious}" else checksum
+    server.lies[name] = lies(checksum) if name == UNET else {"blobId": checksum}
+    refused(ask(), "What the hub says of org/toy cannot be right", f"{name} has checksum")
+    assert server.asked == [] and not blobs(precious.parent)
+
+
+@pytest.mark.parametrize("name", [UNET, "unet/config.json"])
+@pytest.mark.parametrize("size", [None, -1, "1000", 1e3, True, [], {}, float("inf")], ids=range(8))
+def test_a_size_that_is_none(server, ask, precious, name, size):
+    server.lies[name] = {"size": size}
+    refused(ask(), "What the hub says of org/toy cannot be right", f"the size of {name} is")
+    assert server.asked == [] and not blobs(precious.parent)
+
+
+@pytest.mark.parametrize("size", [10, 10**7])
+def test_a_size_that_is_another(server, ask, precious, size):
+    for name in ("unet/config.json", UNET):
+        server.lies = {name: {"size": size}}
+        refused(ask(), *(["longer than the hub said"] if size == 10 else ["broke off"]))
+        assert not list(precious.parent.glob(f"hub/models--org--toy/snapshots/*/{name}"))
+
+
+def test_a_size_beyond_all_disks(server, ask, precious):
+    server.lies[UNET] = {"size": 10**30}
+    refused(ask(), "more on the disk", "make room")
+    assert server.asked == []
+
+
+def test_a_file_without_end(server, ask, precious):
+    for name in ("unet/config.json", UNET):
+        server.broken = {name: "endless"}
+        refused(ask(), name, "longer than the hub said")
+        assert sum(file.stat().st_size for file in precious.parent.rglob("*") if file.is_file()) < 2**22
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "unet/../../../../thesis.tex",
+        "unet/diffusion_pytorch_model/../../../../../thesis.safetensors",
+        "tokenizer/../../../../evil.json",
+        "/tokenizer/evil.json",
+        "tokenizer/./evil.json",
+        "tokenizer\\..\\evil.json",
+        "../tokenizer/evil.json",
+        "tokenizer/evil\n.json",
+        "",
+    ],
+)
+def test_names_that_lead_out_of_the_folder(server, ask, precious, evil):
+    """Beside a whole model they are left alone; in the place of a part, that part is missing."""
+    server.files[evil] = b"{}"
+    folder = found(ask())
+    assert not any(evil.split("/")[-1] == file.name for file in folder.rglob("*") if evil)
+    assert evil not in server.gets()
+    shutil.rmtree(precious.parent / "hub")
+    server.files[f"unet/{UP}.safetensors"] = server.files.pop(UNET)
+    server.files.pop("unet/diffusion_pytorch_model.fp16.safetensors")
+    server.files.pop("unet/diffusion_pytorch_model.bin")
+    refused(ask(), "lacks the unet's weights")
+
+
+@pytest.mark.parametrize(
+    "commit", [None, 7, "", UP, "../../..", "c" * 39, "C" * 40, "c" * 40 + "/..", "main", []], ids=range(10)
+)
+def test_a_commit_that_is_none(server, ask, precious, commit):
+    server.fields = {"sha": commit}
+    words = ("its commit is",) if isinstance(commit, str) else ("is not the hub",)
+    refused(ask(), *words)
+    assert server.asked == [] and not blobs(precious.parent)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"siblings": None},
+        {"siblings": "all of them"},
+        {"siblings": [{"size": 3}]},
+        {"siblings": [{"rfilename": 3}]},
+        {"siblings": [{"rfilename": ["unet/config.json"]}]},
+        {"siblings": [{"rfilename": UNET, "lfs": {"size": 3}}]},
+        {"siblings": [{"rfilename": UNET, "lfs": "yes"}]},
+        {"siblings": {"unet": 3}},
+    ],
+    ids=range(8),
+)
+def test_a_description_of_the_wrong_shape(server, ask, precious, fields):
+    server.fields = fields
+    refused(ask(), "not the hub")
+
+
+@pytest.mark.parametrize("piece", [UP, "/thesis.safetensors", "../vae/diffusion_pytorch_model.safetensors", 7])
+def test_an_index_on_the_hub_that_leads_elsewhere(server, ask, precious, piece):
+    server.files[f"{UNET}.index.json"] = json.dumps({"weight_map": {"a": piece}}).encode()
+    server.files["unet/diffusion_pytorch_model-00001-of-00001.safetensors"] = server.files.pop(UNET)
+    refused(ask(), "must say in weight_map which safetensors file beside it")
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ((200, "<html>Welcome to the airport! Log in.</html>"), "what answers in the hub's place is not the hub"),
+        ((200, ""), "what answers in the hub's place is not the hub"),
+        ((200, "[1, 2]"), "what answers in the hub's place is not the hub"),
+        ((200, "[" * 100_000), "what answers in the hub's place is not the hub"),
+        ((200, '"text"'), "what answers in the hub's place is not the hub"),
+        ((401, "no"), "does not accept your token (401)"),
+        ((403, "no"), "forbids it (403)"),
+        ((429, "no"), "asked too often (429)"),
+        ((500, "no"), "out of order (500)"),
+        ((503, "<html>maintenance</html>"), "out of order (503)"),
+    ],
+    ids=range(10),
+)
+def test_answers_that_are_not_the_hubs(server, ask, precious, monkeypatch, page, words):
+    server.page = page
+    monkeypatch.setenv("HF_TOKEN", "hf_of_last_year")
+    refused(ask(), words)
+
+
+@pytest.mark.parametrize("address", ["localhost:8000", "127.0.0.1", "//127.0.0.1:9", "ftp://127.0.0.1", "htp://x"])
+def test_an_address_without_http(ask, precious, address):
+    refused(ask(ENDPOINT=address), f"HF_ENDPOINT is '{address}'; it must begin with https:// or http://")
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "words"),
+    [
+        ("unet/config.json", {"in_channels": 9}, "is an inpainting model"),
+        ("unet/config.json", {"time_cond_proj_dim": 256}, "latent consistency models"),
+        ("vae/config.json", {"latent_channels": 16}, "its VAE makes 16"),
+        ("scheduler/scheduler_config.json", {"rescale_betas_zero_snr": True}, "K-LMS cannot have"),
+        ("tokenizer/tokenizer_config.json", {"model_max_length": 512}, "512 tokens"),
+    ],
+)
+def test_no_weight_comes_of_a_model_that_does_not_fit(server, ask, precious, file, changes, words):
+    """The small files come first, and tell."""
+    server.files[file] = json.dumps(json.loads(server.files[file]) | changes).encode()
+    refused(ask(), words)
+    assert server.gets() and not [name for name in server.gets() if name.endswith(".safetensors")]
+
+
+@pytest.mark.parametrize("parts", [["unet"], ["unet", "vae", "text_encoder"]])
+@pytest.mark.parametrize("variant", ["fp16", "bf16"])
+def test_a_repository_with_weights_in_16_bits_only(server, ask, toy, parts, variant):
+    """They come where there is nothing else."""
+    server.files.pop("unet/diffusion_pytorch_model.fp16.safetensors")
+    plain = [name for name in server.files if name.startswith(tuple(parts)) and name.endswith("l.safetensors")]
+    second = {name: name.replace("l.safetensors", f"l.{variant}.safetensors") for name in plain}
+    for name in plain:
+        server.files[second[name]] = server.files.pop(name)
+    folder = found(ask())
+    assert {name for name in server.gets() if name.endswith(".safetensors")} >= set(second.values())
+    assert sum(name.endswith(".safetensors") for name in server.gets()) == 3
+    server.asked.clear()
+    assert found(ask(HF_HUB_OFFLINE=True)) == folder and server.asked == []
+    assert torch.equal(sdlesson.load(folder).unet.conv_in.weight, toy.unet.conv_in.weight)
+
+
+def test_a_repository_with_pieces_in_16_bits(server, ask):
+    del server.files["unet/diffusion_pytorch_model.fp16.safetensors"]
+    piece = "diffusion_pytorch_model.fp16-00001-of-00001.safetensors"
+    server.files[f"unet/{piece}"] = server.files.pop(UNET)
+    index = "unet/diffusion_pytorch_model.safetensors.index.fp16.json"
+    server.files[index] = json.dumps({"weight_map": {"conv_in.weight": piece}}).encode()
+    found(ask())
+    assert {f"unet/{piece}", index} <= set(server.gets())
+
+
+def test_what_the_cache_holds_is_what_the_hubs_own_client_finds(server, start, tmp_path):
+    """Blobs by checksum, links to them, the branch's commit: as huggingface_hub would have it."""
+    from huggingface_hub import scan_cache_dir, try_to_load_from_cache
+
+    folder = found(start())
+    place = try_to_load_from_cache("org/toy", UNET, cache_dir=tmp_path / "hub")
+    assert Path(place) == folder / UNET and folder.name == COMMIT
+    report = scan_cache_dir(tmp_path / "hub")
+    assert not report.warnings and [repo.repo_id for repo in report.repos] == ["org/toy"]
+    assert (folder / UNET).is_symlink() and (folder / UNET).resolve().parent.name == "blobs"
 
 
 def test_no_such_revision_or_model(server, start):

@@ -391,8 +391,9 @@ def test_a_unet_that_does_not_say_its_size(broken):
     tell(broken, "unet/config.json", sample_size=None)
     sd = sdlesson.load(broken)
     assert sd.size == (TOY_SIZE, TOY_SIZE) and "48x48 pixels" in repr(sd)  # as the VAE says
-    tell(broken, "vae/config.json", sample_size="gone")
-    assert sdlesson.load(broken).size == (512, 512)  # v1's
+    for untold in (None, "gone"):
+        tell(broken, "vae/config.json", sample_size=untold)
+        assert sdlesson.load(broken).size == (512, 512)  # v1's
     tell(broken, "unet/config.json", sample_size=[8, 6])
     assert sdlesson.load(broken).size == (64, 48)
     sd.unet.register_to_config(sample_size=None)
@@ -407,6 +408,11 @@ def test_a_unet_that_does_not_say_its_size(broken):
         ("vae/config.json", "latent_channels", ["4", None, 0, 4.0, True]),
         ("unet/config.json", "in_channels", ["4", None, -4, [4]]),
         ("text_encoder/config.json", "hidden_size", ["24", None, 0]),
+        ("text_encoder/config.json", "num_attention_heads", ["3", None, -1]),
+        ("unet/config.json", "freq_shift", [None, "x", [], {}, [["x"]]]),
+        ("unet/config.json", "norm_eps", [None, "x", -1]),
+        ("unet/config.json", "layers_per_block", [None, -1, "1", [1, -1]]),
+        ("vae/config.json", "norm_num_groups", [None, -1, True]),
         ("tokenizer/tokenizer_config.json", "model_max_length", ["77", -1, 0, True, [77]]),
         ("sdlesson.json", "guidance_scale", [None, "abc", "3", True, float("nan"), float("inf"), [3]]),
     ],
@@ -417,6 +423,19 @@ def test_settings_that_are_no_numbers(broken, file, key, values):
     for value in values:
         tell(broken, file, **{key: value})
         refuses(broken, file, f"{key} {value!r}", "must be a")
+
+
+def test_settings_of_the_text_that_are_missing(broken):
+    for token in ("pad_token", "bos_token", "eos_token"):
+        tell(broken, "tokenizer/tokenizer_config.json", **{token: None})
+        refuses(broken, f"has no {token}")
+        tell(broken, "tokenizer/tokenizer_config.json", **{token: "<|endoftext|>"})
+    for changes in ({"eos_token_id": None}, {"eos_token_id": [2]}, {"layer_norm_eps": None}):
+        shutil.copy(broken / "text_encoder/config.json", broken / "good.json")
+        tell(broken, "text_encoder/config.json", **changes)
+        refuses(broken, "text_encoder/config.json must give")
+        shutil.move(broken / "good.json", broken / "text_encoder/config.json")
+    assert sdlesson.load(broken).tokenizer.pad_token_id is not None
 
 
 def test_what_a_configuration_may_not_choose(broken, toy):
@@ -430,6 +449,23 @@ def test_what_a_configuration_may_not_choose(broken, toy):
     assert sd.text_encoder.config._attn_implementation == toy.text_encoder.config._attn_implementation
     ids = sdlesson.tokenize(sd.tokenizer, "a horse")
     assert torch.equal(sdlesson.embed(sd.text_encoder, ids), sdlesson.embed(toy.text_encoder, ids))
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "words"),
+    [
+        ("text_encoder/config.json", {"num_hidden_layers": "two"}, "'num_hidden_layers' expected int, got str"),
+        ("text_encoder/config.json", {"num_attention_heads": 5}, "not a multiple of the number of attention heads"),
+        ("unet/config.json", {"norm_num_groups": 7}, "must be divisible by num_groups (7)"),
+        ("unet/config.json", {"down_block_types": ["NobodysBlock", "DownBlock2D"]}, "NobodysBlock does not exist"),
+        ("vae/config.json", {"act_fn": "nobodys"}, "nobodys"),
+    ],
+)
+def test_what_a_library_says_is_passed_on(broken, file, changes, words):
+    """The line that says it, not the heading above it."""
+    tell(broken, file, **changes)
+    sentence = refuses(broken, "cannot be loaded: ", words)
+    assert not sentence.endswith(":")
 
 
 MARK = "\ufeff"
@@ -654,9 +690,9 @@ def test_names_that_are_none(name):
     refuses(name, "named by a text or a path")
 
 
-@pytest.mark.parametrize("revision", ["../../../x", "a/../b", "", "/etc", "a\nb", 3, "a b"])
+@pytest.mark.parametrize("revision", ["../../../x", "a/../b", "..", "/etc", "a\nb", 3, "a b"])
 def test_revisions_that_are_none(cache, revision):
-    refuses("org/model", "no revision", revision=revision) if revision else None
+    refuses("org/model", "no revision", revision=revision)
 
 
 def test_a_folder_that_is_closed(broken, monkeypatch):

@@ -2,10 +2,10 @@
 
 Every lesson runs on the toy, whose sizes are all other than the tiny model's. All but two also run on two cousins of
 the real size: the configurations of v1.4 and v2.1-base, with fewer channels and random weights. And every lesson runs
-on v1.4's cousin in 16 bits that is loaded as a big model is (see engine/lean.py), in each dtype that such a model is
-computed in: float32, bfloat16 (torch is made to report units for it, whatever the machine has) and float16 (the lesson
-asks for it). So do the solutions in 16 bits. One kernel runs them all, emptied in between, so that the libraries are
-imported once. (nbval runs every lesson in a kernel of its own.)
+on v1.4's cousin in 16 bits: loaded as a big model is (see engine/lean.py) in the two dtypes that a CPU computes such a
+model in, float32 and bfloat16 (torch is made to report units for it, whatever the machine has), and in float16, which
+the lesson asks for (a smaller cousin: CPUs are slow in it). So do the solutions in 16 bits. One kernel runs them all,
+emptied in between, so that the libraries are imported once. (nbval runs every lesson in a kernel of its own.)
 
 `make test` runs the lessons of DAILY alone; all the others are marked `full`, and `make test-all` runs them, too.
 """
@@ -27,21 +27,21 @@ LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
 SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
 NARROW = {"training", "full_size"}  # of the other lessons, each also runs on the cousins
 COUSINS = ["v1.4", "v2.1-base"]
-BIG = ["big float32", "big bfloat16", "big float16"]
+DTYPES = ["big float32", "big bfloat16", "float16"]
 RUNS = [
     (path, model)
     for path in LESSONS
-    for model in ["toy", *BIG, *(COUSINS if not NARROW & {path.stem.partition("_")[2]} else [])]
+    for model in ["toy", *DTYPES, *(COUSINS if not NARROW & {path.stem.partition("_")[2]} else [])]
 ]
-RUNS += [(path, model) for path in SOLUTIONS for model in BIG[1:]]
+RUNS += [(path, model) for path in SOLUTIONS for model in DTYPES[1:]]
 #: Lesson -> what it runs on each time. 00 calls each network by hand, 10 asks for gradients.
 DAILY = {"00_one_page": ["big bfloat16"], "03_latents": ["toy"], "10_training": ["toy", "big bfloat16"]}
 
 
 def marked(path: Path, model: str):
     """One run as a parameter; it is `full` unless it is daily."""
-    daily = model in DAILY.get(path.stem, [])
-    return pytest.param(path, model, marks=[] if daily else pytest.mark.full, id=f"{path.name}-{model}")
+    marks = [] if model in DAILY.get(path.stem, []) else [pytest.mark.full, pytest.mark.timeout(1200)]
+    return pytest.param(path, model, marks=marks, id=f"{path.name}-{model}")
 
 
 NO_NETWORK = """
@@ -76,14 +76,14 @@ _models._BIG, _lean._SMALL = {limits}
 COMPUTED_IN = "print(sd.dtype, sd.unet.dtype, sd.vae.dtype)"  # the last words of a lesson's output
 
 
-def run(kernel, path: Path, folder: Path, model: Path, big: str = ""):
-    """Run the notebook at `path` in `folder` with another model, perhaps a big one in dtype `big`; returns it."""
+def run(kernel, path: Path, folder: Path, model: Path, dtype: str, big: bool):
+    """Run the notebook at `path` in `folder` with another model in `dtype`, perhaps a big one; returns it."""
     notebook = nbformat.read(path, as_version=4)
-    if big == "float16":  # nothing chooses it by itself on a CPU
+    if dtype == "float16":  # nothing chooses it by itself on a CPU
         for cell in notebook.cells:
             cell.source = cell.source.replace("sdlesson.load()", 'sdlesson.load(dtype="float16")')
     limits = (20 * 2**20, 2400) if big else (models._BIG, lean._SMALL)  # the tiny model's UNet has 11 MiB
-    afresh = AFRESH.format(folder=str(folder), model=str(model), limits=limits, units=big == "bfloat16")
+    afresh = AFRESH.format(folder=str(folder), model=str(model), limits=limits, units=dtype == "bfloat16")
     notebook.cells.insert(0, nbformat.v4.new_code_cell(afresh))
     notebook.cells.append(nbformat.v4.new_code_cell(COMPUTED_IN))
     execute(kernel, notebook)
@@ -114,12 +114,12 @@ def kernel(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def folders(toy_folder, cousins):
-    """A function "toy", "big ...", "v1.4" or "v2.1-base" -> folder."""
+    """A function "toy", "big ...", "float16", "v1.4" or "v2.1-base" -> folder."""
 
     def folder(name):
-        if name == "toy":
-            return toy_folder
-        return cousins("v1.4", "float16", divide=8) if name.startswith("big") else cousins(name)
+        if name in COUSINS:
+            return cousins(name)
+        return toy_folder if name == "toy" else cousins("v1.4", "float16", divide=8 if name.startswith("big") else 16)
 
     return folder
 
@@ -127,10 +127,10 @@ def folders(toy_folder, cousins):
 @pytest.mark.parametrize("path, model", [marked(*each) for each in RUNS])
 def test_a_lesson_runs_on_a_model_of_other_sizes_and_without_network(path, model, folders, kernel, tmp_path):
     folder = folders(model)
-    dtype = model.removeprefix("big").strip() if model.startswith("big") else ""
-    done = run(kernel, path, tmp_path, folder, big=dtype)
+    dtype = model.removeprefix("big ") if model in DTYPES else "float32"
+    done = run(kernel, path, tmp_path, folder, dtype, big=model.startswith("big"))
     text = "".join(o.get("text", "") for cell in done.cells if cell.cell_type == "code" for o in cell.outputs)
-    assert text.splitlines()[-1].split() == [f"torch.{dtype or 'float32'}"] * 3
+    assert text.splitlines()[-1].split() == [f"torch.{dtype}"] * 3
     if path in SOLUTIONS:
         return
     assert str(folder) in text  # it was that model and not the bundled one
@@ -140,5 +140,5 @@ def test_a_lesson_runs_on_a_model_of_other_sizes_and_without_network(path, model
 
 def test_two_lessons_run_in_a_forced_dtype_each_time_and_all_of_them_in_every_dtype_now_and_then():
     assert sum("big bfloat16" in models for models in DAILY.values()) == 2
-    assert all((path, model) in RUNS for path in LESSONS for model in BIG)
+    assert all((path, model) in RUNS for path in LESSONS for model in DTYPES)
     assert {(NOTEBOOKS / f"{lesson}.ipynb", model) for lesson in DAILY for model in DAILY[lesson]} <= set(RUNS)

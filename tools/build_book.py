@@ -16,6 +16,7 @@ from check_book import check
 from run_lessons import lessons
 
 from sdlesson import LESSONS, PAGES, notebook_name
+from sdlesson.loading.writing import replace_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 BOOK, SITE, WORK = ROOT / "book", ROOT / "build" / "book", ROOT / "build" / "book-work"
@@ -96,8 +97,7 @@ def main() -> int:
     lay_out(WORK / "pages")
     if failed := build(WORK / "pages", WORK / "html"):
         return failed
-    shutil.rmtree(SITE, ignore_errors=True)
-    shutil.move(WORK / "html", SITE)
+    replace_folder(SITE, lambda part: shutil.copytree(WORK / "html", part, dirs_exist_ok=True))
     shutil.rmtree(WORK)
     return check(SITE)
 

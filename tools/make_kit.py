@@ -14,12 +14,14 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from run_lessons import lessons
+
+from sdlesson import BadInput
+from sdlesson.loading.writing import check_folder, recover, replace_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = Path(__file__).resolve().parent / "kit"
@@ -31,26 +33,30 @@ class KitError(Exception):
 
 
 def make(folder: Path, for_pip: list[str], pip: Pip) -> None:
-    """Make the kit beside `folder`, and give it that name when it is whole."""
+    """Make the kit beside `folder`, and give it that name when it is whole; a kill at any moment loses nothing."""
+    recover(folder)
     refuse_to_replace(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as half_made:
-        kit = Path(half_made) / folder.name
+
+    def fill(kit: Path) -> None:
         collect_wheels(kit / "wheels", for_pip, pip)
         copy_lessons(kit)
-        fill_templates(kit, *target(kit / "wheels"))
-        (kit / "SHA256SUMS").write_text(sums(kit), encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        kit.rename(folder)
+        lines = sums(kit)
+        (kit / "SHA256SUMS").write_bytes(lines)
+        fill_templates(kit, *target(kit / "wheels"), hashlib.sha256(lines).hexdigest())
+
+    replace_folder(folder, fill)
 
 
 def refuse_to_replace(folder: Path) -> None:
     """An older kit may be replaced; other files, and a kit in which somebody works, may not."""
-    if folder.exists() and not (folder / "SHA256SUMS").is_file():
+    known = (folder / "install.py", folder / "SHA256SUMS", folder / "wheels")
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not empty and not all(path.exists() for path in known):
         raise KitError(f"{folder} exists and is no kit; name another folder with -o")
-    if (folder / ".venv").exists():
-        raise KitError(f"{folder} is in use, it holds .venv; delete the folder, or name another one with -o")
+    check_folder(folder)
+    used = [name for name in (".venv", "notebooks/progress.json") if (folder / name).exists()]
+    if used:
+        raise KitError(f"{folder} is in use, it holds {used[0]}; delete the folder, or name another one with -o")
 
 
 def collect_wheels(wheels: Path, for_pip: list[str], pip: Pip) -> None:
@@ -99,19 +105,23 @@ def copy_lessons(kit: Path) -> None:
         shutil.copyfile(path, place)
 
 
-def fill_templates(kit: Path, python: str, platform: str) -> None:
-    """The kit's README and its scripts."""
+def fill_templates(kit: Path, python: str, platform: str, sums: str) -> None:
+    """The kit's README and its scripts; install.py knows the checksum of the checksums, so that none can be lost."""
+    blanks = {"@PYTHON@": python, "@PLATFORM@": platform, "@SUMS@": sums}
     for template in sorted(path for path in TEMPLATES.iterdir() if path.is_file()):
-        text = template.read_text(encoding="utf-8").replace("@PYTHON@", python).replace("@PLATFORM@", platform)
+        text = template.read_text(encoding="utf-8")
+        for blank, word in blanks.items():
+            text = text.replace(blank, word)
         line_end = "\r\n" if template.suffix == ".bat" else "\n"
         (kit / template.name).write_text(text, encoding="utf-8", newline=line_end)
     (kit / "install.sh").chmod(0o755)
 
 
-def sums(kit: Path) -> str:
-    """The wheels' checksums, as `sha256sum` writes them; the notebooks will change in a learner's hands."""
-    wheels = sorted((kit / "wheels").iterdir())
-    return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  wheels/{path.name}\n" for path in wheels)
+def sums(kit: Path) -> bytes:
+    """The checksums of what is installed, as `sha256sum` writes them; notebooks will change in a learner's hands."""
+    files = [kit / "constraints.txt", *sorted((kit / "wheels").iterdir())]
+    lines = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(kit).as_posix()}\n" for path in files)
+    return "".join(lines).encode()
 
 
 def run_pip(arguments: list[str]) -> int:
@@ -126,7 +136,7 @@ def main(arguments: list[str], pip: Pip = run_pip) -> None:
     folder = options.output.expanduser().resolve()
     try:
         make(folder, for_pip, pip)
-    except (KitError, OSError) as problem:
+    except (KitError, BadInput, OSError) as problem:
         sys.exit(f"no kit was made: {problem}")
     except KeyboardInterrupt:
         sys.exit("\nno kit was made: stopped")

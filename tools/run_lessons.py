@@ -15,6 +15,8 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+from sdlesson.loading.writing import whole_file
+
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 _WIDGET = "application/vnd.jupyter.widget-view+json"  # a random id, of no use without the kernel
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
@@ -30,7 +32,8 @@ def run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     folder = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder, coalesce_streams=True).execute()
-    nbformat.write(tidy(notebook), path)
+    with whole_file(path) as stream:
+        stream.write(f"{nbformat.writes(tidy(notebook))}\n".encode())
 
 
 def tidy(notebook):

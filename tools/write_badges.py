@@ -16,6 +16,8 @@ from pathlib import Path
 import nbformat
 from run_lessons import tidy
 
+from sdlesson.loading.writing import whole_file
+
 ROOT = Path(__file__).resolve().parent.parent
 TAG = "colab"  # of the cell that installs
 IN_NOTEBOOK = re.compile(r"\n\n\[Open in Binder\]\([^\n]*")
@@ -90,7 +92,8 @@ def write(root: Path, repository: str, branch: str = "main") -> int:
             new[path] = nbformat.writes(notebook) + "\n"
     changed = [path for path, text in new.items() if path.read_text(encoding="utf-8") != text]
     for path in changed:
-        path.write_text(new[path], encoding="utf-8")
+        with whole_file(path) as stream:
+            stream.write(new[path].encode())
     return len(changed)
 
 

@@ -1,28 +1,25 @@
 """Exercises: `check` gives a hint first, then says what is wrong, then says well done.
 
 The judges of a lesson stand under its topic beside this file (`guidance.py` for `guidance.1`) and are read when they
-are first needed.
+are first needed; what they share is in `compare.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import copy
 import importlib
 import json
-import math
 import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
-from typing import NamedTuple
 
 from .. import LESSONS, PAGES, lesson_number
 from ..loading.errors import BadInput
 from ..loading.writing import whole_file
+from .compare import Mistake, Stopped, Unanswered
 
 #: The topics of lessons 00, 01 ... when exercises were named by number ("05.2"): a progress.json of that time counts.
 _FORMER = (
@@ -36,13 +33,6 @@ _MOST = 2**20  # bytes of a progress file; ours have some hundred
 _PATIENCE = 5.0  # seconds after which a notebook that writes, a matter of milliseconds, must have been killed
 
 
-class Mistake(NamedTuple):
-    """One way to be wrong: what to think of again, and (at the second try) what is wrong."""
-
-    hint: str
-    wrong: str
-
-
 @dataclass(frozen=True)
 class Exercise:
     """An exercise: its task's hint, a judge (answer, **facts) -> Mistake or None, and what a right answer shows."""
@@ -50,14 +40,6 @@ class Exercise:
     hint: str
     judge: Callable[..., Mistake | None]
     learned: str
-
-
-class Unanswered(Exception):
-    """Raised by a judge that finds the `...` of the exercise still in place."""
-
-
-class _Stopped(Exception):
-    """Raised by `call`: there is a Mistake (the exception's only argument), and nothing to judge beyond it."""
 
 
 EXERCISES: dict[str, Exercise] = {}
@@ -112,30 +94,6 @@ def check(name: str, answer=..., **facts) -> None:
     print(f"{name}: not yet.\n" + (f"Hint: {mistake.hint}" if _tries[name, mistake.wrong] == 1 else mistake.wrong))
 
 
-def no_number(answer, what: str = "") -> Mistake | None:
-    """The mistake of an answer that is not one finite number; `what` says what the number is ("a timestep")."""
-    if isinstance(answer, Real) and not isinstance(answer, bool) and math.isfinite(answer):
-        return None
-    return Mistake(f"The answer is one number{what and ', ' + what}.", f"{answer!r} is no number.")
-
-
-def call(function, *arguments):
-    """What the learner's `function` gives for copies of `arguments`; the judging ends if it gives `...` or None.
-
-    It gets copies, so it may work in place: what the judge knows stays as it was. It also ends if it is no function.
-    """
-    if not callable(function):
-        raise _Stopped(
-            Mistake("Give the function itself: its name, without brackets.", f"{function!r} is no function.")
-        )
-    got = function(*copy.deepcopy(arguments))
-    if got is ...:
-        raise Unanswered
-    if got is None:
-        raise _Stopped(Mistake("What does the function give back? Look for `return`.", "The function returns None."))
-    return got
-
-
 def _judged(task: Exercise, answer, facts) -> Mistake | None:
     """The judge's word; an answer of another kind than the judge can read counts as a mistake."""
     if answer is ...:
@@ -144,7 +102,7 @@ def _judged(task: Exercise, answer, facts) -> Mistake | None:
         return task.judge(answer, **facts)
     except Unanswered:
         raise
-    except _Stopped as stopped:
+    except Stopped as stopped:
         return stopped.args[0]
     except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
         said = f"{type(error).__name__}: {error}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from . import Mistake, call, exercise, no_number
+from . import exercise
+from .compare import Mistake, call, compared, listed, number, random, shaped, told
 
 
 @exercise(
@@ -16,7 +17,7 @@ def _weights_shape(answer, *, heads, side, tokens, prompts) -> Mistake | None:
     """The shape of one layer's weights: (2 * prompts, heads, rows * columns, tokens)."""
     rows, columns = side
     right = (2 * prompts, heads, rows * columns, tokens)
-    given = tuple(answer)
+    given = listed(answer)
     if given == right:
         return None
     if len(given) == 5 and given[2:4] == (rows, columns):
@@ -55,23 +56,18 @@ def _wrong_side(place: int, mine, wanted: int, prompts: int) -> Mistake:
 )
 def _sum_after(answer, *, weight, factor) -> Mistake | None:
     """The sum of a square's weights after one of them was multiplied."""
-    if mistake := no_number(answer):
-        return mistake
     known = {
-        1.0: "Nobody divides by the new sum: it is no softmax any more. Add the two parts up.",
-        weight * factor: "This is the one weight after the change. The other tokens have weights, too.",
-        factor: "The factor meets one weight only, not all 77.",
-        1 + weight * factor: "The old weight is counted twice: the 1 holds it already.",
+        "Nobody divides by the new sum: it is no softmax any more. Add the two parts up.": 1.0,
+        "This is the one weight after the change. The other tokens have weights, too.": weight * factor,
+        "The factor meets one weight only, not all 77.": factor,
+        "The old weight is counted twice: the 1 holds it already.": 1 + weight * factor,
     }
-    if abs(answer - (1 + weight * (factor - 1))) < 1e-6:
-        return None
-    for value, wrong in known.items():
-        if abs(answer - value) < 1e-6:
-            return Mistake(f"Write the sum as (this one token) + (all others). {wrong}", wrong)
-    return Mistake(
+    otherwise = Mistake(
         f"Before: {weight:g} for the token and {1 - weight:g} for all others.",
         f"{factor:g} · {weight:g} + {1 - weight:g} is the sum.",
     )
+    known = told("Write the sum as (this one token) + (all others). {}", known)
+    return compared(number(answer), 1 + weight * (factor - 1), known, otherwise)
 
 
 @exercise(
@@ -81,31 +77,28 @@ def _sum_after(answer, *, weight, factor) -> Mistake | None:
 )
 def _louder(answer, *, position, factor) -> Mistake | None:
     """A function scores -> weights: softmax, then `factor` for one token, in the second half of the batch only."""
-    fit = torch.randn(4, 2, 3, 77, generator=torch.Generator().manual_seed(0))
+    fit = random(4, 2, 3, 77)
     plain = fit.softmax(dim=-1)
     right = plain.clone()
     right[2:, ..., position] *= factor
-    got = call(answer, fit)
-    wrong_shape = _not_like(got, plain)
-    if wrong_shape:
-        return wrong_shape
-    if torch.allclose(got, right, atol=1e-5):
-        return None
+    got = _weights(call(answer, fit), plain)
+    cut_for_one = []
     for rows in (slice(1, None), slice(-1, None), slice(1, 2)):
         single = plain.clone()
         single[rows, ..., position] *= factor
-        if torch.allclose(got, single, atol=1e-5):
-            return Mistake(
-                "Your cut is right for one prompt only: the batch may hold several. Where does the second half begin?",
-                "Your cut is right for one prompt only. The second half begins at len(scores) // 2.",
-            )
-    for wrong, value in _not_louder(fit, plain, right, position, factor).items():
-        if torch.allclose(got, value, atol=1e-5):
-            return Mistake("Compare each half of the batch with a plain softmax: what is different, and where?", wrong)
-    return Mistake(
+        cut_for_one += told(
+            "Your cut is right for one prompt only: the batch may hold several. Where does the second half begin?",
+            {"Your cut is right for one prompt only. The second half begins at len(scores) // 2.": single},
+        )
+    known = told(
+        "Compare each half of the batch with a plain softmax: what is different, and where?",
+        _not_louder(fit, plain, right, position, factor),
+    )
+    otherwise = Mistake(
         "weights = scores.softmax(dim=-1); then multiply one column of the second half; then return the weights.",
         "The result is not a softmax over the tokens with one token multiplied in the second half.",
     )
+    return compared(got, right, cut_for_one + known, otherwise, atol=1e-5, rtol=1e-5)
 
 
 def _not_louder(fit, plain, right, position: int, factor: float) -> dict[str, torch.Tensor]:
@@ -135,48 +128,43 @@ def _not_louder(fit, plain, right, position: int, factor: float) -> dict[str, to
 )
 def _only(answer, **_facts) -> Mistake | None:
     """A function (scores, positions) -> weights over the tokens at `positions` alone, adding up to 1."""
-    fit, positions = torch.randn(2, 2, 3, 77, generator=torch.Generator().manual_seed(1)) + 0.5, [0, 3, 5]
+    fit, positions = random(2, 2, 3, 77, seed=1) + 0.5, [0, 3, 5]
     rest = torch.ones(77, dtype=torch.bool)
     rest[positions] = False
     right = fit.masked_fill(rest, float("-inf")).softmax(dim=-1)
-    got = call(answer, fit, positions)
-    wrong_shape = _not_like(got, right)
-    if wrong_shape:
-        return wrong_shape
-    if torch.allclose(got, right, atol=1e-5):
-        return None
-    for value, mistake in _not_only(fit, rest):
-        if torch.allclose(got, value, atol=1e-5):
-            return mistake
-    return Mistake(
+    got = _weights(call(answer, fit, positions), right)
+    otherwise = Mistake(
         "silent = torch.ones(77, dtype=bool); silent[positions] = False; then fill, then softmax over the tokens.",
         "Outside of the positions the weights must be 0, inside a softmax of the scores there.",
     )
+    return compared(got, right, _not_only(fit, rest), otherwise, atol=1e-5, rtol=1e-5)
 
 
 def _not_only(fit, rest) -> list[tuple[torch.Tensor, Mistake]]:
     """What the function may give instead, where `rest` should be silent -> what to say to it."""
     which = "Look at one square's weights: which of them are 0?"
     return [
-        (
-            fit.softmax(-1).masked_fill(rest, 0),
-            Mistake(
-                "Look at one square's weights: what do they add up to?",
-                "The weights do not add up to 1: the mask came after the softmax.",
-            ),
+        *told(
+            "Look at one square's weights: what do they add up to?",
+            {"The weights do not add up to 1: the mask came after the softmax.": fit.softmax(-1).masked_fill(rest, 0)},
         ),
-        (
-            fit.masked_fill(rest, 0).softmax(-1),
-            Mistake(
-                "A score of 0 is no silence: e⁰ = 1.",
-                "A token with the score 0 still gets a weight. Fill with −∞: e to the −∞ is 0.",
-            ),
+        *told(
+            "A score of 0 is no silence: e⁰ = 1.",
+            {
+                "A token with the score 0 still gets a weight. Fill with −∞: e to the −∞ is 0.": fit.masked_fill(
+                    rest, 0
+                ).softmax(-1)
+            },
         ),
-        (
-            fit.masked_fill(~rest, float("-inf")).softmax(-1),
-            Mistake(which, "The wrong tokens are silent: these are the ones that should speak."),
+        *told(
+            which,
+            {
+                "The wrong tokens are silent: these are the ones that should speak.": fit.masked_fill(
+                    ~rest, float("-inf")
+                ).softmax(-1)
+            },
         ),
-        (fit.softmax(-1), Mistake(which, "No token is silent: this is the plain softmax.")),
+        *told(which, {"No token is silent: this is the plain softmax.": fit.softmax(-1)}),
     ]
 
 
@@ -190,35 +178,34 @@ def _lift(answer, **_facts) -> Mistake | None:
     generator = torch.Generator().manual_seed(2)
     heat, mask = torch.rand(6, 5, generator=generator) + 0.1, torch.rand(6, 5, generator=generator) < 0.3
     inside, area = heat[mask].sum() / heat.sum(), mask.float().mean()
-    got = float(call(answer, heat, mask))
-    if abs(got - inside / area) < 1e-4:
-        return None
-    even = "Try a heat of 0.2 everywhere: the answer should be 1."
-    full = "Let all heat lie inside: the answer is 1 / (the mask's share of the pixels)."
-    known = {
+    share = {
         "This is the share of the heat. A large mask would always look good: divide by its area.": inside,
         "This is the mask's share of the pixels; the heat is missing.": area,
+        "The heat inside is not yet a share: divide by all of the heat.": heat[mask].sum() / area,
+        "This is the mean heat inside. Divide by the mean heat of the whole picture.": heat[mask].mean(),
+    }
+    turned = {
         "It is upside down: heat above, area below.": area / inside,
         "The two means are those inside and outside. Compare with the whole picture.": (
             heat[mask].mean() / heat[~mask].mean()
         ),
-        "The heat inside is not yet a share: divide by all of the heat.": heat[mask].sum() / area,
-        "This is the mean heat inside. Divide by the mean heat of the whole picture.": heat[mask].mean(),
     }
-    for wrong, value in known.items():
-        if abs(got - value) < 1e-4:
-            return Mistake(full if "upside down" in wrong or "two means" in wrong else even, wrong)
-    return Mistake(
+    known = [
+        *told("Try a heat of 0.2 everywhere: the answer should be 1.", share),
+        *told("Let all heat lie inside: the answer is 1 / (the mask's share of the pixels).", turned),
+    ]
+    otherwise = Mistake(
         "(heat[mask].sum() / heat.sum()) / mask.float().mean()",
         "The result is not (share of the heat inside) / (share of the pixels inside).",
     )
+    return compared(number(call(answer, heat, mask)), inside / area, known, otherwise, atol=1e-4)
 
 
-def _not_like(got, wanted: torch.Tensor) -> Mistake | None:
-    """What to say where the learner's weights have another shape than the scores."""
-    if isinstance(got, torch.Tensor) and got.shape == wanted.shape:
-        return None
-    return Mistake(
+def _weights(got, scores: torch.Tensor):
+    """The learner's weights, as an array of the shape of the scores; else the judging ends."""
+    return shaped(
+        got,
+        scores.shape,
         "The weights have the shape of the scores: (batch, heads, squares, tokens).",
-        f"Scores of shape {tuple(wanted.shape)} went in; the result has another shape.",
+        f"Scores of shape {tuple(scores.shape)} went in; the result has another shape.",
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from PIL import Image
 
-from . import Mistake, call, exercise
+from . import exercise
+from .compare import Mistake, call, compared, listed, number, one_change, told
 
 
 @exercise(
@@ -18,13 +17,11 @@ def _stage_shape(answer, *, sd) -> Mistake | None:
     """The shape after up_blocks.1 for three pictures at once, each as high as `sd`'s own and twice as wide."""
     channels = sd.vae.config.block_out_channels[-2]
     rows, columns = (pixels // sd.vae_factor for pixels in sd.size)
-    answer = tuple(answer)
-    if len(answer) != 4:
-        return Mistake(
-            "A batch of feature maps has four sides, as latents have.",
-            f"You gave {len(answer)} numbers; four are needed: pictures, channels, rows, columns.",
-        )
-    pictures, depth, *size = answer
+    few = Mistake(
+        "A batch of feature maps has four sides, as latents have.",
+        "You gave {} numbers; four are needed: pictures, channels, rows, columns.",
+    )
+    pictures, depth, *size = listed(answer, 4, few)
     if pictures != 3:
         return Mistake(
             "Guidance is over: nothing is doubled any more. How many pictures are decoded?",
@@ -45,25 +42,25 @@ def _stage_shape(answer, *, sd) -> Mistake | None:
 
 def _stage_size(size, right, rows: int, columns: int) -> Mistake | None:
     """What is wrong with the rows and columns after two doublings of latents that are twice as wide."""
-    if size == right:
-        return None
-    if size == right[::-1]:
-        return Mistake(
-            "The two numbers are right. Which of them comes first in a shape?",
-            "Rows come first, then columns. You have them the other way round.",
-        )
-    if size == [4 * rows, 4 * columns]:
-        return Mistake(
-            "Right for this model's own size. What is special about these three pictures?",
-            "These are twice as wide: twice as many columns.",
-        )
-    known = {
-        (rows, 2 * columns): "These are the latents' own rows and columns. The first two up_blocks double both.",
-        (2 * rows, 4 * columns): "That is after up_blocks.0. The count begins at 0, so up_blocks.1 is the second one.",
-        (8 * rows, 16 * columns): "That is the finished picture. The third doubling comes in up_blocks.2.",
+    doublings = {
+        "These are the latents' own rows and columns. The first two up_blocks double both.": (rows, 2 * columns),
+        "That is after up_blocks.0. The count begins at 0, so up_blocks.1 is the second one.": (2 * rows, 4 * columns),
+        "That is the finished picture. The third doubling comes in up_blocks.2.": (8 * rows, 16 * columns),
     }
-    wrong = known.get(tuple(size), f"The latents have {rows} rows and {2 * columns} columns; both are doubled twice.")
-    return Mistake("Count the doublings: how often were rows and columns doubled when up_blocks.1 is done?", wrong)
+    hint = "Count the doublings: how often were rows and columns doubled when up_blocks.1 is done?"
+    known = [
+        *told(
+            "The two numbers are right. Which of them comes first in a shape?",
+            {"Rows come first, then columns. You have them the other way round.": right[::-1]},
+        ),
+        *told(
+            "Right for this model's own size. What is special about these three pictures?",
+            {"These are twice as wide: twice as many columns.": (4 * rows, 4 * columns)},
+        ),
+        *told(hint, doublings),
+    ]
+    otherwise = Mistake(hint, f"The latents have {rows} rows and {2 * columns} columns; both are doubled twice.")
+    return compared(size, right, known, otherwise)
 
 
 @exercise(
@@ -75,14 +72,8 @@ def _levels(answer, *, values) -> Mistake | None:
     """The bytes that the decoded `values` become."""
     exact = [(value / 2 + 0.5) * 255 for value in values]
     right = [round(min(max(level, 0), 255)) for level in exact]
-    answer = list(answer)
-    if len(answer) != len(right):
-        return Mistake(
-            "One number for each value.", f"There are {len(right)} values, and you gave {len(answer)} numbers."
-        )
-    if answer == right:
-        return None
-    wrong = next((value, got, level) for value, got, level in zip(values, answer, right, strict=True) if got != level)
+    few = Mistake("One number for each value.", f"There are {len(right)} values, and you gave {{}} numbers.")
+    answer = listed(answer, len(right), few)
     known = {
         "These are not clamped: what lies outside of −1 … 1 has no byte of its own.": [round(level) for level in exact],
         "These are truncated: the nearest whole number is meant.": [int(min(max(level, 0), 255)) for level in exact],
@@ -94,14 +85,14 @@ def _levels(answer, *, values) -> Mistake | None:
         ],
         "These are between 0 and 1: multiply by 255 and round.": [min(max(v / 2 + 0.5, 0), 1) for v in values],
     }
-    for mistake, got in known.items():
-        if len(got) == len(answer) and all(abs(a - b) < 1e-6 for a, b in zip(answer, got, strict=True)):
-            return Mistake("Which of the steps is missing, or done in another way?", mistake)
-    value, got, level = wrong
-    return Mistake(
+    rows = zip(values, answer, right, strict=True)
+    value, got, level = next((row for row in rows if row[1] != row[2]), (0, 0, 0))
+    otherwise = Mistake(
         f"Look at {value:g} again: half of it, plus 0.5, clamp, times 255, round.",
         f"{value:g} becomes {level}, not {got}.",
     )
+    hint = "Which of the steps is missing, or done in another way?"
+    return compared(answer, right, told(hint, known), otherwise, atol=1e-6)
 
 
 @exercise(
@@ -111,7 +102,7 @@ def _levels(answer, *, values) -> Mistake | None:
 )
 def _other_picture(answer) -> Mistake | None:
     """The letters of those changes that give another picture: b (size), d (fresh noise), f (one generator for two)."""
-    chosen = set(answer)
+    chosen = {str(each).strip().lower() for each in answer} - {"", ","}
     known = {
         "a": "Other threads add the same numbers in another order: that is at most a level or two.",
         "b": "The same numbers are laid out in rows of another length, so they lie elsewhere: another picture.",
@@ -139,22 +130,19 @@ def _other_picture(answer) -> Mistake | None:
 )
 def _mend_black(answer, *, black) -> Mistake | None:
     """The settings `black` with one change that gives a picture and needs no more memory: bfloat16."""
-    if not isinstance(answer, Mapping):
-        return Mistake("Give settings: dict(black_settings, …=…).", f"{answer!r} are no settings.")
-    missing = sorted(set(black) - set(answer))
-    changed = sorted(name for name in answer if name not in black or answer[name] != black[name])
-    if missing:
-        return Mistake(
-            "Start from a copy of the old settings: dict(black_settings, …=…).", f"You lack {', '.join(missing)}."
-        )
-    if not changed:
-        return Mistake("Nothing is different yet. Why was it black?", "All settings are as they were.")
-    if changed != ["dtype"]:
-        return Mistake(
+    dtype = one_change(
+        answer,
+        black,
+        "dtype",
+        copied="dict(black_settings, …=…)",
+        unchanged="Nothing is different yet. Why was it black?",
+        beside=Mistake(
             "Neither the noise nor the prompt is at fault: in float32 this very picture was good.",
-            f"You changed {', '.join(changed)}; change `dtype` alone.",
-        )
-    dtype = str(answer["dtype"]).removeprefix("torch.")
+            "You changed {}; change `dtype` alone.",
+        ),
+        missing="You lack {}.",
+    )
+    dtype = str(dtype).removeprefix("torch.")
     if dtype == "bfloat16":
         return None
     if dtype in ("float32", "float64", "double", "float"):
@@ -182,9 +170,9 @@ def _largest_difference(answer) -> Mistake | None:
     cases = [(grey, grey, 0), (grey, brighter, 5), (brighter, grey, 5), (darker, grey, 3), (grey, darker, 3)]
     cases += [(both, grey, 3), (Image.new("RGB", (4, 3), (255, 100, 100)), far, 255)]
     for one, other, right in cases:
-        got = call(answer, one, other)
-        if float(got) != right:
-            return _told_difference(float(got), right)
+        got = number(call(answer, one, other))
+        if got != right:
+            return _told_difference(got, right)
     return None
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
+import numpy as np
 import torch
 
 from ..tokens import tokenize
-from . import Mistake, call, exercise
+from . import exercise
+from .compare import Mistake, array, call, compared, listed, random, shaped, told, whole
 
 
 @exercise(
@@ -17,8 +17,7 @@ from . import Mistake, call, exercise
 )
 def _first_difference(answer, *, sd, texts) -> Mistake | None:
     """The first position at which the embeddings of two texts differ."""
-    if isinstance(answer, bool) or not isinstance(answer, Integral):
-        return Mistake("The answer is one whole number, a position.", f"{answer!r} is no position.")
+    answer = whole(answer, "The answer is one whole number, a position.", "position")
     one, other = tokenize(sd.tokenizer, list(texts))
     first = int((one != other).int().argmax())
     if answer == first:
@@ -53,7 +52,7 @@ def _unet_text(answer, *, sd) -> Mistake | None:
     """The shape of the UNet's `encoder_hidden_states` for three prompts with guidance."""
     config = sd.text_encoder.config
     length, dim, words = config.max_position_embeddings, config.hidden_size, config.vocab_size
-    answer = tuple(answer)
+    answer = listed(answer)
     if answer == (6, length, dim):
         return None
     if answer in ((3, dim), (6, dim)):
@@ -94,17 +93,15 @@ def _unet_text(answer, *, sd) -> Mistake | None:
 )
 def _clip_score(answer, **_facts) -> Mistake | None:
     """A function (pictures (n, dim), texts (m, dim)) -> cosines (n, m)."""
-    generator = torch.Generator().manual_seed(0)
-    pictures, texts = torch.randn((3, 5), generator=generator) * 2, torch.randn((2, 5), generator=generator) + 1
+    pictures, texts = random(3, 5) * 2, random(2, 5, seed=1) + 1
     got = call(answer, pictures, texts)
     unit, words = (each / each.norm(dim=1, keepdim=True) for each in (pictures, texts))
     right = unit @ words.T
-    if not isinstance(got, torch.Tensor) or got.shape != right.shape:
-        turned = isinstance(got, torch.Tensor) and got.shape == right.T.shape
-        wrong = "Rows and columns have changed places." if turned else "The result has another shape."
-        return Mistake("Three pictures and two texts give a table of three rows and two columns.", wrong)
-    if torch.allclose(got, right, atol=1e-5):
-        return None
+    found = array(got)
+    turned = found is not None and found.shape == right.T.shape
+    wrong = "Rows and columns have changed places." if turned else "The result has another shape."
+    hint = "Three pictures and two texts give a table of three rows and two columns."
+    got = shaped(got, right.shape, hint, wrong)
     upright = [each / each.norm(dim=0, keepdim=True) for each in (pictures, texts)]
     known = {
         "The lengths still count: divide each vector by its length.": pictures @ texts.T,
@@ -116,21 +113,18 @@ def _clip_score(answer, **_facts) -> Mistake | None:
             1
         ),
     }
-    for wrong, value in known.items():
-        if torch.allclose(got, value, atol=1e-5):
-            return Mistake(
-                "Make one vector ten times longer in your head. The score of its direction must stay the same.", wrong
-            )
-    products = (pictures @ texts.T, unit @ texts.T, pictures @ words.T)
-    if any(torch.cosine_similarity(got.flatten(), each.flatten(), dim=0) > 1 - 1e-5 for each in products):
-        return Mistake(
-            "How many lengths are there: one for the table, or one for each vector?",
-            "You divided by one length for the whole table; each row has its own: norm(dim=1, keepdim=True).",
-        )
-    return Mistake(
+    otherwise = Mistake(
         "Two steps: make every vector 1 long, then multiply: (n, dim) @ (dim, m).",
         "The result is not the table of cosines, pictures / length @ (texts / length).T.",
     )
+    for table in (pictures @ texts.T, unit @ texts.T, pictures @ words.T):
+        if torch.cosine_similarity(torch.from_numpy(got).flatten(), table.double().flatten(), dim=0) > 1 - 1e-5:
+            otherwise = Mistake(
+                "How many lengths are there: one for the table, or one for each vector?",
+                "You divided by one length for the whole table; each row has its own: norm(dim=1, keepdim=True).",
+            )
+    hint = "Make one vector ten times longer in your head. The score of its direction must stay the same."
+    return compared(got, right, told(hint, known), otherwise, atol=1e-5, rtol=1e-5)
 
 
 @exercise(
@@ -140,21 +134,21 @@ def _clip_score(answer, **_facts) -> Mistake | None:
 )
 def _end_vectors(answer, **_facts) -> Mistake | None:
     """A function (hidden (batch, length, dim), ids (batch, length), end) -> the vectors at the first end marks."""
-    hidden = torch.randn((3, 6, 4), generator=torch.Generator().manual_seed(0))
+    hidden = random(3, 6, 4)
     ids, end = torch.tensor([[1, 5, 9, 9, 9, 9], [1, 6, 5, 9, 9, 9], [1, 9, 9, 9, 9, 9]]), 9
     got = call(answer, hidden, ids, end)
     rows, first = torch.arange(3), (ids == end).int().argmax(dim=1)
-    if isinstance(got, torch.Tensor) and got.shape == (3, 3, 4):
+    if np.shape(array(got)) == (3, 3, 4):
         return Mistake(
             "hidden[:, first] takes all those positions from every text. Each text has one of its own.",
             "Too many vectors: choose row 0 with first[0], row 1 with first[1]: hidden[torch.arange(batch), first].",
         )
-    if not isinstance(got, torch.Tensor) or got.shape != (3, 4):
-        return Mistake(
-            "One vector for each text: (batch, dim).", "Three texts of width 4 went in; the result is not (3, 4)."
-        )
-    if torch.equal(got, hidden[rows, first]):
-        return None
+    got = shaped(
+        got,
+        (3, 4),
+        "One vector for each text: (batch, dim).",
+        "Three texts of width 4 went in; the result is not (3, 4).",
+    )
     known = {
         "That is the last position, which is padding. The first end mark is the one.": hidden[:, -1],
         "That is the start mark, the same for all texts.": hidden[:, 0],
@@ -164,13 +158,12 @@ def _end_vectors(answer, **_facts) -> Mistake | None:
         "All texts got the position of the first text. Each has its own.": hidden[:, first[0]],
         "All your vectors come from text 0. Each text has its own row of hidden.": hidden[0, first],
     }
-    for wrong, value in known.items():
-        if torch.allclose(got, value, atol=1e-6):
-            return Mistake("Print the positions that you chose. What stands there, in each of the texts?", wrong)
-    return Mistake(
+    otherwise = Mistake(
         "First the position of the first end mark in each row, then the vector at that position.",
         "The result is not hidden[torch.arange(batch), first], with `first` the first end mark of each text.",
     )
+    hint = "Print the positions that you chose. What stands there, in each of the texts?"
+    return compared(got, hidden[rows, first], told(hint, known), otherwise, rtol=1e-5)
 
 
 @exercise(
@@ -181,12 +174,14 @@ def _end_vectors(answer, **_facts) -> Mistake | None:
 def _no_word(answer, *, tokens, table, ids, at, other) -> Mistake | None:
     """A copy of `tokens`, the token vectors of `ids`, with the one at position `at` half way to the token `other`."""
     before = table[ids]
-    if not isinstance(answer, torch.Tensor) or answer.shape != before.shape:
-        return Mistake(
-            "Start from a copy of all token vectors: tokens.clone().",
-            f"The answer has the shape of `tokens`, {tuple(before.shape)}.",
-        )
-    half, changed = (before[0, at] + table[other]) / 2, (answer != before).any(dim=-1)[0].nonzero().flatten().tolist()
+    shaped(
+        answer,
+        before.shape,
+        "Start from a copy of all token vectors: tokens.clone().",
+        f"The answer has the shape of `tokens`, {tuple(before.shape)}.",
+    )
+    answer = torch.as_tensor(answer)
+    changed = (answer != before).any(dim=-1)[0].nonzero().flatten().tolist()
     if not changed:
         return Mistake(
             "Nothing is different yet. Which row of new[0] belongs to the mount?", "All vectors are as they were."
@@ -205,17 +200,13 @@ def _no_word(answer, *, tokens, table, ids, at, other) -> Mistake | None:
             if many
             else f"You changed position {changed[0]}; the mount stands at {at}.",
         )
-    new = answer[0, at]
-    if torch.allclose(new, half, atol=1e-4):
-        return None
-    if torch.allclose(new, table[other], atol=1e-4):
-        return Mistake(
+    both, otherwise = before[0, at] + table[other], "The row is not (tokens[0, at] + table[other]) / 2."
+    known = [
+        *told(
             "That is the other animal itself, which has a word. Go half way.",
-            "The row is table[other]; the mean of the two rows is half way.",
-        )
-    if torch.allclose(new, before[0, at] + table[other], atol=1e-4):
-        return Mistake("A sum is not a mean: which number is missing?", "The sum of the two is to be divided by 2.")
-    return Mistake(
-        "Half way between two vectors: add them, divide by 2.",
-        "The row is not (tokens[0, at] + table[other]) / 2.",
-    )
+            {"The row is table[other]; the mean of the two rows is half way.": table[other]},
+        ),
+        *told("A sum is not a mean: which number is missing?", {"The sum of the two is to be divided by 2.": both}),
+    ]
+    hint = "Half way between two vectors: add them, divide by 2."
+    return compared(answer[0, at], both / 2, known, Mistake(hint, otherwise), atol=1e-4, rtol=1e-5)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from . import Mistake, call, exercise, no_number
+from . import exercise
+from .compare import Mistake, call, compared, nearest, number, plain, shown, told
 
 _GIB = 2**30
 
@@ -14,21 +15,23 @@ _GIB = 2**30
 )
 def _weight(answer, *, numbers) -> Mistake | None:
     """The GiB of so many numbers of 2 bytes."""
-    if mistake := no_number(answer):
-        return mistake
-    right = 2 * numbers / _GIB
-    if abs(answer - right) < 0.006:
+    answer = number(answer)
+    known = [
+        *told("How many bits has a bfloat16 number?", {"That is float32: 4 bytes each, not 2.": 4 * numbers / _GIB}),
+        *told("GB or GiB?", {"That is in GB, of 10^9 bytes; a GiB has 2^30.": 2 * numbers / 1e9}),
+        *told("Bits or bytes?", {"That counts bits as bytes: 16 bits are 2 bytes.": 16 * numbers / _GIB}),
+        *told(
+            "A number of 16 bits fills more than one byte.",
+            {"That is one byte for each number, not 2.": numbers / _GIB},
+        ),
+        *told("In GiB, please.", {"That is in bytes; divide by 2^30.": 2 * numbers}),
+    ]
+    if abs(answer - 2 * numbers / _GIB) < 0.006:
         return None
-    for wrong, hint, told in (
-        (4 * numbers / _GIB, "How many bits has a bfloat16 number?", "That is float32: 4 bytes each, not 2."),
-        (2 * numbers / 1e9, "GB or GiB?", "That is in GB, of 10^9 bytes; a GiB has 2^30."),
-        (16 * numbers / _GIB, "Bits or bytes?", "That counts bits as bytes: 16 bits are 2 bytes."),
-        (numbers / _GIB, "A number of 16 bits fills more than one byte.", "That is one byte for each number, not 2."),
-        (2 * numbers, "In GiB, please.", "That is in bytes; divide by 2^30."),
-    ):
-        if abs(answer - wrong) < 0.006 * max(1, wrong):
-            return Mistake(hint, told)
-    return Mistake("Numbers times bytes, divided by 2^30.", f"{numbers} numbers of 2 bytes are not {answer:g} GiB.")
+    otherwise = Mistake(
+        "Numbers times bytes, divided by 2^30.", f"{numbers} numbers of 2 bytes are not {answer:g} GiB."
+    )
+    return nearest(answer, known, atol=0.006, rtol=0.006) or otherwise
 
 
 @exercise(
@@ -38,28 +41,22 @@ def _weight(answer, *, numbers) -> Mistake | None:
 )
 def _least_time(answer, *, step, rate, steps) -> Mistake | None:
     """The least seconds of so many guided steps at a rate of FLOPs a second."""
-    if mistake := no_number(answer):
-        return mistake
     right = steps * step / rate
-    if abs(answer - right) < 0.02 * right:
-        return None
-    for wrong, hint, told in (
-        (right / steps, "For all the steps.", f"That is one step; a picture takes {steps}."),
-        (
-            2 * right,
+    known = [
+        *told("For all the steps.", {f"That is one step; a picture takes {steps}.": right / steps}),
+        *told(
             "What does `work` count already?",
-            "A guided step's count has both halves in it; it is doubled here.",
+            {"A guided step's count has both halves in it; it is doubled here.": 2 * right},
         ),
-        (right / 2, "Both guesses have to be computed.", "That leaves out one half of each guided step."),
-        (1000 * right, "In seconds.", "That is in milliseconds."),
-        (1 / right, "Which divided by which?", "That is the rate divided by the work: turn it over."),
-    ):
-        if abs(answer - wrong) < 0.02 * wrong:
-            return Mistake(hint, told)
-    return Mistake(
+        *told("Both guesses have to be computed.", {"That leaves out one half of each guided step.": right / 2}),
+        *told("In seconds.", {"That is in milliseconds.": 1000 * right}),
+        *told("Which divided by which?", {"That is the rate divided by the work: turn it over.": 1 / right}),
+    ]
+    otherwise = Mistake(
         "The work of all steps, divided by the rate.",
         f"{steps} × {step:.4g} FLOP at {rate:.3g} a second are another time.",
     )
+    return compared(number(answer), right, known, otherwise, atol=0, rtol=0.02)
 
 
 @exercise(
@@ -86,14 +83,14 @@ def _fits(answer, *, libraries) -> Mistake | None:
         True: "By turns: take the weights and the work of the same part.",
         False: "Without turns all weights stay. Only one part works at a time: take the largest work, not the sum.",
     }
-    for memory, by_turns, right, told in cases:
-        got = call(answer, memory, gib, working, by_turns)
+    for memory, by_turns, right, wrong in cases:
+        got = plain(call(answer, memory, gib, working, by_turns))
         if got not in (True, False):
-            return Mistake("Answer with True or False.", f"The function returns {got!r}, not True or False.")
+            return Mistake("Answer with True or False.", f"The function returns {shown(got)}, not True or False.")
         if bool(got) != right:
             if not right and _without_libraries(answer, gib, working, by_turns):
                 return Mistake("And the libraries?", f"The libraries take {libraries} GiB, too.")
-            return Mistake(hints[by_turns], told)
+            return Mistake(hints[by_turns], wrong)
     return None
 
 

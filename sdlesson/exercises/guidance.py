@@ -6,7 +6,8 @@ from numbers import Integral
 
 import torch
 
-from . import Mistake, call, exercise, no_number
+from . import exercise
+from .compare import Mistake, call, compared, listed, number, one_change, random, shaped, shown, told
 
 
 @exercise(
@@ -21,9 +22,9 @@ def _input_shapes(answer, *, sd) -> Mistake | None:
     if len(answer) != 2 or not all(hasattr(shape, "__len__") and len(shape) == 4 for shape in answer):
         return Mistake(
             "Give two shapes of four numbers each: ((…, …, …, …), (…, …, …, …)).",
-            f"{answer!r} is not a pair of shapes with four numbers each.",
+            f"{shown(answer)} is not a pair of shapes with four numbers each.",
         )
-    guided, plain = (tuple(shape) for shape in answer)
+    guided, plain = map(listed, answer)
     for shape in (guided, plain):
         if shape[2:] == sd.size or shape[1] == 3:
             return Mistake(
@@ -62,39 +63,33 @@ def _input_shapes(answer, *, sd) -> Mistake | None:
 )
 def _swapped_scale(answer, *, swapped) -> Mistake | None:
     """The guidance scale that, in the right order, paints what the wrong order paints at scale `swapped`."""
-    if mistake := no_number(answer, "a guidance scale"):
-        return mistake
-    if abs(answer - (1 - swapped)) < 1e-6:
-        return None
-    known = {
-        swapped: Mistake(
+    known = [
+        *told(
             "Does the order not matter? Look at scale 1 in the wrong order: whose guess is it?",
-            "At this scale the right order goes to the prompt, the wrong one away from it.",
+            {"At this scale the right order goes to the prompt, the wrong one away from it.": swapped},
         ),
-        -swapped: Mistake(
-            "The walk does point the other way. But where does it start? Try scale 0 in the wrong order.",
-            "The walk starts at the other end of the line, too: at the prompt's guess, which is 1 and not 0.",
-        ),
-        swapped - 1: Mistake(
+        *told(
             "The size is right. Which way does the walk go: to the prompt, or away from it?",
-            "The walk goes away from the prompt, below 0: the sign is missing.",
+            {"The walk goes away from the prompt, below 0: the sign is missing.": swapped - 1},
         ),
-        1 + swapped: Mistake(
+        *told(
             "The start is right, at 1. From there, does the walk go to larger or to smaller scales?",
-            "The walk from 1 goes towards uncond, which is 0, so it counts down.",
+            {"The walk from 1 goes towards uncond, which is 0, so it counts down.": 1 + swapped},
         ),
-        1 / swapped: Mistake(
+        *told(
             "Is anything divided here? Write down the difference that the scale multiplies, in both orders.",
-            "Nothing is divided: the scale multiplies a difference that has changed its sign.",
+            {"Nothing is divided: the scale multiplies a difference that has changed its sign.": 1 / swapped},
         ),
-    }
-    for value, mistake in known.items():
-        if abs(answer - value) < 1e-6:
-            return mistake
-    return Mistake(
+    ]
+    known += told(
+        "The walk does point the other way. But where does it start? Try scale 0 in the wrong order.",
+        {"The walk starts at the other end of the line, too: at the prompt's guess, which is 1 and not 0.": -swapped},
+    )
+    otherwise = Mistake(
         "Scale 0 in the wrong order is scale 1 in the right one. Scale 1 in the wrong order is scale 0. Go on.",
         f"text + s · (uncond − text) is uncond + (1 − s) · (text − uncond). With s = {swapped:g} the answer is 1 − s.",
     )
+    return compared(number(answer, "The answer is one number, a guidance scale."), 1 - swapped, known, otherwise)
 
 
 @exercise(
@@ -104,39 +99,41 @@ def _swapped_scale(answer, *, swapped) -> Mistake | None:
 )
 def _calm_solver(answer, *, burnt) -> Mistake | None:
     """The settings `burnt` with one change that makes the solver calm and costs no UNet call: a lower order."""
-    missing = sorted(set(burnt) - set(answer))
-    changed = sorted(name for name in answer if name not in burnt or answer[name] != burnt[name])
-    if missing:
-        return Mistake(
-            "Start from a copy of the old settings: dict(burnt, …=…).",
-            f"Your settings lack {', '.join(missing)}.",
-        )
-    if not changed:
-        return Mistake(
-            "Nothing is different yet. Compare the four pictures of section 6.", "All settings are as they were."
-        )
-    if "guidance_scale" in changed:
-        return Mistake(
-            "Less guidance would help, but it changes the question. The scale stays here.",
-            f"The guidance scale is to stay at {burnt['guidance_scale']:g}; change how the steps are taken.",
-        )
-    if "num_inference_steps" in changed:
-        return Mistake(
-            "Shorter steps help, but each costs a UNet call. It can be done with the calls that you have.",
-            f"The number of steps is to stay at {burnt['num_inference_steps']}; change how far the solver looks back.",
-        )
-    if changed != ["order"]:
-        return Mistake(
+    order = one_change(
+        answer,
+        burnt,
+        "order",
+        copied="dict(burnt, …=…)",
+        unchanged="Nothing is different yet. Compare the four pictures of section 6.",
+        beside=Mistake(
             "Change the solver, and nothing else. What is its setting called?",
-            f"You changed {', '.join(changed)}; change `order` alone.",
-        )
-    order = answer["order"]
+            "You changed {}; change `order` alone.",
+        ),
+        kept={
+            "guidance_scale": Mistake(
+                "Less guidance would help, but it changes the question. The scale stays here.",
+                f"The guidance scale is to stay at {burnt['guidance_scale']:g}; change how the steps are taken.",
+            ),
+            "num_inference_steps": Mistake(
+                "Shorter steps help, but each costs a UNet call. It can be done with the calls that you have.",
+                f"The number of steps is to stay at {burnt['num_inference_steps']}; "
+                "change how far the solver looks back.",
+            ),
+        },
+    )
+    return _swings(order, burnt["order"])
+
+
+def _swings(order, burnt: int) -> Mistake | None:
+    """What is wrong with the solver's new `order`, where `burnt` was the old one."""
     if isinstance(order, bool) or not isinstance(order, Integral) or order < 1:
-        return Mistake("How many slopes can a step use? At least one.", f"The order is 1, 2, 3 or 4, not {order!r}.")
-    if order > burnt["order"]:
+        return Mistake(
+            "How many slopes can a step use? At least one.", f"The order is 1, 2, 3 or 4, not {shown(order)}."
+        )
+    if order > burnt:
         return Mistake(
             "More old slopes mean larger weights with changing signs. Is that calmer?",
-            f"Order {order} swings even more than order {burnt['order']}. Go down.",
+            f"Order {order} swings even more than order {burnt}. Go down.",
         )
     if order > 2:
         return Mistake(
@@ -153,26 +150,21 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
 )
 def _rescale(answer, **_facts) -> Mistake | None:
     """A function (text, guided, phi) -> the guided values with, by the share phi, the spread of `text`."""
-    generator = torch.Generator().manual_seed(0)
-    text, guided = torch.randn((2, 2, 4, 3, 3), generator=generator)
+    text, guided = random(2, 2, 4, 3, 3)
     text = text * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1) * torch.arange(1, 5).view(1, 4, 1, 1) + 0.5
     guided, phi = 3 * guided + 1, 0.7
-    got = call(answer, text, guided, phi)
-    if not isinstance(got, torch.Tensor) or got.shape != guided.shape:
-        return Mistake(
-            "The result has the shape of `guided`. Does `std` keep the sides that it went over (keepdim=True)?",
-            f"Two tensors of shape {tuple(guided.shape)} went in; the result has another shape.",
-        )
-
-    if torch.allclose(got, phi * guided * _factor(text, guided, (1, 2, 3)) + (1 - phi) * guided, atol=1e-4):
-        return None
-    for mistake, value in _not_rescaled(text, guided, phi).items():
-        if torch.allclose(got, value, atol=1e-4):
-            return mistake
-    return Mistake(
+    got = shaped(
+        call(answer, text, guided, phi),
+        guided.shape,
+        "The result has the shape of `guided`. Does `std` keep the sides that it went over (keepdim=True)?",
+        f"Two tensors of shape {tuple(guided.shape)} went in; the result has another shape.",
+    )
+    right = phi * guided * _factor(text, guided, (1, 2, 3)) + (1 - phi) * guided
+    otherwise = Mistake(
         "Two lines: scale `guided` to the spread of `text`, picture by picture; then mix it with `guided` by phi.",
         "The result is not phi × guided × std(text) / std(guided) + (1 − phi) × guided, with one std for each picture.",
     )
+    return compared(got, right, _not_rescaled(text, guided, phi), otherwise, atol=1e-4, rtol=1e-5)
 
 
 def _factor(text, guided, over):
@@ -180,40 +172,42 @@ def _factor(text, guided, over):
     return text.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True)
 
 
-def _not_rescaled(text, guided, phi: float) -> dict[Mistake, torch.Tensor]:
-    """What went wrong -> the result that it gives."""
+def _not_rescaled(text, guided, phi: float) -> list[tuple[torch.Tensor, Mistake]]:
+    """Wrong results, and what to say to each."""
 
     def mixed(rescaled, share=phi):
         return share * rescaled + (1 - share) * guided
 
+    of_all, of_each = (mixed(guided * _factor(text, guided, over)) for over in ((0, 1, 2, 3), (2, 3)))
     factor, each = _factor(text, guided, (1, 2, 3)), "std(dim=(1, 2, 3), keepdim=True)"
-    return {
-        Mistake(
+    return [
+        *told(
             "Two pictures of different contrast in one batch: does each get a factor of its own?",
-            f"All pictures got one factor. A picture must not depend on its neighbours: {each}.",
-        ): mixed(guided * _factor(text, guided, (0, 1, 2, 3))),
-        Mistake(
+            {f"All pictures got one factor. A picture must not depend on its neighbours: {each}.": of_all},
+        ),
+        *told(
             "Four channels make one picture. How many factors does one picture get from you?",
-            f"Each channel got a factor of its own. Take one for the whole picture: {each}.",
-        ): mixed(guided * _factor(text, guided, (2, 3))),
-        Mistake(
+            {f"Each channel got a factor of its own. Take one for the whole picture: {each}.": of_each},
+        ),
+        *told(
             "A guided guess of spread 3 shall get spread 1. Does your factor make it narrower?",
-            "The factor is upside down: a guess that is too wide becomes wider.",
-        ): mixed(guided / factor),
-        Mistake(
+            {"The factor is upside down: a guess that is too wide becomes wider.": mixed(guided / factor)},
+        ),
+        *told(
             "Try phi 0 and phi 1 in your head: at which of them is nothing changed?",
-            "phi and 1 − phi have changed places.",
-        ): mixed(guided * factor, 1 - phi),
-        Mistake(
-            "The spread is right. And what is `phi` for?", "phi is not used: all of the spread is brought back."
-        ): guided * factor,
-        Mistake(
+            {"phi and 1 − phi have changed places.": mixed(guided * factor, 1 - phi)},
+        ),
+        *told(
+            "The spread is right. And what is `phi` for?",
+            {"phi is not used: all of the spread is brought back.": guided * factor},
+        ),
+        *told(
             "The spread is right. But which guess is it that you bring to this spread?",
-            "Rescale `guided`, not `text`: its direction is what guidance is for.",
-        ): mixed(text * factor),
-        Mistake(
+            {"Rescale `guided`, not `text`: its direction is what guidance is for.": mixed(text * factor)},
+        ),
+        *told(
             "You mix two guesses. Has one of them the direction of `guided` and the spread of `text`?",
-            "This mixes in the prompt's plain guess, which is less guidance. Change the spread instead.",
-        ): mixed(text),
-        Mistake("Does your function do anything yet?", "Nothing is changed: the result is `guided` itself."): guided,
-    }
+            {"This mixes in the prompt's plain guess, which is less guidance. Change the spread instead.": mixed(text)},
+        ),
+        *told("Does your function do anything yet?", {"Nothing is changed: the result is `guided` itself.": guided}),
+    ]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from . import Mistake, call, exercise, no_number
+from . import exercise
+from .compare import Mistake, array, call, compared, listed, number, pair, random, shaped, told
+
+_OTHERS = "The numbers are others than asked for."
 
 
 @exercise(
@@ -14,11 +18,12 @@ from . import Mistake, call, exercise, no_number
 )
 def _other_vae(answer, *, height, width, channels) -> Mistake | None:
     """The latents' shape for one picture of another VAE (f = 8), and how many times fewer numbers they are."""
-    shape, ratio = tuple(answer[0]), answer[1]
+    hint = "Give a pair: ((…, …, …, …), how many times fewer)."
+    shape, ratio = pair(answer, lambda each: True, hint, "{} could not be used: it is no such pair.")
+    few = Mistake("A shape of four sides: pictures, channels, rows, columns.", "Your shape has {}.")
+    shape = listed(shape, 4, few)
     right = (1, channels, height // 8, width // 8)
     saved = 3 * 8 * 8 / channels
-    if len(shape) != 4:
-        return Mistake("A shape of four sides: pictures, channels, rows, columns.", f"Your shape has {len(shape)}.")
     if shape == (1, channels, right[3], right[2]):
         return Mistake("Which comes first, rows or columns?", "Rows (height / 8) come first, then columns (width / 8).")
     if shape[2:] == (height, width):
@@ -29,22 +34,17 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
         )
     if shape != right:
         return Mistake("Height and width, each halved three times.", f"The shape is {right}, not {shape}.")
-    if abs(ratio - saved) < 1e-6:
-        return None
     known = {
-        48: "48 is right for 4 channels. Here each square holds more numbers.",
-        64: "64 counts places only: 8 × 8 pixels for each square. Count 3 colours there, and the channels here.",
-        1 / saved: "Upside down: how many times *fewer*?",
+        "48 is right for 4 channels. Here each square holds more numbers.": 48,
+        "64 counts places only: 8 × 8 pixels for each square. Count 3 colours there, and the channels here.": 64,
+        "Upside down: how many times *fewer*?": 1 / saved,
     }
-    for value, wrong in known.items():
-        if abs(ratio - value) < 1e-6:
-            return Mistake(
-                f"How many numbers stand in one square, and how many in the pixels behind it? {wrong}", wrong
-            )
-    return Mistake(
+    known = told("How many numbers stand in one square, and how many in the pixels behind it? {}", known)
+    otherwise = Mistake(
         "Divide the numbers of the picture by those of the latents.",
         f"3 × {height} × {width} numbers become {channels} × {height // 8} × {width // 8}: divide the two.",
     )
+    return compared(number(ratio), saved, known, otherwise)
 
 
 @exercise(
@@ -54,25 +54,22 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
 )
 def _measure(answer, **_facts) -> Mistake | None:
     """A function latents -> scaling factor, one number: 1 / std over everything."""
-    generator = torch.Generator().manual_seed(0)
     spread = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 4, 1, 1)
     contrast = torch.linspace(0.5, 1.5, 5).view(5, 1, 1, 1)
-    latents = torch.randn((5, 4, 3, 3), generator=generator) * spread * contrast + spread - 2
-    got = torch.as_tensor(call(answer, latents), dtype=torch.float32)
-    if got.numel() != 1:
+    latents = random(5, 4, 3, 3) * spread * contrast + spread - 2
+    got = call(answer, latents)
+    many = np.size(array(got))
+    if many != 1:
         return Mistake(
             "One number for all channels: no `dim=` in the standard deviation.",
-            f"Your function gives {got.numel()} numbers; the scaling factor is one.",
+            f"Your function gives {many} numbers; the scaling factor is one.",
         )
     each = latents.std(dim=(0, 2, 3))
+    hint = "One standard deviation over everything. If it is 4, which number brings it to 1?"
     known = {
         "That is the standard deviation itself. Latents are *multiplied* by the factor.": latents.std(),
         "That is one over the variance, the square of what is wanted.": 1 / latents.var(),
         "That is the variance.": latents.var(),
-        "The mean must be taken away first, as std does: this is one over the root mean square.": (
-            1 / latents.square().mean().sqrt(),
-            "The standard deviation is measured from the mean; you measured from 0.",
-        ),
         "An average over the channels' own factors is another number: take std once, over everything.": (
             (1 / each).mean()
         ),
@@ -80,8 +77,13 @@ def _measure(answer, **_facts) -> Mistake | None:
         "Only the first picture was measured. Take the whole batch.": 1 / latents[0].std(),
         "Only the first channel was measured. Take all of them.": 1 / latents[:, 0].std(),
     }
-    hint = "One standard deviation over everything. If it is 4, which number brings it to 1?"
-    return _compared(got, 1 / latents.std(), known, hint, 5e-3)
+    root = 1 / latents.square().mean().sqrt()
+    from_0 = told(
+        "The standard deviation is measured from the mean; you measured from 0.",
+        {"The mean must be taken away first, as std does: this is one over the root mean square.": root},
+    )
+    got = number(got if array(got) is None else array(got))
+    return compared(got, 1 / latents.std(), told(hint, known) + from_0, Mistake(hint, _OTHERS), atol=5e-3, rtol=5e-3)
 
 
 @exercise(
@@ -91,25 +93,20 @@ def _measure(answer, **_facts) -> Mistake | None:
 )
 def _unscaled_noise(answer, *, sigma, factor) -> Mistake | None:
     """How many times stronger than unscaled latents the noise is at `sigma`: sigma * factor."""
-    if mistake := no_number(answer):
-        return mistake
     right = sigma * factor
-    if abs(answer - right) <= 0.02 * right:
-        return None
     known = {
-        sigma: "That is the ratio for scaled latents, whose standard deviation is 1.",
-        sigma / factor: "Unscaled latents are wider, so the noise is *less* strong against them.",
-        1 / right: "Upside down: that is how many times stronger the picture is.",
-        1 / factor: "That is the latents' own standard deviation. Now compare the noise with it.",
-        right**2: "That compares variances. σ compares standard deviations.",
+        "That is the ratio for scaled latents, whose standard deviation is 1.": sigma,
+        "Unscaled latents are wider, so the noise is *less* strong against them.": sigma / factor,
+        "Upside down: that is how many times stronger the picture is.": 1 / right,
+        "That is the latents' own standard deviation. Now compare the noise with it.": 1 / factor,
+        "That compares variances. σ compares standard deviations.": right**2,
     }
-    for value, wrong in known.items():
-        if abs(answer - value) <= 0.02 * value:
-            return Mistake(f"Divide one standard deviation by the other. {wrong}", wrong)
-    return Mistake(
+    known = told("Divide one standard deviation by the other. {}", known)
+    otherwise = Mistake(
         "The noise has the standard deviation σ, the latents 1 / factor. Divide.",
         f"{sigma} / (1 / {factor}) is about {right:.2f}.",
     )
+    return compared(number(answer), right, known, otherwise, atol=0, rtol=0.02)
 
 
 @exercise(
@@ -122,13 +119,14 @@ def _own_noise(answer, **_facts) -> Mistake | None:
     seeds, shape = [42, 43, 44], (4, 6, 8)
     with torch.random.fork_rng(devices=[]):
         before = torch.manual_seed(0).get_state()
-        got = torch.as_tensor(call(answer, seeds, shape), dtype=torch.float32)
+        got = call(answer, seeds, shape)
         untouched = torch.equal(before, torch.random.get_rng_state())
-    if got.shape != (len(seeds), *shape):
-        return Mistake(
-            "The result is one batch: torch.stack adds the first side; torch.cat needs it to be there already.",
-            f"For 3 seeds and the shape {shape} the result has the shape {tuple(got.shape)}, not {(3, *shape)}.",
-        )
+    got = shaped(
+        got,
+        (len(seeds), *shape),
+        "The result is one batch: torch.stack adds the first side; torch.cat needs it to be there already.",
+        f"For 3 seeds and the shape {shape} the result has the shape {{}}, not {(3, *shape)}.",
+    )
     if not untouched:
         return Mistake(
             "torch.manual_seed sets the one generator that all share. Make one for each: torch.Generator('cpu').",
@@ -143,7 +141,7 @@ def _own_noise(answer, **_facts) -> Mistake | None:
         "The pictures are in the wrong order.": torch.stack(alone[::-1]),
     }
     hint = "What is picture 2 if it is painted alone, by seed 43? A fresh generator for each seed, then torch.stack."
-    return _compared(got, torch.stack(alone), known, hint)
+    return compared(got, torch.stack(alone), told(hint, known), Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)
 
 
 @exercise(
@@ -153,51 +151,36 @@ def _own_noise(answer, **_facts) -> Mistake | None:
 )
 def _draw(answer, **_facts) -> Mistake | None:
     """A function (moments, noise, factor) -> scaled draw from the encoder's Gaussian."""
-    moments, factor = torch.randn((2, 8, 3, 3), generator=torch.Generator().manual_seed(0)), 0.4
-    noise = torch.randn((2, 4, 3, 3), generator=torch.Generator().manual_seed(1))
-    got = torch.as_tensor(call(answer, moments, noise, factor), dtype=torch.float32)
-    if got.shape != noise.shape:
-        return Mistake(
-            "Eight channels go in, four come out. Which side does `chunk` cut?",
-            f"The result has the shape {tuple(got.shape)}, not {tuple(noise.shape)}.",
-        )
+    moments, factor = random(2, 8, 3, 3), 0.4
+    noise = random(2, 4, 3, 3, seed=1)
+    got = shaped(
+        call(answer, moments, noise, factor),
+        noise.shape,
+        "Eight channels go in, four come out. Which side does `chunk` cut?",
+        f"The result has the shape {{}}, not {tuple(noise.shape)}.",
+    )
     mean, logvar = moments.chunk(2, dim=1)
     std, scaled = (0.5 * logvar).exp(), "The factor belongs to the whole draw: to the mean and to the noise."
+    hint = "mean, logvar = moments.chunk(2, dim=1); a standard deviation out of logvar; a draw; the factor comes last."
     known = {
-        "The factor is missing.": (
-            mean + std * noise,
-            "How wide are these latents, and how wide does the UNet want them?",
-        ),
         "The factor divides. Encoding multiplies, decoding divides.": (mean + std * noise) / factor,
-        "The standard deviation is scaled, the mean is not.": (mean + std * noise * factor, scaled),
-        "The mean is scaled, the noise is not.": (mean * factor + std * noise, scaled),
-        "exp(logvar) is the variance; its root is exp(½ · logvar).": (
-            (mean + logvar.exp() * noise) * factor,
-            "logvar is log(std²). What is exp(logvar), then?",
-        ),
         "logvar itself is no standard deviation: it is even negative here and there.": (mean + logvar * noise) * factor,
         "½ · logvar is still a logarithm.": (mean + 0.5 * logvar * noise) * factor,
         "The halves have changed places: the mean comes first.": (logvar + (0.5 * mean).exp() * noise) * factor,
         "This is the mean alone; `noise` is not used.": mean * factor,
         "The mean is missing: this is the noise alone.": std * noise * factor,
     }
-    hint = "mean, logvar = moments.chunk(2, dim=1); a standard deviation out of logvar; a draw; the factor comes last."
-    return _compared(got, (mean + std * noise) * factor, known, hint)
-
-
-def _compared(got, right, known: dict, hint: str, tolerance: float = 1e-5) -> Mistake | None:
-    """None where `got` is right; else the mistake that fits.
-
-    `known` is `what went wrong -> the result that it gives`, or `-> (that result, a hint of its own)`.
-    """
-
-    def same(value):
-        return torch.allclose(got.flatten(), value.flatten(), rtol=tolerance, atol=tolerance)
-
-    if same(right):
-        return None
-    for wrong, result in known.items():
-        value, own_hint = result if isinstance(result, tuple) else (result, hint)
-        if same(value):
-            return Mistake(own_hint, wrong)
-    return Mistake(hint, "The numbers are others than asked for.")
+    known = [
+        *told(hint, known),
+        *told(
+            "How wide are these latents, and how wide does the UNet want them?",
+            {"The factor is missing.": mean + std * noise},
+        ),
+        *told(scaled, {"The standard deviation is scaled, the mean is not.": mean + std * noise * factor}),
+        *told(scaled, {"The mean is scaled, the noise is not.": mean * factor + std * noise}),
+        *told(
+            "logvar is log(std²). What is exp(logvar), then?",
+            {"exp(logvar) is the variance; its root is exp(½ · logvar).": (mean + logvar.exp() * noise) * factor},
+        ),
+    ]
+    return compared(got, (mean + std * noise) * factor, known, Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
-from . import Mistake, call, exercise
+from . import exercise
+from .compare import Mistake, call, compared, listed, one_change, random, shaped, shown, told
 
 
 @exercise(
@@ -16,13 +15,11 @@ def _latents_shape(answer, *, sd) -> Mistake | None:
     """The latents' shape for three prompts at once, for pictures as high as `sd`'s own and twice as wide."""
     block, channels = sd.vae_factor, sd.unet.config.in_channels
     rows, columns = (pixels // block for pixels in sd.size)
-    answer = tuple(answer)
-    if len(answer) != 4:
-        return Mistake(
-            "Latents have four sides: how many pictures, how many channels, how many rows, how many columns?",
-            f"You gave {len(answer)} numbers; latents have four.",
-        )
-    pictures, depth, *size = answer
+    few = Mistake(
+        "Latents have four sides: how many pictures, how many channels, how many rows, how many columns?",
+        "You gave {} numbers; latents have four.",
+    )
+    pictures, depth, *size = listed(answer, 4, few)
     if pictures != 3:
         return Mistake(
             "Each prompt paints one picture, and the loop carries one set of latents for each.",
@@ -58,39 +55,40 @@ def _latents_shape(answer, *, sd) -> Mistake | None:
 )
 def _one_change(answer, *, settings) -> Mistake | None:
     """The settings of the lesson with one thing changed: an elephant instead of the horse."""
-    missing = sorted(set(settings) - set(answer))
-    changed = sorted(name for name in answer if name not in settings or answer[name] != settings[name])
-    if missing:
-        return Mistake(
-            "Start from a copy of the old settings: dict(settings, prompt=...).",
-            f"Your settings lack {', '.join(missing)}.",
-        )
-    if not changed:
-        return Mistake("Nothing is different yet. Which setting holds the words?", "All settings are as they were.")
-    if "prompt" not in changed:
-        return Mistake(
+    prompt = one_change(
+        answer,
+        settings,
+        "prompt",
+        copied="dict(settings, prompt=...)",
+        unchanged="Nothing is different yet. Which setting holds the words?",
+        beside=Mistake(
             "You changed how the picture is made. Which setting says what it shows?",
-            f"You changed {', '.join(changed)}; change the prompt, and nothing else.",
-        )
-    if len(changed) > 1:
-        return Mistake(
+            "You changed {}; change the prompt, and nothing else.",
+        ),
+        more=Mistake(
             "More than one thing is different now. Could you tell which of them changed the picture?",
-            f"You changed {', '.join(changed)}; change the prompt alone.",
-        )
-    words = answer["prompt"].lower().split()
+            "You changed {}; change the prompt alone.",
+        ),
+    )
+    words = _words(prompt)
     if "elephant" not in words or "horse" in words:
         return Mistake(
             "An elephant is to take the horse's place.",
-            f"Your prompt is {answer['prompt']!r}: it should name an elephant where the horse was.",
+            f"Your prompt is {shown(prompt)}: it should name an elephant where the horse was.",
         )
     if [word for word in words if word not in ("a", "an", "elephant")] != [
-        word for word in settings["prompt"].lower().split() if word not in ("a", "an", "horse")
+        word for word in _words(settings["prompt"]) if word not in ("a", "an", "horse")
     ]:
         return Mistake(
             "Keep the other words as they are: one change at a time.",
             f"Beside the animal, other words differ from {settings['prompt']!r}.",
         )
     return None
+
+
+def _words(prompt) -> list[str]:
+    """The words of a prompt, small, without the signs around them."""
+    return [bare for word in str(prompt).lower().split() if (bare := word.strip(".,;:!?"))]
 
 
 @exercise(
@@ -100,15 +98,14 @@ def _one_change(answer, *, settings) -> Mistake | None:
 )
 def _guidance(answer, **_facts) -> Mistake | None:
     """A function (noise_uncond, noise_text, scale) -> guided noise."""
-    generator = torch.Generator().manual_seed(0)
-    uncond, text = torch.randn((2, 1, 4, 3, 3), generator=generator)
+    uncond, text = random(2, 1, 4, 3, 3)
     scale = 3.0
-    got = call(answer, uncond, text, scale)
-    if got.shape != uncond.shape:
-        return Mistake(
-            "The result is one guess, of the shape of each of the two.",
-            f"Two guesses of shape {tuple(uncond.shape)} went in, {tuple(got.shape)} came out.",
-        )
+    got = shaped(
+        call(answer, uncond, text, scale),
+        uncond.shape,
+        "The result is one guess, of the shape of each of the two.",
+        f"Two guesses of shape {tuple(uncond.shape)} went in, {{}} came out.",
+    )
     known = {
         "the two guesses have changed places": text + scale * (uncond - text),
         "you start at the prompt's guess: scale 1 would go too far already": text + scale * (text - uncond),
@@ -118,15 +115,10 @@ def _guidance(answer, **_facts) -> Mistake | None:
         "the whole prompt's guess is added, not the difference of the two": uncond + scale * text,
         "the scale is not used": text,
     }
-    if torch.allclose(got, uncond + scale * (text - uncond), atol=1e-5):
-        return None
-    for wrong, value in known.items():
-        if torch.allclose(got, value, atol=1e-5):
-            return Mistake(
-                "Try scale 0, then scale 1, in your head. Which guess should come out of each?",
-                f"With scale 3, {wrong}.",
-            )
-    return Mistake(
+    hint = "Try scale 0, then scale 1, in your head. Which guess should come out of each?"
+    known = told(hint, {f"With scale 3, {wrong}.": value for wrong, value in known.items()})
+    otherwise = Mistake(
         "Three pieces are needed: a start, a way (a difference of the two guesses), and how often to walk it.",
         "The result is not: empty prompt's guess + scale × (prompt's guess − empty prompt's guess).",
     )
+    return compared(got, uncond + scale * (text - uncond), known, otherwise, atol=1e-5, rtol=1e-5)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from . import Mistake, call, exercise, no_number
+from . import exercise
+from .compare import Mistake, call, compared, finite, number, one_change, pair, shaped, shown, told
 
 
 @exercise(
@@ -14,9 +15,8 @@ from . import Mistake, call, exercise, no_number
 )
 def _calls(answer, *, steps) -> Mistake | None:
     """How often Euler and Heun ask the model in a run of `steps` steps down to sigma 0."""
-    if not hasattr(answer, "__len__") or len(answer) != 2 or any(no_number(each) for each in answer):
-        return Mistake("Give two numbers: (calls of Euler, calls of Heun).", f"{answer!r} is not a pair of numbers.")
-    plain, twice = answer
+    hint = "Give two numbers: (calls of Euler, calls of Heun)."
+    plain, twice = pair(answer, finite, hint, "{} is not a pair of numbers.")
     if (twice, plain) == (steps, 2 * steps - 1):
         return Mistake("Which of the two looks ahead?", "You have the two the other way round.")
     if plain != steps:
@@ -41,37 +41,31 @@ def _calls(answer, *, steps) -> Mistake | None:
 )
 def _smaller(answer, *, error, order, times) -> Mistake | None:
     """The error that is left with `times` as many steps, in a method of order `order`."""
-    if mistake := no_number(answer, "an error"):
-        return mistake
-    right = error / times**order
-    if abs(answer - right) <= 0.01 * right:
-        return None
-    known = {
-        error / times: (
+    answer, right = number(answer, "The answer is one number, an error."), error / times**order
+    known = [
+        *told(
             "That is how Euler's error would fall. What does an order of 2 do with the same factor?",
-            "That is order 1. Order 2 gains the square of it.",
+            {"That is order 1. Order 2 gains the square of it.": error / times},
         ),
-        error / (times * order): (
+        *told(
             "In the formula the order stands above: c / nᵖ. What does it do to the 8?",
-            "The order is a power, not a factor: 8 · 8, not 8 · 2.",
+            {"The order is a power, not a factor: 8 · 8, not 8 · 2.": error / (times * order)},
         ),
-        error / 2**order: (
+        *told(
             "How many times as many steps are 80 than 10?",
-            "That is for twice as many steps. From 10 to 80 is eight times.",
+            {"That is for twice as many steps. From 10 to 80 is eight times.": error / 2**order},
         ),
-        error * times**order: ("Should the error grow with more steps?", "More steps make it smaller: divide."),
-        times**order: (
+        *told("Should the error grow with more steps?", {"More steps make it smaller: divide.": error * times**order}),
+        *told(
             "The right factor. But the question is for the error itself.",
-            "That is how many times smaller the error is. How large is it, then? Divide.",
+            {"That is how many times smaller the error is. How large is it, then? Divide.": times**order},
         ),
-    }
-    for value, words in known.items():
-        if abs(answer - value) <= 0.01 * abs(value):
-            return Mistake(*words)
-    return Mistake(
+    ]
+    otherwise = Mistake(
         "First the factor between the two numbers of steps. Then its square. Then divide.",
         f"{error:g} / {times}² is {right:g}, not {answer:g}.",
     )
+    return compared(answer, right, known, otherwise, atol=0, rtol=0.01)
 
 
 @exercise(
@@ -81,28 +75,27 @@ def _smaller(answer, *, error, order, times) -> Mistake | None:
 )
 def _better_levels(answer, *, settings) -> Mistake | None:
     """The settings with one change that brings them nearer to the true end, and costs no call: Karras's levels."""
-    missing = sorted(set(settings) - set(answer))
-    changed = sorted(name for name in answer if name not in settings or answer[name] != settings[name])
-    if missing:
-        return Mistake(
-            "Start from a copy of the old settings: dict(settings, …=…).", f"Your settings lack {', '.join(missing)}."
-        )
-    if not changed:
-        return Mistake("Nothing is different yet. Look at section 6.", "All settings are as they were.")
-    if "steps" in changed:
-        return Mistake(
-            "More steps help, but each costs a call. It can be done with the calls that you have.",
-            f"The number of steps is to stay at {settings['steps']}.",
-        )
-    if changed != ["levels"]:
-        return Mistake(
+    levels = one_change(
+        answer,
+        settings,
+        "levels",
+        copied="dict(settings, …=…)",
+        unchanged="Nothing is different yet. Look at section 6.",
+        beside=Mistake(
             "The sampler is good. Change what it is given, and nothing else.",
-            f"You changed {', '.join(changed)}; change `levels` alone.",
-        )
-    if str(answer["levels"]).lower() != "karras":
+            "You changed {}; change `levels` alone.",
+        ),
+        kept={
+            "steps": Mistake(
+                "More steps help, but each costs a call. It can be done with the calls that you have.",
+                f"The number of steps is to stay at {settings['steps']}.",
+            )
+        },
+    )
+    if str(levels).lower() != "karras":
         return Mistake(
             "Two kinds of levels stand in section 6: which is the other one?",
-            f'The levels are "default" or "karras", not {answer["levels"]!r}.',
+            f'The levels are "default" or "karras", not {shown(levels)}.',
         )
     return None
 
@@ -144,27 +137,29 @@ def _heun_step(answer, **_facts) -> Mistake | None:
             raise ZeroDivisionError("there is no slope at σ = 0: the last step has to do without it")
         return torch.tanh(x / (1 + sigma**2))
 
-    got = call(answer, denoise, x, sigma, after)
-    if not isinstance(got, torch.Tensor) or got.shape != x.shape:
-        return Mistake("The result is x at the next level, a tensor.", f"A tensor of {len(x)} numbers went in.")
+    got = shaped(
+        call(answer, denoise, x, sigma, after),
+        x.shape,
+        "The result is x at the next level, a tensor.",
+        f"A tensor of {len(x)} numbers went in.",
+    )
     here = (x - denoise(x, sigma)) / sigma
     there = x + here * (after - sigma)
     far = (there - denoise(there, after)) / after
-    if not torch.allclose(got, x + (here + far) / 2 * (after - sigma)):
-        for wrong, value in _wrong_heuns(denoise, x, sigma, after).items():
-            if torch.allclose(got, value):
-                return Mistake("Draw it: a slope here, a try, a slope there, and the step from where you were.", wrong)
-        return Mistake(
-            "Write the two slopes in two lines of their own, and print them for one number.",
-            "The result is not x + (slope + far) / 2 · (after − sigma).",
-        )
+    hint = "Draw it: a slope here, a try, a slope there, and the step from where you were."
+    otherwise = Mistake(
+        "Write the two slopes in two lines of their own, and print them for one number.",
+        "The result is not x + (slope + far) / 2 · (after − sigma).",
+    )
+    known = told(hint, _wrong_heuns(denoise, x, sigma, after))
+    if mistake := compared(got, x + (here + far) / 2 * (after - sigma), known, otherwise, rtol=1e-5):
+        return mistake
+    last = Mistake(
+        "Try it with after = 0, the last step. What is divided by what?",
+        "At after = 0 there is no far slope: the step is to be Euler's.",
+    )
     try:
-        last = call(answer, denoise, x, sigma, 0.0)
+        got = call(answer, denoise, x, sigma, 0.0)
     except ZeroDivisionError:
-        last = None
-    if last is None or not torch.allclose(last, denoise(x, sigma)):
-        return Mistake(
-            "Try it with after = 0, the last step. What is divided by what?",
-            "At after = 0 there is no far slope: the step is to be Euler's.",
-        )
-    return None
+        return last
+    return compared(got, denoise(x, sigma), [], last, rtol=1e-5)

@@ -7,7 +7,8 @@ import warnings
 import numpy as np
 import torch
 
-from . import Mistake, call, exercise, no_number
+from . import exercise
+from .compare import Mistake, Stopped, call, compared, finite, listed, number, pair, random, shaped, told
 
 
 @exercise(
@@ -17,9 +18,8 @@ from . import Mistake, call, exercise, no_number
 )
 def _equally_strong(answer, **_facts) -> Mistake | None:
     """The pair (sigma, abar) at which noise and picture are equally strong: (1, 0.5)."""
-    if not hasattr(answer, "__len__") or len(answer) != 2 or any(no_number(each) for each in answer):
-        return Mistake("Give two numbers: (sigma, abar).", f"{answer!r} is not a pair of numbers.")
-    sigma, abar = answer
+    hint = "Give two numbers: (sigma, abar)."
+    sigma, abar = pair(answer, finite, hint, "{} is not a pair of numbers.")
     if abs(sigma - 0.5) < 1e-6 and abs(abar - 1) < 1e-6:
         return Mistake(
             "Which of the two comes first?", "The order is (sigma, abar): you have them the other way round."
@@ -50,30 +50,26 @@ def _equally_strong(answer, **_facts) -> Mistake | None:
 )
 def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
     """The second timestep of a run of `steps` steps."""
-    if mistake := no_number(answer, "a timestep"):
-        return mistake
-    last = training - 1
-    right = last - last / (steps - 1)
-    if abs(answer - right) < 0.006:
-        return None
+    last, gaps = training - 1, steps - 1
+    right = last - last / gaps
     known = {
-        last - last / steps: f"You made {steps} gaps. {steps} timesteps, both ends included, have one gap fewer.",
-        training - training / steps: "The timesteps run from 0 to one less than the number of training steps.",
-        training - training / (steps - 1): "The gap is nearly right, but the timesteps start one lower.",
-        last
-        / (steps - 1): "That is one gap, counted from 0: the last timestep but one. The run starts at the other end.",
-        last: "That is the first timestep.",
-        last - 2 * last / (steps - 1): "That is the third timestep.",
-        round(right, 1): "The gaps are right. Give two digits after the point.",
-        round(right): "Do not round: the scheduler does not either. Two digits after the point are enough.",
+        f"You made {steps} gaps. {steps} timesteps, both ends included, have one gap fewer.": last - last / steps,
+        "The timesteps run from 0 to one less than the number of training steps.": training - training / steps,
+        "The gap is nearly right, but the timesteps start one lower.": training - training / gaps,
+        "That is one gap, counted from 0: the last timestep but one. The run starts at the other end.": last / gaps,
+        "That is the first timestep.": last,
+        "That is the third timestep.": last - 2 * last / gaps,
+        "The gaps are right. Give two digits after the point.": round(right, 1),
+        f"Do not round: the scheduler does not either. Two digits after the point are enough, and without them {gaps} "
+        f"gaps and {steps} may look alike.": round(right),
     }
-    for value, wrong in known.items():
-        if abs(answer - value) < 0.006:
-            return Mistake(f"Count the gaps, and look at both ends of np.linspace(0, {last}, {steps})[::-1].", wrong)
-    return Mistake(
+    hint = f"Count the gaps, and look at both ends of np.linspace(0, {last}, {steps})[::-1]."
+    otherwise = Mistake(
         f"Work out one gap first: {last} divided by the number of gaps. Then go down one gap from {last}.",
-        f"It is {last} − {last} / {steps - 1}.",
+        f"It is {last} − {last} / {gaps}.",
     )
+    answer = number(answer, "The answer is one number, a timestep.")
+    return compared(answer, right, told(hint, known), otherwise, atol=0.006)
 
 
 @exercise(
@@ -83,19 +79,19 @@ def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
 )
 def _euler(answer, **_facts) -> Mistake | None:
     """A function (x, denoised, sigma, sigma_next) -> x at sigma_next, by one step of Euler's method."""
-    generator = torch.Generator().manual_seed(0)
-    x, denoised = torch.randn((2, 1, 4, 3, 3), generator=generator)
+    x, denoised = random(2, 1, 4, 3, 3)
     sigma, after = 3.0, 1.2
-    got = call(answer, x, denoised, sigma, after)
+    got = shaped(call(answer, x, denoised, sigma, after), x.shape, _EULER, f"{_NOT_EULER} Its shape is {{}}.")
     slope = (x - denoised) / sigma
-    if got.shape == x.shape and torch.allclose(got, x + slope * (after - sigma), atol=1e-5):
-        return None
-    if got.shape == x.shape and torch.allclose(got, x + slope * (sigma - after), atol=1e-5):
-        return Mistake(
-            "Slope and size of the step are right. But which way does x go: to more noise, or to less?",
-            f"The sign: σ moves from {sigma:g} to {after:g}, by sigma_next − sigma = {after - sigma:g}. "
-            "Yours moves x to more noise.",
-        )
+    upwards = told(
+        "Slope and size of the step are right. But which way does x go: to more noise, or to less?",
+        {
+            (
+                f"The sign: σ moves from {sigma:g} to {after:g}, by sigma_next − sigma = {after - sigma:g}. "
+                "Yours moves x to more noise."
+            ): x + slope * (sigma - after)
+        },
+    )
     known = {
         "the slope is (x − denoised) / sigma: you have not divided": x + (x - denoised) * (after - sigma),
         "you take `denoised` for the slope; it is a picture": x + denoised * (after - sigma),
@@ -106,16 +102,13 @@ def _euler(answer, **_facts) -> Mistake | None:
         "you multiply by the next σ, not by how far σ moves": x + slope * after,
         "that is the step alone, without the x from which it starts": slope * (after - sigma),
     }
-    for wrong, value in known.items():
-        if got.shape == value.shape and torch.allclose(got, value, atol=1e-5):
-            return Mistake(
-                "Two lines: the slope, (x − denoised) / sigma; then x plus the slope times the way.",
-                f"With σ from {sigma:g} to {after:g}, {wrong}.",
-            )
-    return Mistake(
-        "Two lines: the slope, (x − denoised) / sigma; then x plus the slope times the way.",
-        "The result is not x + (x − denoised) / sigma × (sigma_next − sigma).",
-    )
+    known = told(_EULER, {f"With σ from {sigma:g} to {after:g}, {wrong}.": value for wrong, value in known.items()})
+    right = x + slope * (after - sigma)
+    return compared(got, right, upwards + known, Mistake(_EULER, _NOT_EULER), atol=1e-5, rtol=1e-5)
+
+
+_EULER = "Two lines: the slope, (x − denoised) / sigma; then x plus the slope times the way."
+_NOT_EULER = "The result is not x + (x − denoised) / sigma × (sigma_next − sigma)."
 
 
 @exercise(
@@ -128,44 +121,40 @@ def _euler(answer, **_facts) -> Mistake | None:
 def _two_weights(answer, **_facts) -> Mistake | None:
     """A function (before, now, after) -> the two weights of K-LMS of order 2, the newest slope's first."""
     before, now, after = 4.0, 3.0, 1.0
-    got = call(answer, before, now, after)
-    if len(got) != 2:
-        return Mistake("Order 2 has two slopes, so two weights.", f"You gave {len(got)} weights.")
-    new, old = (float(each) for each in got)
-    step = after - now
-    right = (after - now) ** 2 / (2 * (before - now))
-    if np.allclose([new, old], [step - right, right]):
-        return None
-    if np.allclose([new, old], [right, step - right]):
-        return Mistake(
-            "Both numbers are right. Which one belongs to which slope?",
-            "The other way round: the newest slope's weight comes first, then the old one's.",
-        )
-    known = {
-        (1.5 * step, -0.5 * step): "3/2 and −1/2 hold only where both steps are equally long. Here they are not.",
-        (
-            -(step - right),
-            -right,
-        ): "You integrated from after to now. σ falls: from now to after, so the step is negative.",
-        (step, 0.0): "That is Euler: the old slope counts for nothing.",
-        (step + right, -right): "The sign of the old weight: (before − now) is positive, and so is a square.",
-        (step - 2 * right, 2 * right): "The integral of (s − now) is (s − now)² / 2: the 2 is missing.",
-    }
-    for (one, two), wrong in known.items():
-        if np.allclose([new, old], [one, two]):
-            return Mistake(
-                "Try before, now, after = 4, 3, 1. Draw the old slope's line: 1 at 4, 0 at 3. Its area from 3 to 1?",
-                wrong,
-            )
-    if not np.isclose(new + old, step):
-        return Mistake(
-            "If both slopes are the same number, the step must be Euler's. What does that say about the sum?",
-            f"The two weights must add up to the step, after − now = {step:g}; yours add up to {new + old:g}.",
-        )
-    return Mistake(
+    few = Mistake("Order 2 has two slopes, so two weights.", "You gave {} weights.")
+    got = listed(call(answer, before, now, after), 2, few)
+    new, old = map(number, got)
+    step, right = after - now, (after - now) ** 2 / (2 * (before - now))
+    otherwise = Mistake(
         "The sum is right. Now the old slope's share: the area under (s − now) / (before − now) from now to after.",
         "The old weight is (after − now)² / (2 · (before − now)).",
     )
+    if not np.isclose(new + old, step):
+        otherwise = Mistake(
+            "If both slopes are the same number, the step must be Euler's. What does that say about the sum?",
+            f"The two weights must add up to the step, after − now = {step:g}; yours add up to {new + old:g}.",
+        )
+    return compared([new, old], [step - right, right], _not_two_weights(step, right), otherwise, rtol=1e-5)
+
+
+def _not_two_weights(step: float, right: float) -> list[tuple[list[float], Mistake]]:
+    """Wrong pairs of weights for the step and the `right` old weight, and what to say to each."""
+    turned = told(
+        "Both numbers are right. Which one belongs to which slope?",
+        {"The other way round: the newest slope's weight comes first, then the old one's.": [right, step - right]},
+    )
+    known = {
+        "3/2 and −1/2 hold only where both steps are equally long. Here they are not.": [1.5 * step, -0.5 * step],
+        "You integrated from after to now. σ falls: from now to after, so the step is negative.": [
+            right - step,
+            -right,
+        ],
+        "That is Euler: the old slope counts for nothing.": [step, 0.0],
+        "The sign of the old weight: (before − now) is positive, and so is a square.": [step + right, -right],
+        "The integral of (s − now) is (s − now)² / 2: the 2 is missing.": [step - 2 * right, 2 * right],
+    }
+    hint = "Try before, now, after = 4, 3, 1. Draw the old slope's line: 1 at 4, 0 at 3. Its area from 3 to 1?"
+    return turned + told(hint, known)
 
 
 @exercise(
@@ -175,7 +164,7 @@ def _two_weights(answer, **_facts) -> Mistake | None:
 )
 def _mended(answer, *, sd) -> Mistake | None:
     """A function (scheduler, noise, guess, steps) -> latents: the whole loop, without its mistakes."""
-    noise = torch.randn((1, 4, 3, 3), generator=torch.Generator().manual_seed(0))
+    noise = random(1, 4, 3, 3)
     seen, steps = [], 6
 
     def guess(scaled, t):
@@ -185,20 +174,14 @@ def _mended(answer, *, sd) -> Mistake | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diffusers warns where the input was not scaled; so do we
         got = _run(answer, _used(sd), noise, guess, steps)
-        if isinstance(got, Mistake):
-            return got
-        if torch.allclose(got, _loop(_used(sd), noise, guess, steps), atol=1e-4):
-            return None
-        for wrong, change in _LEFT_OUT.items():
-            if torch.allclose(got, _loop(_used(sd), noise, guess, steps, **change), atol=1e-4):
-                return Mistake(
-                    "It runs to its end, and the latents are wrong. What must be multiplied, what divided?",
-                    wrong,
-                )
-    return Mistake(
+        right = _loop(_used(sd), noise, guess, steps)
+        known = {wrong: _loop(_used(sd), noise, guess, steps, **change) for wrong, change in _LEFT_OUT.items()}
+    hint = "It runs to its end, and the latents are wrong. What must be multiplied, what divided?"
+    otherwise = Mistake(
         "In the loop: scale the input, guess, step. Each of the three needs the same timestep.",
         "The latents differ from those of a right loop, and from those of the mistakes in the table.",
     )
+    return compared(got, right, told(hint, known), otherwise, atol=1e-4, rtol=1e-5)
 
 
 #: Mistakes that raise no error -> what `_loop` leaves out to make them.
@@ -231,18 +214,19 @@ def _loop(scheduler, noise, guess, steps: int, *, first: bool = True, scale: boo
 
 
 def _run(walk, scheduler, noise, guess, steps: int):
-    """What the learner's loop returns, or the Mistake that it shows by failing."""
+    """What the learner's loop returns; the judging ends where it fails, or returns something else than latents."""
     try:
         got = call(walk, scheduler, noise, guess, steps)
     except IndexError as error:
-        return Mistake(
+        mistake = Mistake(
             "An IndexError comes from a scheduler that looks beyond its list: see (a), (b), (c) in the table.",
             f"IndexError: {error}. Either the scheduler was not set back before the loop, or it got a loop index "
             "where it wants a timestep.",
         )
-    if not isinstance(got, torch.Tensor) or got.shape != noise.shape:
-        return Mistake(
-            "`step` gives back more than the latents: take its prev_sample.",
-            f"The result is to be a tensor of the noise's shape, {tuple(noise.shape)}.",
-        )
-    return got
+        raise Stopped(mistake) from None
+    return shaped(
+        got,
+        noise.shape,
+        "`step` gives back more than the latents: take its prev_sample.",
+        f"The result is to be a tensor of the noise's shape, {tuple(noise.shape)}.",
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from numbers import Integral, Real
 
+import numpy as np
 import torch
 
-from . import Mistake, call, exercise, no_number
+from . import exercise
+from .compare import Mistake, array, call, compared, number, pair, random, shaped, told
 
 
 @exercise(
@@ -16,24 +18,21 @@ from . import Mistake, call, exercise, no_number
 )
 def _same_negative(answer, *, scale) -> Mistake | None:
     """The scale that, with an empty negative prompt, paints what prompt = negative prompt paints at any scale."""
-    if mistake := no_number(answer, "a guidance scale"):
-        return mistake
-    if abs(answer - 1) < 1e-6:
-        return None
-    if abs(answer - scale) < 1e-6:
-        return Mistake(
+    known = [
+        *told(
             "What is text − negative when both are the same?",
-            f"Nothing is left of the scale {scale:g}: it multiplies a difference of 0.",
-        )
-    if answer == 0:
-        return Mistake(
+            {f"Nothing is left of the scale {scale:g}: it multiplies a difference of 0.": scale},
+        ),
+        *told(
             "The difference is 0, right. But the formula starts from somewhere: from which guess?",
-            "At scale 0 the empty prompt's guess would be left. Here the prompt's own guess is left.",
-        )
-    return Mistake(
+            {"At scale 0 the empty prompt's guess would be left. Here the prompt's own guess is left.": 0},
+        ),
+    ]
+    otherwise = Mistake(
         "negative + scale · (text − negative): write `text` for `negative`, and see what is left.",
         "text + scale · 0 = text: the prompt's own guess, which is guidance scale 1 with the empty prompt.",
     )
+    return compared(number(answer, "The answer is one number, a guidance scale."), 1, known, otherwise)
 
 
 @exercise(
@@ -44,18 +43,18 @@ def _same_negative(answer, *, scale) -> Mistake | None:
 def _entry(answer, *, steps, strength) -> Mistake | None:
     """A pair: how many steps are taken, and the index of the first of them."""
     taken, first = int(steps * strength), steps - int(steps * strength)
-    if len(answer) != 2 or not all(isinstance(each, Integral) for each in answer):
-        return Mistake("Give two whole numbers: (steps taken, index of the first).", f"{answer!r} is no such pair.")
-    if tuple(answer) == (taken, first):
+    hint = "Give two whole numbers: (steps taken, index of the first)."
+    answer = pair(answer, lambda each: isinstance(each, Integral), hint, "{} is no such pair.")
+    if answer == (taken, first):
         return None
     if answer[0] == first:
         return Mistake(
             "At a low strength, are few steps taken or many?",
             f"A strength of {strength:g} takes {taken} steps and leaves {first} out; you have it the other way round.",
         )
-    if tuple(answer) == (taken, first - 1):
+    if answer == (taken, first - 1):
         return Mistake("Steps count from 0.", f"Steps 0 … {first - 1} are left out, so the first is {first}.")
-    if tuple(answer) == (taken, taken):
+    if answer == (taken, taken):
         return Mistake("They are the *last* steps of the way.", f"{taken} steps to the end begin at step {first}.")
     if answer[0] != taken:
         return Mistake("Multiply the steps by the strength.", f"{steps} × {strength:g} = {taken} steps are taken.")
@@ -69,9 +68,8 @@ def _entry(answer, *, steps, strength) -> Mistake | None:
 )
 def _interval(answer, *, sigmas, most) -> Mistake | None:
     """An interval of noise levels with at most `most` guided steps, at least one, and none at sigma 1 or below."""
-    if len(answer) != 2 or not all(isinstance(each, Real) for each in answer):
-        return Mistake("Give two numbers, (low, high).", f"{answer!r} is no pair of numbers.")
-    low, high = answer
+    hint = "Give two numbers, (low, high)."
+    low, high = pair(answer, lambda each: isinstance(each, Real), hint, "{} is no pair of numbers.")
     levels = [float(sigma) for sigma in sigmas if sigma > 0]
     guided = [sigma for sigma in levels if low < sigma <= high]
     if low >= high:
@@ -100,47 +98,41 @@ def _interval(answer, *, sigmas, most) -> Mistake | None:
 )
 def _mix(answer, **_facts) -> Mistake | None:
     """A function (noises, weights) -> one noise of spread 1; noises (k, 4, h, w), weights (k,)."""
-    noises = torch.randn((3, 4, 64, 64), generator=torch.Generator().manual_seed(0))
+    noises = random(3, 4, 64, 64)
     weights = torch.tensor([0.5, 0.3, 0.4])
     got = call(answer, noises, weights)
-    if isinstance(got, torch.Tensor) and got.shape == (1, *noises.shape[1:]):
+    if np.shape(array(got)) == (1, *noises.shape[1:]):
         return Mistake(
             "Out comes one noise, (4, h, w): sum over the first side without keeping it.",
             "The result has a first side of 1, as keepdim=True leaves it; leave that out.",
         )
-    if not isinstance(got, torch.Tensor) or got.shape != noises.shape[1:]:
-        return Mistake(
-            "Out comes one noise, (4, h, w). Does `weights` have a side for each side of `noises`: view(-1, 1, 1, 1)?",
-            f"Three noises of shape {tuple(noises.shape[1:])} went in; one of that shape should come out.",
-        )
+    got = shaped(
+        got,
+        noises.shape[1:],
+        "Out comes one noise, (4, h, w). Does `weights` have a side for each side of `noises`: view(-1, 1, 1, 1)?",
+        f"Three noises of shape {tuple(noises.shape[1:])} went in; one of that shape should come out.",
+    )
     plain = (weights.view(-1, 1, 1, 1) * noises).sum(dim=0)
-    for value, mistake in _not_mixed(plain, weights):
-        if torch.allclose(got, value, atol=1e-4):
-            return mistake
-    return Mistake(
+    right = plain / weights.square().sum().sqrt()
+    otherwise = Mistake(
         "Two lines: the weighted sum over the first side; then divided by (weights ** 2).sum() ** 0.5.",
         "The result is not the weighted sum, divided by the root of the sum of the squared weights.",
     )
+    return compared(got, right, _not_mixed(plain, weights), otherwise, atol=1e-4, rtol=1e-5)
 
 
 def _not_mixed(plain, weights):
-    """What the function may give -> what to say to it (None where it is right)."""
+    """Wrong results of mixing (`plain` is the weighted sum), and what to say to each."""
     sizes = "Try it with weights one half and one half: what is the spread of the sum?"
     return [
-        (plain / weights.square().sum().sqrt(), None),
-        (plain, Mistake(sizes, "This is the straight mix: its spread is the root of the sum of the squared weights.")),
-        (plain / weights.sum(), Mistake(sizes, "Divided by the sum of the weights it is a mean: too weak a noise.")),
-        (
-            plain / weights.square().sum(),
-            Mistake(
-                "That is a variance. What is the spread?", "The root is missing: divide by (weights ** 2).sum() ** 0.5."
-            ),
+        *told(sizes, {"This is the straight mix: its spread is the root of the sum of the squared weights.": plain}),
+        *told(sizes, {"Divided by the sum of the weights it is a mean: too weak a noise.": plain / weights.sum()}),
+        *told(
+            "That is a variance. What is the spread?",
+            {"The root is missing: divide by (weights ** 2).sum() ** 0.5.": plain / weights.square().sum()},
         ),
-        (
-            plain / plain.std(),
-            Mistake(
-                "Close. But a fresh noise does not have a standard deviation of 1 to the last digit, either.",
-                "Divide by what the weights say, not by what this one draw happens to have.",
-            ),
+        *told(
+            "Close. But a fresh noise does not have a standard deviation of 1 to the last digit, either.",
+            {"Divide by what the weights say, not by what this one draw happens to have.": plain / plain.std()},
         ),
     ]

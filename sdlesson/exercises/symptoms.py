@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from ..symptoms import CAUSES, hidden_cause
-from . import Mistake, call, exercise
+from . import exercise
+from .compare import Mistake, call, random, shown
 
 #: What the numbers would say if it were this cause: the answer to a wrong guess.
 _WOULD = {
@@ -37,53 +36,40 @@ _LOOK = {
 }
 
 
-def _mystery(number: int, answer) -> Mistake | None:
-    """The name of the cause of mystery `number`; what a wrong guess would look like is the hint."""
-    truth, guess = hidden_cause(number), answer.strip().lower()
-    if guess == truth:
-        return None
-    if guess not in CAUSES:
+#: What a solved mystery shows, by its number.
+_LEARNED = {
+    1: "Several faults end in such a picture. Only one of them makes the very first input so strong.",
+    2: "Each picture alone looks healthy. It took two seeds, or one number, to see that something is wrong.",
+    3: "The noise was not removed to the end: the last timestep says where the loop stopped.",
+}
+
+
+def _mystery(number: int):
+    """A judge of the cause of mystery `number`; what a wrong guess would look like is the hint."""
+
+    def judge(answer) -> Mistake | None:
+        truth, guess = hidden_cause(number), str(answer).strip().lower()
+        if guess == truth:
+            return None
+        if guess not in CAUSES:
+            return Mistake(
+                "Choose one of the names in CAUSES, and give it as text, in quotes.",
+                f"{shown(answer)} is none of these: {', '.join(CAUSES)}.",
+            )
         return Mistake(
-            "Choose one of the names in CAUSES, and give it as text, in quotes.",
-            f"{answer!r} is none of these: {', '.join(CAUSES)}.",
+            f"If it were “{guess}”, {_WOULD[guess]}. Compare with the numbers of this run.",
+            f"It is not “{guess}”. {_LOOK[truth]}",
         )
-    return Mistake(
-        f"If it were “{guess}”, {_WOULD[guess]}. Compare with the numbers of this run.",
-        f"It is not “{guess}”. {_LOOK[truth]}",
-    )
+
+    return judge
 
 
-_HINT = "Read the columns from left to right. Which number is the first that differs from the healthy run's?"
-
-
-@exercise(
-    "symptoms.1",
-    hint=_HINT,
-    learned="Several faults end in such a picture. Only one of them makes the very first input so strong.",
-)
-def _first(answer) -> Mistake | None:
-    """The cause of mystery 1."""
-    return _mystery(1, answer)
-
-
-@exercise(
-    "symptoms.2",
-    hint=_HINT,
-    learned="Each picture alone looks healthy. It took two seeds, or one number, to see that something is wrong.",
-)
-def _second(answer) -> Mistake | None:
-    """The cause of mystery 2."""
-    return _mystery(2, answer)
-
-
-@exercise(
-    "symptoms.3",
-    hint=_HINT,
-    learned="The noise was not removed to the end: the last timestep says where the loop stopped.",
-)
-def _third(answer) -> Mistake | None:
-    """The cause of mystery 3."""
-    return _mystery(3, answer)
+for _number, _learned in _LEARNED.items():
+    exercise(
+        f"symptoms.{_number}",
+        hint="Read the columns from left to right. Which number is the first that differs from the healthy run's?",
+        learned=_learned,
+    )(_mystery(_number))
 
 
 @exercise(
@@ -93,7 +79,7 @@ def _third(answer) -> Mistake | None:
 )
 def _alarm(answer, **_facts) -> Mistake | None:
     """A function (latents, sigma) -> "not finite", "too weak", "too strong" or "healthy"."""
-    noise = torch.randn((2, 4, 16, 16), generator=torch.Generator().manual_seed(0))
+    noise = random(2, 4, 16, 16)
     broken, endless = noise.clone(), noise.clone()
     broken[1, 2, 3, 4], endless[0, 0, 0, 0] = math.nan, math.inf
     cases = [
@@ -108,10 +94,10 @@ def _alarm(answer, **_facts) -> Mistake | None:
     words = {"not finite", "too weak", "too strong", "healthy"}
     for latents, sigma, right, wrong in cases:
         got = call(answer, latents, sigma)
-        if got not in words:
+        if not isinstance(got, str) or got not in words:
             return Mistake(
                 'Give back one of four texts: "not finite", "too weak", "too strong", "healthy".',
-                f"{got!r} is none of the four.",
+                f"{shown(got)} is none of the four.",
             )
         if got != right:
             hint = "How large should the spread be at this σ? Try σ = 0 and the first σ in your head."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 from ..tokens import byte_words, context_length, count_pairs, cut_words, encode_pieces, join
-from . import Mistake, call, exercise
+from . import exercise
+from .compare import Mistake, call, compared, pair, shown, told, whole
 
 
 @exercise(
@@ -15,40 +14,36 @@ from . import Mistake, call, exercise
 )
 def _count_ids(answer, *, text, sd) -> Mistake | None:
     """How many ids `text` has, start and end among them, without padding."""
-    if _no_number(answer):
-        return Mistake("The answer is one whole number.", f"{answer!r} is no whole number.")
+    answer = whole(answer)
     parts, words = encode_pieces(sd.tokenizer, text).tokens, len(text.split())
-    count = len(parts)
-    if answer == count + 2:
-        return None
-    known = {
-        context_length(sd.tokenizer): (
+    count, length = len(parts), context_length(sd.tokenizer)
+    known = [
+        *told(
             "That is the length after padding. Where does the padding begin?",
-            "All prompts have that many ids in the end. Count those before the padding: marks and pieces.",
+            {"All prompts have that many ids in the end. Count those before the padding: marks and pieces.": length},
         ),
-        count: (
+        *told(
             "These are the pieces of the text. Two more ids stand around them.",
-            "The start mark and the end mark are missing: add 2.",
+            {"The start mark and the end mark are missing: add 2.": count},
         ),
-        count + 1: (
+        *told(
             "Nearly. Something stands before the first piece, and something after the last.",
-            "One mark is missing: both the start and the end take a place.",
+            {"One mark is missing: both the start and the end take a place.": count + 1},
         ),
-        words: (
+        *told(
             "You counted what stands between spaces. The tokenizer also cuts between letters and signs.",
-            "That is the number of words. Signs are pieces too, and two marks are added.",
+            {"That is the number of words. Signs are pieces too, and two marks are added.": words},
         ),
-        words + 2: (
+        *told(
             "The marks are right. Look at the signs: do they belong to the word before them?",
-            "You counted the words and the marks. Commas and other signs are pieces of their own.",
+            {"You counted the words and the marks. Commas and other signs are pieces of their own.": words + 2},
         ),
-    }
-    return _known(
-        known,
-        answer,
+    ]
+    otherwise = Mistake(
         "Write words and signs one under the other: did you count the commas, the sign at the end, both marks?",
         f"The text has {count} pieces: {' '.join(parts)}. With the two marks that makes {count + 2} ids, not {answer}.",
     )
+    return compared(answer, count + 2, known, otherwise)
 
 
 @exercise(
@@ -59,7 +54,7 @@ def _count_ids(answer, *, text, sd) -> Mistake | None:
 def _word_of_pieces(answer, *, pieces, sd) -> Mistake | None:
     """One word of letters that the tokenizer cuts into exactly `pieces` pieces."""
     if not isinstance(answer, str):
-        return Mistake("The answer is a word, in quotation marks.", f"{answer!r} is no text.")
+        return Mistake("The answer is a word, in quotation marks.", f"{shown(answer)} is no text.")
     word = answer.strip()
     if not word.isalpha() or len(byte_words(sd.tokenizer, word)) != 1:
         return Mistake(
@@ -92,9 +87,8 @@ def _word_of_pieces(answer, *, pieces, sd) -> Mistake | None:
 )
 def _next_merge(answer, *, corpus, number) -> Mistake | None:
     """The merge of that `number` (1 is the first) that byte-pair encoding learns from `corpus`, word -> how often."""
-    if isinstance(answer, str) or len(answer) != 2 or not all(isinstance(piece, str) for piece in answer):
-        return Mistake("The answer is a pair of two texts, such as ('a', 'b').", f"{answer!r} is no pair of texts.")
-    answer = tuple(answer)
+    hint = "The answer is a pair of two texts, such as ('a', 'b')."
+    answer = pair(answer, lambda piece: isinstance(piece, str), hint, "{} is no pair of texts.")
     words = {(*word[:-1], word[-1] + "</w>"): often for word, often in corpus.items()}
     letters, learned = count_pairs(words), []
     for _ in range(number):
@@ -137,41 +131,37 @@ def _next_merge(answer, *, corpus, number) -> Mistake | None:
 )
 def _words_seen(answer, *, text, sd) -> Mistake | None:
     """How many words of `text`, between spaces, the text encoder sees to their end."""
-    if _no_number(answer):
-        return Mistake("The answer is one whole number.", f"{answer!r} is no whole number.")
+    answer = whole(answer)
     room, words = context_length(sd.tokenizer) - 2, text.split()
     seen = len(words) - len(cut_words(sd.tokenizer, text))
-    if answer == seen:
-        return None
     pieces = len(encode_pieces(sd.tokenizer, text).ids)
-    known = {
-        len(words): (
+    known = [
+        *told(
             f"That is all of them. Does the text fit? It has {pieces} pieces.",
-            f"{pieces} pieces do not fit into {room} places: some words are lost.",
+            {f"{pieces} pieces do not fit into {room} places: some words are lost.": len(words)},
         ),
-        len(words) - seen: (
+        *told(
             "So many are lost. The question is how many stay.",
-            f"{answer} words are lost or cut in two; count the others.",
+            {f"{answer} words are lost or cut in two; count the others.": len(words) - seen},
         ),
-        room: (
+        *told(
             f"There are {room} places for pieces. Is each of these words one piece?",
-            f"{room} pieces are kept, but some words take several of them.",
+            {f"{room} pieces are kept, but some words take several of them.": room},
         ),
-        room + 2: (
+        *told(
             "That is the whole length. Two places are taken, and some words have more than one piece.",
-            f"Start and end take two of the {room + 2} places, and words can have several pieces.",
+            {f"Start and end take two of the {room + 2} places, and words can have several pieces.": room + 2},
         ),
-        seen + 1: (
+        *told(
             "Nearly. Is the last word that you counted seen to its end?",
-            f"The word {words[min(seen, len(words) - 1)]!r} does not fit in whole.",
+            {f"The word {words[min(seen, len(words) - 1)]!r} does not fit in whole.": seen + 1},
         ),
-    }
-    return _known(
-        known,
-        answer,
+    ]
+    otherwise = Mistake(
         "Add up the pieces word by word, with len(tokenizer.tokenize(word)), until the places are full.",
         f"The first {room} pieces end after {seen} whole words, not {answer}.",
     )
+    return compared(answer, seen, known, otherwise)
 
 
 @exercise(
@@ -225,12 +215,3 @@ def _wrong_rows(got, ids, start, end, padding, length) -> Mistake | None:
         "All ids are there. Look at what stands after them: one end mark first, then only padding.",
         f"{called} should be {wanted}; it is {got}.",
     )
-
-
-def _no_number(answer) -> bool:
-    return isinstance(answer, bool) or not isinstance(answer, Integral)
-
-
-def _known(known: dict, answer, hint: str, wrong: str) -> Mistake:
-    """The mistake that was foreseen for this answer, or the general one."""
-    return Mistake(*known[answer]) if answer in known else Mistake(hint, wrong)

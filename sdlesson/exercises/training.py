@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from . import Mistake, call, exercise, no_number
+from . import exercise
+from .compare import Mistake, call, compared, number, random, shaped, told
 
 
 @exercise(
@@ -14,8 +15,7 @@ from . import Mistake, call, exercise, no_number
 )
 def _loss_of_zero(answer, **_facts) -> Mistake | None:
     """The mean squared error of a network that answers 0 everywhere: 1."""
-    if wrong := no_number(answer):
-        return wrong
+    answer = number(answer)
     if abs(answer - 1) < 0.05:
         return None
     if abs(answer) < 1e-9:
@@ -40,25 +40,21 @@ def _loss_of_zero(answer, **_facts) -> Mistake | None:
 )
 def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
     """The mean squared error of x0 that goes with the mean squared error `error` of the noise: sigma² · error."""
-    if wrong := no_number(answer):
-        return wrong
-    if abs(answer - sigma**2 * error) < 0.004 * sigma**2 * error:
-        return None
-    hints = {sigma * error: "The error is squared: so is σ."}
     known = {
-        sigma * error: "The error is multiplied by σ. The loss is its square.",
-        error: "Then σ would play no part. Look at x0 = noisy latents − σ · noise.",
-        error / sigma**2: "The right factor, but on the wrong side: it makes the error of x0 larger.",
-        error / sigma: "At a high noise level x0 is harder to tell than the noise, not easier.",
-        (sigma**2 + 1) * error: "That is the weight of v. For x0 it is a little less.",
+        "Then σ would play no part. Look at x0 = noisy latents − σ · noise.": error,
+        "The right factor, but on the wrong side: it makes the error of x0 larger.": error / sigma**2,
+        "At a high noise level x0 is harder to tell than the noise, not easier.": error / sigma,
+        "That is the weight of v. For x0 it is a little less.": (sigma**2 + 1) * error,
     }
-    for value, wrong in known.items():
-        if abs(answer - value) < 0.004 * value:
-            return Mistake(hints.get(value, "Section 2 prints this weight at four noise levels."), wrong)
-    return Mistake(
+    not_squared = told(
+        "The error is squared: so is σ.", {"The error is multiplied by σ. The loss is its square.": sigma * error}
+    )
+    otherwise = Mistake(
         "Write the error of x0 as a multiple of the error of the noise, then square it.",
         "The mean squared error of x0 is σ² times that of the noise.",
     )
+    known = not_squared + told("Section 2 prints this weight at four noise levels.", known)
+    return compared(number(answer), sigma**2 * error, known, otherwise, atol=0, rtol=0.004)
 
 
 @exercise(
@@ -69,14 +65,15 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
 )
 def _velocity(answer, **_facts) -> Mistake | None:
     """A function (latents, noise, kept) -> v (Salimans and Ho 2022)."""
-    latents, noise = torch.randn((2, 2, 4, 3, 3), generator=torch.Generator().manual_seed(0))
+    latents, noise = random(2, 2, 4, 3, 3)
     kept = torch.tensor(0.7)
-    got = call(answer, latents, noise, kept)
-    if not isinstance(got, torch.Tensor) or got.shape != latents.shape:
-        return Mistake("v has the shape of the latents.", f"The result is no tensor of shape {tuple(latents.shape)}.")
+    got = shaped(
+        call(answer, latents, noise, kept),
+        latents.shape,
+        "v has the shape of the latents.",
+        f"The result is no tensor of shape {tuple(latents.shape)}.",
+    )
     a, b = kept.sqrt(), (1 - kept).sqrt()
-    if torch.allclose(got, a * noise - b * latents, atol=1e-5):
-        return None
     known = {
         "These are the noisy latents, the network's input. v changes the roots' places, and one sign.": (
             a * latents + b * noise
@@ -88,13 +85,12 @@ def _velocity(answer, **_facts) -> Mistake | None:
         + b * latents,
         "Take the roots: kept and 1 − kept are variances.": kept * noise - (1 - kept) * latents,
     }
-    for wrong, value in known.items():
-        if torch.allclose(got, value, atol=1e-5):
-            return Mistake("Try it for kept = 1 (no noise: v is the noise) and kept = 0 (v is −latents).", wrong)
-    return Mistake(
+    hint = "Try it for kept = 1 (no noise: v is the noise) and kept = 0 (v is −latents)."
+    otherwise = Mistake(
         "Look at the noisy latents in section 1: two roots, two tensors, one line. Try kept = 1 and kept = 0.",
         "The result is not √kept·noise − √(1−kept)·latents.",
     )
+    return compared(got, a * noise - b * latents, told(hint, known), otherwise, atol=1e-5, rtol=1e-5)
 
 
 @exercise(
@@ -104,14 +100,14 @@ def _velocity(answer, **_facts) -> Mistake | None:
 )
 def _moving_average(answer, **_facts) -> Mistake | None:
     """A function (average, weights, decay) -> the next moving average."""
-    average, weights = torch.randn((2, 5), generator=torch.Generator().manual_seed(0))
-    got = call(answer, average, weights, 0.9)
-    if not isinstance(got, torch.Tensor) or got.shape != average.shape:
-        return Mistake(
-            "The new average has the shape of the old one.", f"The result is no tensor of {len(average)} numbers."
-        )
+    average, weights = random(2, 5)
+    got = shaped(
+        call(answer, average, weights, 0.9),
+        average.shape,
+        "The new average has the shape of the old one.",
+        f"The result is no tensor of {len(average)} numbers.",
+    )
     known = {
-        "": 0.9 * average + 0.1 * weights,
         "The two shares have changed places: the average would follow every jump of the weights.": (
             0.1 * average + 0.9 * weights
         ),
@@ -120,12 +116,11 @@ def _moving_average(answer, **_facts) -> Mistake | None:
         "The new weights are not used.": average,
         "The old average is not used.": weights,
     }
-    for wrong, value in known.items():
-        if torch.allclose(got, value, atol=1e-5):
-            return Mistake("What should come out for decay 1? And for decay 0?", wrong) if wrong else None
-    return Mistake(
+    hint = "What should come out for decay 1? And for decay 0?"
+    otherwise = Mistake(
         "decay · average + (1 − decay) · weights.", "The result is not decay · average + (1 − decay) · weights."
     )
+    return compared(got, 0.9 * average + 0.1 * weights, told(hint, known), otherwise, atol=1e-5, rtol=1e-5)
 
 
 @exercise(
@@ -135,8 +130,7 @@ def _moving_average(answer, **_facts) -> Mistake | None:
 )
 def _trained_numbers(answer, *, sd) -> Mistake | None:
     """How many numbers textual inversion trains: the width of the text encoder."""
-    if wrong := no_number(answer):
-        return wrong
+    answer = number(answer)
     width = sd.text_encoder.config.hidden_size
     if answer == width:
         return None

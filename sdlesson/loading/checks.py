@@ -124,10 +124,10 @@ def _as_tensor(value) -> torch.Tensor | None:
     return None if values.is_complex() or values.dtype == torch.bool else values
 
 
-def part(value, name: str, method: str):
-    """The part of a model that was asked for, known by a method of it; raises BadInput for anything else."""
-    if not hasattr(value, method):
-        raise BadInput(f"This takes {name}, as `sdlesson.load` gives it, not {told(value)}.")
+def part(value, name: str, known_by: str):
+    """A model, a part of one or a trace, known by an attribute that it has; raises BadInput for anything else."""
+    if not hasattr(value, known_by):
+        raise BadInput(f"What is needed here is {name}, not {told(value)}.")
     return value
 
 

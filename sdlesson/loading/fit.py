@@ -122,6 +122,21 @@ def recommended(folder: Path) -> dict:
     return about
 
 
+def check_numbers(file: Path, config: dict, kind: type) -> None:
+    """Raise ModelError where `config` has no number, or a negative one, and diffusers' class `kind` wants one.
+
+    diffusers takes anything, and fails in the first picture. A list may stand for one number for each level.
+    """
+    for name, parameter in inspect.signature(kind.__init__).parameters.items():
+        optional = config.get(name) is None and (name not in config or "None" in str(parameter.annotation))
+        if type(parameter.default) not in (int, float) or optional:
+            continue
+        numbers = config[name] if isinstance(config[name], list) and config[name] else [config[name]]
+        numbers = [each for number in numbers for each in (number if isinstance(number, list) else [number])]
+        if not numbers or not all(_is_number(number) and number >= 0 for number in numbers):
+            raise ModelError(f"{file} says {name} {config[name]!r}; it must be a number that is not negative.")
+
+
 def _has_betas(config: dict) -> bool:
     """Does the configuration say how much noise each training step added, more than nothing and less than all of it?"""
     steps = config.get("num_train_timesteps", 1000)
@@ -189,6 +204,9 @@ def _check_text(folder: Path, unet: dict, text: dict) -> None:
                 f"The parts of {folder} do not fit: its UNet reads text vectors of {read!r} numbers ({key}), "
                 f"its text encoder makes them of {width} (hidden_size)."
             )
+    _count(file, text, "num_attention_heads", 8)
+    if not _is_number(text.get("layer_norm_eps", 1e-5)) or type(text.get("eos_token_id", 0)) is not int:
+        raise ModelError(f"{file} must give layer_norm_eps a number and eos_token_id a whole number.")
     positions, vectors = _count(file, text, "max_position_embeddings", 77), _count(file, text, "vocab_size", 49408)
     if (tokens := text_length(folder)) and tokens > positions:
         raise ModelError(
@@ -205,7 +223,10 @@ def _check_text(folder: Path, unet: dict, text: dict) -> None:
 def text_length(folder: Path) -> int | None:
     """How many tokens the tokenizer makes of each text, or None where it does not say (transformers writes 1e30)."""
     file = folder / "tokenizer" / "tokenizer_config.json"
-    told = read_json(file).get("model_max_length") if file.is_file() else None
+    config = read_json(file) if file.is_file() else {}
+    if nameless := [key for key in ("bos_token", "eos_token", "pad_token") if config.get(key, "") is None]:
+        raise ModelError(f"{file} has no {nameless[0]}, which each text needs.")
+    told = config.get("model_max_length")
     if told is not None and (not _is_number(told) or told < 3):
         raise ModelError(f"{file} says model_max_length {told!r}; it must be a whole number from 3.")
     return None if told is None or told >= 1e20 else int(told)

@@ -201,11 +201,12 @@ class _Limited:
 def _link(blob: Path, place: Path) -> None:
     """Let `place` in a snapshot stand for `blob`; where links are forbidden, the file itself moves there."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.unlink(missing_ok=True)
+    part = place.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        place.symlink_to(os.path.relpath(blob, place.parent))
+        part.symlink_to(os.path.relpath(blob, place.parent))
     except OSError:
-        os.replace(blob, place)
+        part = blob
+    os.replace(part, place)
 
 
 def _remember(ref: Path, commit: str) -> None:
@@ -267,7 +268,7 @@ def _reason(error: Exception, revision: str | None, begun: bool) -> str:
     if "GatedRepoError" in kinds:
         return "its owner asks you to log in and accept the licence on the hub first."
     if "RepositoryNotFoundError" in kinds:
-        return "the hub has no such model, or it is private."
+        return "the hub has no such model, or it is private and your token, if you gave one, does not open it."
     if "RevisionNotFoundError" in kinds:
         return f"the hub has no revision {revision!r} of it."
     if "HfHubHTTPError" in kinds:

@@ -88,9 +88,13 @@ def image_part(kind: type, folder: Path, dtype: torch.dtype):
     """The UNet or VAE of a folder in `dtype`."""
     import torch
 
-    config = {key: value for key, value in read_json(folder / "config.json").items() if key != "_use_default_values"}
+    told = read_json(folder / "config.json")
+    config = {key: value for key, value in told.items() if key != "_use_default_values"}
     if folder.name == "unet":
         config["sample_size"] = fit.sample_size(folder.parent)
+    elif config.get("sample_size", 0) is None:
+        del config["sample_size"]  # the VAE's is for tiles only
+    fit.check_numbers(folder / "config.json", config, kind)
     with torch.device("meta"):
         model = kind.from_config(config)
     weights = read_weights(weight_files(folder.parent, folder.name), dtype)
@@ -98,20 +102,21 @@ def image_part(kind: type, folder: Path, dtype: torch.dtype):
 
 
 def _filled(model, weights: dict[str, torch.Tensor], folder: Path):
-    """A model that was made without memory of its own, given the file's tensors; raises ModelError if they do not fit.
+    """A model that was made without memory of its own, given the file's tensors; raises ModelError unless they fit.
 
-    What they leave out would stay random.
+    What they lack would stay without numbers, and neither library raises for that.
     """
-    needed = {name: tuple(values.shape) for name, values in model.state_dict().items()}
+    shapes = {name: tuple(values.shape) for name, values in model.state_dict().items()}
+    stored = {name: tuple(values.shape) for name, values in weights.items()}
     wrong = [
-        f"{name} is {tuple(values.shape)} in the file and {needed[name]} by the configuration"
-        for name, values in sorted(weights.items())
-        if name in needed and tuple(values.shape) != needed[name]
+        f"{name} is {stored[name]} in the file and {shape} by the configuration"
+        for name, shape in sorted(shapes.items())
+        if stored.get(name, shape) != shape
     ]
     if not wrong:
         model.load_state_dict(weights, strict=False, assign=True)
-        both = (*model.named_parameters(), *model.named_buffers())
-        wrong = [f"{name} is missing" for name, values in sorted(both, key=lambda pair: pair[0]) if values.is_meta]
+        held = (*model.named_parameters(), *model.named_buffers())
+        wrong = sorted(f"{name} is missing" for name, values in held if values.is_meta)
     if wrong:
         more = f"; so are {len(wrong) - 1} more, missing or misshapen" if wrong[1:] else ""
         raise ModelError(f"The weights in {folder} do not fit its configuration: {wrong[0]}{more}.")

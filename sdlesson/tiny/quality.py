@@ -84,7 +84,8 @@ def round_trips(vae, pictures: np.ndarray, batch: int = 20) -> np.ndarray:
     decoded = []
     for start in range(0, len(pictures), batch):
         original = torch.from_numpy(pictures[start : start + batch]).permute(0, 3, 1, 2).float().to(vae.device)
-        seen = vae.decode(vae.encode(original / 127.5 - 1).latent_dist.mode()).sample
+        gaussian = vae.encode((original / 127.5 - 1).to(vae.dtype)).latent_dist
+        seen = vae.decode(gaussian.mode()).sample.float()
         decoded.append(((seen / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(decoded)
 

@@ -12,13 +12,20 @@ import sys
 from pathlib import Path
 
 KIT = Path(__file__).resolve().parent
+SUMS = "@SUMS@"  # the checksum of SHA256SUMS
 
 
 def damaged(kit: Path) -> list[str]:
-    """The names in SHA256SUMS whose files are missing, or not as they were when the kit was made."""
+    """The names of files that are missing or not as they were when the kit was made, and of wheels that it never had.
+
+    The lessons are not asked for: they change in a learner's hands.
+    """
+    if sha256(kit / "SHA256SUMS") != SUMS:
+        return ["SHA256SUMS"]
     lines = (kit / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
     sums = {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-    return [name for name, digest in sums.items() if sha256(kit / name) != digest]
+    there = {f"wheels/{path.name}" for path in (kit / "wheels").glob("[!.]*.whl")}
+    return sorted(there - sums.keys()) + [name for name, digest in sums.items() if sha256(kit / name) != digest]
 
 
 def sha256(path: Path) -> str:
@@ -32,7 +39,20 @@ def install(kit: Path, venv: Path) -> Path:
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     offline = ["--no-index", "--find-links", kit / "wheels", "-c", kit / "constraints.txt"]
     run("install from " + str(kit), python, "-m", "pip", "--isolated", "install", *offline, "sdlesson")
+    kernel = ["--sys-prefix", "--env", "OMP_WAIT_POLICY", "PASSIVE"]  # threads that wait leave the processor to others
+    run("set up the kernel", python, "-m", "ipykernel", "install", *kernel)
     return python
+
+
+def copy_lessons(kit: Path, folder: Path) -> None:
+    """Copy the lessons that `folder` does not have yet, each whole or not at all; those that are there are kept."""
+    for path in sorted(path for path in (kit / "notebooks").rglob("*") if path.is_file()):
+        place = folder / path.relative_to(kit / "notebooks")
+        if not os.path.lexists(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            part = place.with_name(f".{place.name}.part")
+            shutil.copyfile(path, part)
+            os.replace(part, place)
 
 
 def run(aim: str, *command) -> None:
@@ -48,10 +68,9 @@ def main(arguments: list[str]) -> None:
     folder = Path(arguments[0]).expanduser().resolve() if arguments else KIT
     wrong = damaged(KIT)
     if wrong:
-        sys.exit("Copy the kit again: these of its files are missing or damaged: " + ", ".join(wrong))
+        sys.exit("Copy the kit again: these of its files are missing, damaged or not its own: " + ", ".join(wrong))
     python, notebooks = install(KIT, folder / ".venv"), folder / "notebooks"
-    if not notebooks.exists():
-        shutil.copytree(KIT / "notebooks", notebooks)
+    copy_lessons(KIT, notebooks)
     start = [str(python), "-m", "jupyter", "lab", f"--notebook-dir={notebooks}"]
     print("\nInstalled. This starts JupyterLab on the lessons; begin with 00_one_page.ipynb:\n")
     print("    " + (subprocess.list2cmdline(start) if os.name == "nt" else shlex.join(start)))
