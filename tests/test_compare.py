@@ -255,7 +255,7 @@ def test_a_wrong_kind_of_answer_gets_a_sentence(said, name, answer, words, facts
 
 
 def test_two_known_results_that_are_the_same_number_lose_no_hint(said):
-    """At these settings two wrong ways give 2, a third one 4: the first of the two is told, the third keeps its hint."""
+    """At these settings two wrong ways give 2, a third one 4: the first of the two is told, the third has its own."""
     facts = {"error": 2.0, "order": 1, "times": 2}
     told_first = said("samplers.2", 2.0, **facts)
     assert "right factor" in told_first
