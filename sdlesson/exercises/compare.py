@@ -212,7 +212,7 @@ def one_change(
         hint = f"Start from a copy of the old settings: {copied}."
         raise Stopped(Mistake(hint, missing.replace("{}", ", ".join(lost))))
     if not changed:
-        itself = " It is no copy: if you changed it, run the cell that made it again." if answer is settings else ""
+        itself = " It is no copy: if you changed it, make it again." if answer is settings else ""
         raise Stopped(Mistake(unchanged, f"All settings are as they were.{itself}"))
     for each in kept or {}:
         if each in changed:
