@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from sdlesson.exercises import Mistake, Stopped
 from sdlesson.exercises.compare import (
-    Mistake,
-    Stopped,
     array,
     call,
     compared,

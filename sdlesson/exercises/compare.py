@@ -9,27 +9,13 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from . import Mistake, Stopped, Unanswered
+
 _LONGEST = 200  # characters of an answer that are shown to its author
-
-
-class Mistake(NamedTuple):
-    """One way to be wrong: what to think of again, and (at the second try) what is wrong."""
-
-    hint: str
-    wrong: str
-
-
-class Unanswered(Exception):
-    """Raised by a judge that finds the `...` of the exercise still in place."""
-
-
-class Stopped(Exception):
-    """Raised where there is a Mistake (the exception's only argument), and nothing to judge beyond it."""
 
 
 def call(function, *arguments):

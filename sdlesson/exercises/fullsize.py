@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import exercise
-from .compare import Mistake, call, compared, nearest, number, plain, shown, told
+from . import Mistake, exercise
+from .compare import call, compared, nearest, number, plain, shown, told
 
 _GIB = 2**30
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from . import exercise
-from .compare import Mistake, array, call, compared, listed, number, pair, random, shaped, told
+from . import Mistake, exercise
+from .compare import array, call, compared, listed, number, pair, random, shaped, told
 
 _OTHERS = "The numbers are others than asked for."
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import exercise
-from .compare import Mistake, call, compared, listed, one_change, random, shaped, shown, told
+from . import Mistake, exercise
+from .compare import call, compared, listed, one_change, random, shaped, shown, told
 
 
 @exercise(

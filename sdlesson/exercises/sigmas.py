@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import torch
 
-from . import exercise
-from .compare import Mistake, Stopped, call, compared, finite, listed, number, pair, random, shaped, told
+from . import Mistake, Stopped, exercise
+from .compare import call, compared, finite, listed, number, pair, random, shaped, told
 
 
 @exercise(
