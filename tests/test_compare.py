@@ -253,6 +253,7 @@ def test_an_unusual_right_answer_is_accepted(said, name, answer, facts):
         ("samplers.1", 20, "20 is not a pair of numbers", {"steps": 20}),
         ("steering.2", 15, "15 is no such pair", {"steps": 50, "strength": 0.3}),
         ("attention.5", lambda heat, mask: heat, "is no number", {}),
+        ("fullsize.3", lambda memory, *given: torch.ones(3) > memory, "not True or False", {"libraries": 0.5}),
         ("latents.2", lambda latents: "0.18", "'0.18' is no number", {}),
         ("symptoms.4", lambda latents, sigma: ["healthy"], "['healthy'] is none of the four", {}),
     ],

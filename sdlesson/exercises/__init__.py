@@ -203,4 +203,5 @@ def _alone():
 def _today(name: str) -> str:
     """What the exercise `name` is called now: "guidance.2" for "05.2"; other names stay as they are."""
     number, dot, place = name.partition(".")
-    return f"{_FORMER[int(number)]}.{place}" if dot and number.isdecimal() and int(number) < len(_FORMER) else name
+    numbered = dot and len(number) == 2 and number.isdecimal() and int(number) < len(_FORMER)
+    return f"{_FORMER[int(number)]}.{place}" if numbered else name
