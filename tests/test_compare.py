@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from sdlesson.exercises import Mistake, Stopped
 from sdlesson.exercises.compare import (
-    Mistake,
-    Stopped,
     array,
     call,
     compared,
@@ -181,6 +180,10 @@ def guided(uncond, text, scale):
     return uncond + scale * (text - uncond)
 
 
+def noise_of(seeds, shape):
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
 SHAPES = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(in_channels=4)), size=(128, 128), vae_factor=8)
 
 
@@ -206,6 +209,7 @@ SHAPES = SimpleNamespace(unet=SimpleNamespace(config=SimpleNamespace(in_channels
         ("guidance.2", torch.tensor(-4), {"swapped": 5}),
         ("latents.1", (torch.Size([1, 16, 96, 128]), torch.tensor(12)), {"height": 768, "width": 1024, "channels": 16}),
         ("latents.2", lambda latents: (1 / latents.double().std()).numpy(), {}),
+        ("latents.4", lambda seeds, shape: noise_of(seeds, shape).double().numpy(), {}),
         ("latents.5", lambda m, n, f: ((m[:, :4] + (m[:, 4:] / 2).exp() * n) * f).double(), {}),
         ("decoding.2", torch.tensor([0, 128, 255], dtype=torch.uint8), {"values": [-1, 0.004, 1]}),
         ("decoding.3", "b, d, f", {}),
@@ -228,12 +232,16 @@ def test_an_unusual_right_answer_is_accepted(said, name, answer, facts):
     ("name", "answer", "words", "facts"),
     [
         ("latents.4", lambda s, shape: [torch.zeros(shape) for _ in s], "shape [(4, 6, 8), (4, 6, 8), (4, 6, 8)]", {}),
+        ("latents.4", lambda s, shape: noise_of([42, 43, 44], shape), "The numbers are others", {}),
+        ("latents.4", lambda s, shape: noise_of([0, 1, 2], shape), "The numbers are others", {}),
+        ("onepage.3", lambda u, t, s: guided(u, t, 3), "use `scale`", {}),
+        ("onepage.3", lambda u, t, s: guided(u, t, 7.5), "The result is not", {}),
         ("latents.4", lambda s, shape: "noise", "the shape 'noise'", {}),
         ("latents.5", lambda m, n, f: list(m.chunk(2, dim=1)), "the shape [(2, 4, 3, 3), (2, 4, 3, 3)]", {}),
         ("sigmas.3", torch.ones(1, 4, 3, 3), "<Tensor of shape (1, 4, 3, 3)> is no function", {}),
         ("onepage.3", np.ones((4, 3)), "<ndarray of shape (4, 3)> is no function", {}),
         ("training.3", [0.5] * 300, "… is no function", {}),
-        ("sigmas.3", lambda *given: "x", "Its shape is 'x'", {}),
+        ("sigmas.3", lambda *given: "x", "The result is not x +", {}),
         ("onepage.3", lambda *given: 5, "() came out", {}),
         ("onepage.1", torch.zeros(3, 4, 16, 32), "<Tensor of shape (3, 4, 16, 32)> could not be used", {"sd": SHAPES}),
         ("onepage.2", [1], "[1] are no settings", {"settings": SETTINGS}),
@@ -245,6 +253,7 @@ def test_an_unusual_right_answer_is_accepted(said, name, answer, facts):
         ("samplers.1", 20, "20 is not a pair of numbers", {"steps": 20}),
         ("steering.2", 15, "15 is no such pair", {"steps": 50, "strength": 0.3}),
         ("attention.5", lambda heat, mask: heat, "is no number", {}),
+        ("fullsize.3", lambda memory, *given: torch.ones(3) > memory, "not True or False", {"libraries": 0.5}),
         ("latents.2", lambda latents: "0.18", "'0.18' is no number", {}),
         ("symptoms.4", lambda latents, sigma: ["healthy"], "['healthy'] is none of the four", {}),
     ],
@@ -254,12 +263,17 @@ def test_a_wrong_kind_of_answer_gets_a_sentence(said, name, answer, words, facts
     assert words in both and "Error" not in both and "well done" not in both
 
 
-def test_two_known_results_that_are_the_same_number_lose_no_hint(said):
-    """At these settings two wrong ways give 2, a third one 4: the first of the two is told, the third has its own."""
-    facts = {"error": 2.0, "order": 1, "times": 2}
-    told_first = said("samplers.2", 2.0, **facts)
-    assert "right factor" in told_first
-    assert "Should the error grow" in said("samplers.2", 4.0, **facts)
+@pytest.mark.parametrize(
+    ("name", "answer", "words", "facts"),
+    [
+        ("samplers.2", 0.008, "how Euler's error would fall", {"error": 0.064, "order": 3, "times": 8}),
+        ("guidance.2", 1, "Does the order not matter", {"swapped": 1}),
+        ("attention.2", 1, "Nobody divides by the new sum", {"weight": 0.5, "factor": 2}),
+        ("attention.2", 2, "meets one weight only", {"weight": 0.5, "factor": 2}),
+    ],
+)
+def test_of_two_mistakes_that_give_one_number_the_first_is_told(said, name, answer, words, facts):
+    assert words in said(name, answer, **facts)
 
 
 def test_arrays_of_no_numbers_are_none():

@@ -15,11 +15,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import LESSONS, PAGES, lesson_number
 from ..loading.errors import BadInput
 from ..loading.writing import whole_file
-from .compare import Mistake, Stopped, Unanswered
 
 #: The topics of lessons 00, 01 ... when exercises were named by number ("05.2"): a progress.json of that time counts.
 _FORMER = (
@@ -33,6 +33,13 @@ _MOST = 2**20  # bytes of a progress file; ours have some hundred
 _PATIENCE = 5.0  # seconds after which a notebook that writes, a matter of milliseconds, must have been killed
 
 
+class Mistake(NamedTuple):
+    """One way to be wrong: what to think of again, and (at the second try) what is wrong."""
+
+    hint: str
+    wrong: str
+
+
 @dataclass(frozen=True)
 class Exercise:
     """An exercise: its task's hint, a judge (answer, **facts) -> Mistake or None, and what a right answer shows."""
@@ -40,6 +47,14 @@ class Exercise:
     hint: str
     judge: Callable[..., Mistake | None]
     learned: str
+
+
+class Unanswered(Exception):
+    """Raised by a judge that finds the `...` of the exercise still in place."""
+
+
+class Stopped(Exception):
+    """Raised where there is a Mistake (the exception's only argument), and nothing to judge beyond it."""
 
 
 EXERCISES: dict[str, Exercise] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from . import exercise
-from .compare import Mistake, call, compared, listed, number, random, shaped, told
+from . import Mistake, exercise
+from .compare import call, compared, listed, number, random, shaped, told
 
 
 @exercise(

@@ -9,27 +9,13 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from . import Mistake, Stopped, Unanswered
+
 _LONGEST = 200  # characters of an answer that are shown to its author
-
-
-class Mistake(NamedTuple):
-    """One way to be wrong: what to think of again, and (at the second try) what is wrong."""
-
-    hint: str
-    wrong: str
-
-
-class Unanswered(Exception):
-    """Raised by a judge that finds the `...` of the exercise still in place."""
-
-
-class Stopped(Exception):
-    """Raised where there is a Mistake (the exception's only argument), and nothing to judge beyond it."""
 
 
 def call(function, *arguments):
@@ -212,7 +198,7 @@ def one_change(
         hint = f"Start from a copy of the old settings: {copied}."
         raise Stopped(Mistake(hint, missing.replace("{}", ", ".join(lost))))
     if not changed:
-        itself = " It is no copy: if you changed it, run the cell that made it again." if answer is settings else ""
+        itself = " It is no copy: if you changed it, make it again." if answer is settings else ""
         raise Stopped(Mistake(unchanged, f"All settings are as they were.{itself}"))
     for each in kept or {}:
         if each in changed:

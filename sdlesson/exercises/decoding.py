@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from PIL import Image
 
-from . import exercise
-from .compare import Mistake, call, compared, listed, number, one_change, told
+from . import Mistake, exercise
+from .compare import call, compared, listed, number, one_change, told
 
 
 @exercise(

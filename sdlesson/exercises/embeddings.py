@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from ..tokens import tokenize
-from . import exercise
-from .compare import Mistake, array, call, compared, listed, random, shaped, told, whole
+from . import Mistake, exercise
+from .compare import array, call, compared, listed, random, shaped, told, whole
 
 
 @exercise(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from . import exercise
-from .compare import Mistake, call, compared, nearest, number, plain, shown, told
+from numbers import Real
+
+from . import Mistake, exercise
+from .compare import call, compared, nearest, number, plain, shown, told
 
 _GIB = 2**30
 
@@ -85,7 +87,7 @@ def _fits(answer, *, libraries) -> Mistake | None:
     }
     for memory, by_turns, right, wrong in cases:
         got = plain(call(answer, memory, gib, working, by_turns))
-        if got not in (True, False):
+        if not isinstance(got, Real) or got not in (True, False):
             return Mistake("Answer with True or False.", f"The function returns {shown(got)}, not True or False.")
         if bool(got) != right:
             if not right and _without_libraries(answer, gib, working, by_turns):

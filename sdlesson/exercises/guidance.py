@@ -6,8 +6,8 @@ from numbers import Integral
 
 import torch
 
-from . import exercise
-from .compare import Mistake, call, compared, listed, number, one_change, random, shaped, shown, told
+from . import Mistake, exercise
+from .compare import call, compared, listed, number, one_change, random, shaped, shown, told
 
 
 @exercise(

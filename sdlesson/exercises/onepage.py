@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from . import exercise
-from .compare import Mistake, call, compared, listed, one_change, random, shaped, shown, told
+from . import Mistake, exercise
+from .compare import call, compared, listed, one_change, random, shaped, shown, told
 
 
 @exercise(
@@ -99,7 +99,7 @@ def _words(prompt) -> list[str]:
 def _guidance(answer, **_facts) -> Mistake | None:
     """A function (noise_uncond, noise_text, scale) -> guided noise."""
     uncond, text = random(2, 1, 4, 3, 3)
-    scale = 3.0
+    scale = 2.5
     got = shaped(
         call(answer, uncond, text, scale),
         uncond.shape,
@@ -114,9 +114,10 @@ def _guidance(answer, **_facts) -> Mistake | None:
         "the prompt's guess is made larger, and the empty prompt's is not used": scale * text,
         "the whole prompt's guess is added, not the difference of the two": uncond + scale * text,
         "the scale is not used": text,
+        "you walk the way 3 times: use `scale`, whatever it is": uncond + 3 * (text - uncond),
     }
     hint = "Try scale 0, then scale 1, in your head. Which guess should come out of each?"
-    known = told(hint, {f"With scale 3, {wrong}.": value for wrong, value in known.items()})
+    known = told(hint, {f"With scale {scale:g}, {wrong}.": value for wrong, value in known.items()})
     otherwise = Mistake(
         "Three pieces are needed: a start, a way (a difference of the two guesses), and how often to walk it.",
         "The result is not: empty prompt's guess + scale × (prompt's guess − empty prompt's guess).",

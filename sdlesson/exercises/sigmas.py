@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import torch
 
-from . import exercise
-from .compare import Mistake, Stopped, call, compared, finite, listed, number, pair, random, shaped, told
+from . import Mistake, Stopped, exercise
+from .compare import call, compared, finite, listed, number, pair, random, shaped, told
 
 
 @exercise(
@@ -81,7 +81,7 @@ def _euler(answer, **_facts) -> Mistake | None:
     """A function (x, denoised, sigma, sigma_next) -> x at sigma_next, by one step of Euler's method."""
     x, denoised = random(2, 1, 4, 3, 3)
     sigma, after = 3.0, 1.2
-    got = shaped(call(answer, x, denoised, sigma, after), x.shape, _EULER, f"{_NOT_EULER} Its shape is {{}}.")
+    got = shaped(call(answer, x, denoised, sigma, after), x.shape, _EULER, _NOT_EULER)
     slope = (x - denoised) / sigma
     upwards = told(
         "Slope and size of the step are right. But which way does x go: to more noise, or to less?",

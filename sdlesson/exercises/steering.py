@@ -7,8 +7,8 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
-from . import exercise
-from .compare import Mistake, array, call, compared, number, pair, random, shaped, told
+from . import Mistake, exercise
+from .compare import array, call, compared, number, pair, random, shaped, told
 
 
 @exercise(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ..symptoms import CAUSES, hidden_cause
-from . import exercise
-from .compare import Mistake, call, random, shown
+from . import Mistake, exercise
+from .compare import call, random, shown
 
 #: What the numbers would say if it were this cause: the answer to a wrong guess.
 _WOULD = {

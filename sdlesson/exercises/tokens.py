@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..tokens import byte_words, context_length, count_pairs, cut_words, encode_pieces, join
-from . import exercise
-from .compare import Mistake, call, compared, pair, shown, told, whole
+from . import Mistake, exercise
+from .compare import call, compared, pair, shown, told, whole
 
 
 @exercise(
