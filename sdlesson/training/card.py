@@ -82,8 +82,8 @@ classifier that learned from drawings as they are) counts in multiples of that b
 **The autoencoder.** Encode and decode of 500 unseen drawings: {psnr_all:.2f} dB PSNR on average ({psnr_styles};
 worst picture {psnr_worst:.1f}).
 
-{ablations}**Seeds matter.** Seeds 42 and 43 of "a photograph of an astronaut riding a horse" differ by {two_seeds:.0f} levels
-of 255 a pixel on average.
+{ablations}**Seeds matter.** Seeds 42 and 43 of "a photograph of an astronaut riding a horse" differ by
+{two_seeds:.0f} levels of 255 a pixel on average.
 
 Where it falls short: look at the table's rows for guidance 8. There K-LMS of order 4 with 20 steps overshoots;
 order 1 or more steps help. This is the solver's doing more than the model's, and lesson 5 is about it.
