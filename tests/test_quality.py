@@ -10,7 +10,7 @@ from transformers import CLIPModel
 
 from sdlesson.models import checkpoint_path
 from sdlesson.tiny import ablation, vae
-from sdlesson.tiny.card import guidance_table, likeness_table, recommended_table
+from sdlesson.tiny.card import ablations_table, guidance_table, likeness_table, recommended_table
 from sdlesson.tiny.classifiers import CLASSIFIERS, load_classifier
 from sdlesson.tiny.critics import PerceptualDistance, build_discriminator, fooled, told_apart
 from sdlesson.tiny.data import mirror_half
@@ -120,6 +120,13 @@ def test_perceptual_distance_grows_with_the_change(clip, drawings):
     assert distance(a, a, shift).item() == 0 < near < far
     rolled = distance(a.roll((3, 11), (2, 3)), b.roll((3, 11), (2, 3)), torch.tensor([0, 0]))
     assert rolled.item() == pytest.approx(distance(a, b, torch.tensor([-3, -11])).item(), rel=1e-4)
+
+
+def test_ablations_stand_in_the_card_only_where_measured():
+    assert ablations_table(results()) == ablations_table({**results(), "ablations": {}}) == ""
+    row = {"pictures": 9600, "psnr": 21.5, "sharpness": 0.9, "high_frequencies": 0.5, "frechet": 2.0}
+    text = ablations_table({"ablations": {"nothing": row, "kl": row}})
+    assert "| kl | 9,600 | 21.50 | 0.90 | 0.50 | 2.00 |" in text and text.endswith("\n\n")
 
 
 def test_neither_critic_trains_the_other():

@@ -24,7 +24,6 @@ def cache_latents(folder: Path, accelerator: Accelerator, batch_size: int = 200)
     """
     pictures = Pictures(folder / "pictures", accelerator.device)
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(accelerator.device).eval()
-
     parts = []
     for start in tqdm(range(0, len(pictures), batch_size), desc="latents"):
         pixels = pictures.batch(torch.arange(start, min(start + batch_size, len(pictures))))

@@ -120,8 +120,8 @@ class Trainer:
         self.accelerator.backward(loss)
         self.optimizer.step(learning_share(used))
         self.progress.step += 1
-        if self.progress.step % AVERAGE_EVERY == 0:
-            step = self.progress.step
+        step = self.progress.step
+        if step == 1 or step % AVERAGE_EVERY == 0:  # after the first, or a few steps would leave what was there before
             decay = min(self.job.average**AVERAGE_EVERY, step / (10 * AVERAGE_EVERY + step))
             torch._foreach_lerp_(self.averages, [p.detach() for p in self.optimizer.parameters], 1 - decay)
         return loss.detach()

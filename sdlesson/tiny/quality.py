@@ -90,11 +90,16 @@ def round_trips(vae, pictures: np.ndarray, batch: int = 20) -> np.ndarray:
     return np.concatenate(decoded)
 
 
+def psnr(pictures: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio in dB of each picture, uint8 (N, H, W, 3): (N,)."""
+    error = (decoded.astype(float) - pictures) ** 2
+    return 10 * np.log10(255**2 / error.mean(axis=(1, 2, 3)))
+
+
 def reconstruction(vae, count: int = 500, seed: int = 424_242) -> dict[str, float]:
     """PSNR in dB (mean over pictures, peak 255) of encode-decode on unseen drawings: overall, worst, and by style."""
     scenes, pictures = draw_scenes(np.random.default_rng(seed), count)
-    error = (round_trips(vae, pictures).astype(float) - pictures) ** 2
-    values, styles = 10 * np.log10(255**2 / error.mean(axis=(1, 2, 3))), np.array([scene.style for scene in scenes])
+    values, styles = psnr(pictures, round_trips(vae, pictures)), np.array([scene.style for scene in scenes])
     by_style = {style: float(values[styles == style].mean()) for style in STYLES}
     return {"all": float(values.mean()), "worst": float(values.min()), **by_style}
 
@@ -145,14 +150,14 @@ def measure_likeness(sd: StableDiffusion, classifier: nn.Module, count: int = 24
     return likeness(classifier, drawn, anew, sets)
 
 
-def measure_ablations(folder: Path, classifier: nn.Module, count: int = 240) -> dict[str, dict[str, float]]:
+def measure_ablations(folder: Path, classifier: nn.Module, count: int = 120) -> dict[str, dict[str, float]]:
     """likeness.likeness and PSNR of the autoencoders that ablation.py has left in `folder`, by the term left out."""
     drawn, anew = _two_drawings(exam_scenes(count, heldout=False))
     rows = {}
     for term, (vae, pictures) in load_ablations(folder).items():
-        vae = vae.to(next(classifier.parameters()).device)
-        measured = likeness(classifier, drawn, anew, {"vae": round_trips(vae, anew)})["vae"]
-        rows[term] = {"pictures": pictures, "psnr": reconstruction(vae, 200)["all"], **measured}
+        decoded = round_trips(vae.to(next(classifier.parameters()).device), anew)
+        rows[term] = {"pictures": pictures, "psnr": float(psnr(anew, decoded).mean())}
+        rows[term] |= likeness(classifier, drawn, anew, {"decoded": decoded})["decoded"]
     return rows
 
 
@@ -181,7 +186,7 @@ def measure(folder: Path, others: Path, count: int = 200, ablations: Path | None
         "two_seeds": two_seeds(sd),
         "likeness": measure_likeness(sd, eye),
         "adherence": measure_adherence(sd, classifiers, count),
-        "ablations": measure_ablations(ablations, eye, 240) if ablations else {},
+        "ablations": measure_ablations(ablations, eye) if ablations else {},
     }
 
 
