@@ -54,7 +54,7 @@ _HOME = {  # public name -> the module that it lives in
     "read_trace": "decoding",
 }
 _MODULES = frozenset(
-    (*LESSONS, *PAGES, "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
+    (*LESSONS, *PAGES, "unet", "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
 )
 
 __all__ = [*_HOME, "LESSONS", "PAGES", "__version__"]  # found by __getattr__

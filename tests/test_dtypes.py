@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import sdlesson
-from sdlesson import attention, decoding, guidance, latents, models, samplers, steering, thrift
-from sdlesson.training import lesson
-from sdlesson.training.unet import NoisePrediction
+from sdlesson import attention, decoding, guidance, latents, models, samplers, steering, training
+from sdlesson.engine import lean
+from sdlesson.training import NoisePrediction
 from sdlesson.world import Scene, draw
 
 PROMPT = "an astronaut riding a horse"
@@ -25,7 +25,7 @@ def sd(request, toy_folder, toy_half):
     with pytest.MonkeyPatch.context() as patch:
         if kept:
             patch.setattr(models, "_BIG", 0)
-            patch.setattr(thrift, "_SMALL", 600)
+            patch.setattr(lean, "_SMALL", 600)
         return sdlesson.load(toy_half if kept else toy_folder, device="cpu", dtype=dtype, low_memory=bool(kept))
 
 
@@ -104,18 +104,18 @@ def test_attention_is_watched_and_weighed(sd):
 
 
 def test_the_loss_of_training_is_one_of_32_bits(sd):
-    examples = lesson.make_examples(sd, [Scene("cartoon", mount="duck"), Scene("cartoon", mount="horse")], seed=1)
+    examples = training.make_examples(sd, [Scene("cartoon", mount="duck"), Scene("cartoon", mount="horse")], seed=1)
     assert is_sound(examples.latents) and is_sound(examples.texts)
     noise, texts = torch.randn(examples.latents.shape), examples.texts[1:]
-    assert is_sound(lesson.loss_at(sd, examples.latents, noise, texts, [100, 700]))
+    assert is_sound(training.loss_at(sd, examples.latents, noise, texts, [100, 700]))
     with torch.no_grad():
         assert is_sound(NoisePrediction(sd.unet)(examples.latents, noise, torch.tensor([100, 700]), texts)[None])
 
 
 def test_a_word_is_learned(sd):
-    taught = lesson.with_new_word(sd, "zuzu", like=["horse", "moon"])
+    taught = training.with_new_word(sd, "zuzu", like=["horse", "moon"])
     before = taught.text_encoder.get_input_embeddings().weight.clone()
-    losses = lesson.learn_word(taught, torch.randn(1, 4, 6, 6), ["a zuzu"], steps=3)
+    losses = training.learn_word(taught, torch.randn(1, 4, 6, 6), ["a zuzu"], steps=3)
     table = taught.text_encoder.get_input_embeddings().weight
     assert np.isfinite(losses).all() and table.dtype == sd.dtype and table.isfinite().all()
     assert (table != before).any(dim=1).nonzero().flatten().tolist() == [len(table) - 1]

@@ -13,6 +13,7 @@ from sdlesson import LESSONS, PAGES
 PACKAGE = Path(__file__).resolve().parent.parent / "sdlesson"
 
 #: From the ground up. A module imports its own layer and those before it; the rooms are layers of their own, in order.
+#: `unet`, one call, is the guidance lesson's second room until it has a lesson of its own.
 LAYERS = [
     "sdlesson",  # the names, and the lessons' order
     "loading",
@@ -20,7 +21,7 @@ LAYERS = [
     "world",
     "models",
     "tiny.optimizer",  # imports nothing of ours; the lesson on training trains with it
-    *LESSONS,
+    *(room for topic in LESSONS for room in (("unet", topic) if topic == "guidance" else (topic,))),
     *PAGES,
     "figures",
     "explorers",

@@ -127,6 +127,19 @@ def test_lessons_are_the_notebooks_and_each_has_its_room_figures_and_judges():
         assert (ROOT / "tests" / f"test_{topic}.py").is_file(), topic
 
 
+def test_editors_know_the_names_that_are_loaded_lazily():
+    stub = ast.parse((ROOT / "sdlesson" / "__init__.pyi").read_text(encoding="utf-8"))
+    imported = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    told = imported | {node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)}
+    assert set(sdlesson.__all__) <= told and (ROOT / "sdlesson" / "py.typed").is_file()
+    assert [name for name in told if not hasattr(sdlesson, name)] == []
+
+
+def test_the_tree_stays_within_its_weight():
+    """What a clone without history fetches: 60 MB, of which the model has 32 at most."""
+    assert sum(path.stat().st_size for path in project_files()) <= 60 * 10**6
+
+
 def test_nothing_but_the_order_knows_a_lessons_number():
     written = re.compile(r"\b[Ll]esson \d|lesson_\d|[\"'`](?:0\d|1\d)\.\d[\"'`]|\b(?:0\d|1\d) · ")
     texts = {path: path.read_text(encoding="utf-8") for path in project_files() if path.suffix == ".py"}
