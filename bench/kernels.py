@@ -1,9 +1,9 @@
-"""Several lessons at once: seconds of lesson 00's loop in 1, 2, 4 and 6 kernels, by how idle threads wait.
+"""Several lessons at once: seconds of the first lesson's loop in 1, 2, 4 and 6 kernels, by how idle threads wait.
 
     make bench-kernels                      as the libraries come, and with OMP_WAIT_POLICY=PASSIVE, as `make lab` does
     make bench-kernels ARGS="--ways all"    other settings, too
 
-Each kernel is a real one, and runs the cells of lesson 00 up to its loop; then all run the loop at the same moment.
+Each kernel is a real one, and runs the first lesson's cells up to its loop; then all run the loop at once.
 Printed are the median and the largest seconds of a loop, the seconds for which processors were busy with it, and the
 median's ratio to the libraries' own way.
 """
@@ -44,7 +44,7 @@ WAYS = {
 
 
 def cells() -> tuple[str, str]:
-    """Lesson 00 up to its loop, figures left out, and the loop, with a clock around it."""
+    """The first lesson up to its loop, figures left out, and the loop, with a clock around it."""
     sources = [cell.source for cell in nbformat.read(LESSON, as_version=4).cells if cell.cell_type == "code"]
     place = next(number for number, source in enumerate(sources) if LOOP in source)
     before = (line for source in sources[:place] for line in source.splitlines() if not line.startswith("figure_"))

@@ -14,6 +14,7 @@ from PIL import Image
 
 import sdlesson
 from sdlesson import BadInput, attention, guidance, latents, samplers, sigmas, steering, symptoms
+from sdlesson.figures.base import plot_picture
 from sdlesson.figures.decoding import figure_trace
 from sdlesson.guidance import Steering
 from sdlesson.loading import checks
@@ -364,7 +365,7 @@ def test_a_phones_photo_is_read_as_a_viewer_shows_it(toy, orientation, size, cor
     values = latents.to_tensor(photo)
     assert values.shape == (1, 3, *size[::-1]) and values[0, 1, corner[1], corner[0]] == -1
     assert sdlesson.encode(toy.vae, photo).shape == (1, 4, size[1] // 8, size[0] // 8)
-    shown = sdlesson.figures.plot_picture(photo).images[0].get_array()
+    shown = plot_picture(photo).images[0].get_array()
     assert shown.shape == (size[1], size[0], 3) and tuple(shown[corner[1], corner[0]]) == (255, 0, 0)
 
 

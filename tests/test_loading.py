@@ -25,9 +25,9 @@ from safetensors.torch import load_file, save_file
 
 import sdlesson
 from sdlesson import models
-from sdlesson.loading import hub
+from sdlesson.loading import hub, weights
 from sdlesson.loading.errors import ModelError
-from sdlesson.loading.weights import _new_name, read_weights
+from sdlesson.loading.weights import _new_name
 
 COMMIT = "c" * 40
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -716,11 +716,11 @@ def test_weights_go_straight_into_the_wished_dtype(tmp_path, monkeypatch, stored
     """In pieces of the file, each closed again; whole numbers stay what they are."""
     numbers = {f"weight{n}": torch.randn(7, 5).to(stored) for n in range(9)} | {"ids": torch.arange(77)}
     save_file(numbers, tmp_path / "a.safetensors")
-    monkeypatch.setattr(models, "_MAPPED", 200)
-    weights = read_weights([tmp_path / "a.safetensors"], wished)
-    assert weights.keys() == numbers.keys() and torch.equal(weights["ids"], numbers["ids"])
+    monkeypatch.setattr(weights, "_MAPPED", 200)
+    read = weights.read_weights([tmp_path / "a.safetensors"], wished)
+    assert read.keys() == numbers.keys() and torch.equal(read["ids"], numbers["ids"])
     for name in numbers.keys() - {"ids"}:
-        assert weights[name].dtype == wished and torch.equal(weights[name], numbers[name].to(wished))
+        assert read[name].dtype == wished and torch.equal(read[name], numbers[name].to(wished))
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read off Linux's /proc")
@@ -731,11 +731,11 @@ def test_no_copy_of_the_whole_file_is_in_memory(tmp_path):
     code = f"""
 import re, torch
 from pathlib import Path
-from sdlesson import models
+from sdlesson.loading import weights
 def peak(): return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e3
-models._MAPPED, before = 2**24, peak()
-weights = models.read_weights([Path({str(file)!r})], torch.bfloat16)
-assert len(weights) == 10
+weights._MAPPED, before = 2**24, peak()
+tensors = weights.read_weights([Path({str(file)!r})], torch.bfloat16)
+assert len(tensors) == 10
 print(peak() - before)
 """
     assert float(subprocess.check_output([sys.executable, "-c", code])) < 200

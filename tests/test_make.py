@@ -32,7 +32,7 @@ os.symlink(sys.executable, sys.argv[1] + "/bin/python")
 """
 PROGRAMS = [
     "sdlesson/__main__.py",
-    "sdlesson/training.py",
+    "sdlesson/tiny.py",
     "jupyter.py",
     "pip.py",
     "ipykernel.py",

@@ -103,7 +103,8 @@ def lying_bars(ax, bars: Mapping[str, float], colours, told: Callable[[float], s
     """Lying bars, the first on top, name -> length, each with what is `told` of it at its end; returns the Axes."""
     ax.barh(list(bars), list(bars.values()), color=colours, height=height)
     for row, value in enumerate(bars.values()):
-        ax.text(value, row, f" {told(value)}", va="center", fontsize=size, color=INK)
+        beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(told(value), (value, row), **beside, fontsize=size, color=INK)
     ax.set_ylim(len(bars) - 0.5, -0.5)
     open_axes(ax).grid(visible=False, axis="y")
     return ax
