@@ -21,7 +21,7 @@ pipeline_tag: text-to-image
 
 # The tiny Stable Diffusion of sdlesson
 
-A complete latent diffusion model that fits into a few megabytes and paints {size}×{size} pixels in half a second on a
+A complete latent diffusion model that fits into some thirty megabytes and paints {size}×{size} pixels in half a second on a
 laptop. It has the parts of Stable Diffusion v1.4, as the same classes of diffusers and transformers (CLIPTokenizer,
 CLIPTextModel, UNet2DConditionModel, AutoencoderKL, LMSDiscreteScheduler). It is made for learning, not for pictures.
 
