@@ -73,8 +73,6 @@ order 1 or more steps help. This is the solver's doing more than the model's, an
 
 def model_card(folder: Path) -> str:
     """The text of the checkpoint's README.md; raises FileNotFoundError where one of its JSON files is missing."""
-    from .quality import adherence_table
-
     quality = json.loads((folder / "quality.json").read_text())
     training = json.loads((folder / "training.json").read_text())
     settings = json.loads((folder / "sdlesson.json").read_text())
@@ -98,3 +96,18 @@ def model_card(folder: Path) -> str:
         psnr_styles=", ".join(f"{style} {psnr[style]:.1f}" for style in STYLES),
         two_seeds=quality["two_seeds"],
     )
+
+
+def adherence_table(results: dict) -> str:
+    """The adherence rows as a Markdown table, in percent."""
+    columns = ("all", "style", "rider", "mount", "place", "mount_colour")
+    lines = [
+        "| painted with | pairs | pictures | all four right | style | rider | mount | place | mount's colour |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for row in results["adherence"]:
+        for split in ("trained", "heldout"):
+            shares = " | ".join(f"{100 * row[split][column]:.1f}" for column in columns)
+            pairs = split.replace("heldout", "held out")
+            lines.append(f"| {row['setting']} | {pairs} | {row['pictures']} | {shares} |")
+    return "\n".join(lines)

@@ -16,7 +16,7 @@ from ..decoding import paint
 from ..models import StableDiffusion, checkpoint_path, load
 from ..world import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene
 from ..world.judge import QUESTIONS, Judge, follows, load_judge, look
-from .card import model_card
+from .card import adherence_table, model_card
 from .judge import draw_scenes, judge_accuracy
 
 ARTICLE = "a photograph of an astronaut riding a horse"
@@ -118,21 +118,6 @@ def measure(folder: Path, count: int = 200) -> dict:
         "two_seeds": two_seeds(sd),
         "adherence": rows,
     }
-
-
-def adherence_table(results: dict) -> str:
-    """The adherence rows as a Markdown table, in percent."""
-    columns = ("all", "style", "rider", "mount", "place", "mount_colour")
-    lines = [
-        "| painted with | pairs | pictures | all four right | style | rider | mount | place | mount's colour |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
-    for row in results["adherence"]:
-        for split in ("trained", "heldout"):
-            shares = " | ".join(f"{100 * row[split][column]:.1f}" for column in columns)
-            pairs = split.replace("heldout", "held out")
-            lines.append(f"| {row['setting']} | {pairs} | {row['pictures']} | {shares} |")
-    return "\n".join(lines)
 
 
 def main():
