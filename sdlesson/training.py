@@ -196,9 +196,9 @@ def learning_share(used: float) -> float:
     return min(1.0, used / 0.01 + 0.02) * max(0.0, 1.0 - used)
 
 
-def batch_generator(seed: int, step: int, process: int) -> torch.Generator:
-    """The random numbers of one batch, a function of these three integers alone."""
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) * 257 + process)
+def batch_generator(seed: int, step: int, process: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """The random numbers of one batch, a function of these three integers and the kind of device alone."""
+    return torch.Generator(device).manual_seed((seed * 1_000_003 + step) * 257 + process)
 
 
 EMPTY_SHARE = 0.1  # of the captions are left out, so that guidance has something to compare with
@@ -229,7 +229,7 @@ def build_unet(size: int, text_width: int, channels: Sequence[int], layers: int 
 
 
 def prepare(unet: UNet2DConditionModel) -> UNet2DConditionModel:
-    """The same UNet with plain attention: the fused attention's way back is slow on a CPU."""
+    """The same UNet with plain attention: the fused attention's way back is slow on a CPU, and no faster on a GPU."""
     unet.set_attn_processor(AttnProcessor())
     return unet.train()
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_pictures_depend_on_seed_and_index_alone(tmp_path):
     pictures = Pictures(tmp_path)
     picture, caption = draw_example(5, 2, 64)
     assert pictures.captions[2] == caption
-    assert np.array_equal(pictures._picture(2), picture)
+    assert np.array_equal(pictures.pixels[2].numpy(), picture)
     assert not np.array_equal(draw_example(6, 2, 64)[0], picture)
     batch = pictures.batch([0, 2])
     assert batch.shape == (2, 3, 64, 64)
@@ -96,7 +97,7 @@ def test_smoke_run_makes_a_pipeline(smoke):
 
 def test_a_run_can_start_from_a_checkpoint(smoke, tmp_path, capsys):
     checkpoint, out = smoke / "checkpoint", tmp_path / "run"
-    assert main([*SMOKE_RUN, "--minutes", "0.02", "--start", str(checkpoint), "--out", str(out)]) == 0
+    assert main([*SMOKE_RUN, "--minutes", "0.06", "--start", str(checkpoint), "--out", str(out)]) == 0
     for part in ("tokenizer/tokenizer.json", "text_encoder/model.safetensors", "clip/model.safetensors"):
         assert (out / "checkpoint" / part).read_bytes() == (checkpoint / part).read_bytes()
     old, new = (UNet2DConditionModel.from_pretrained(folder / "unet") for folder in (checkpoint, out / "checkpoint"))
@@ -408,8 +409,10 @@ def test_a_killed_run_goes_on(tmp_path):
         *SMOKE_RUN,
         "--minutes",
         "10",
+        "--clip-minutes",
+        "0.01",
         "--stages",
-        "pictures,vae",
+        "pictures,tokenizer,clip,vae",
         "--out",
         str(tmp_path),
     ]
@@ -434,7 +437,7 @@ def test_two_processes_share_a_run(smoke, tmp_path):
     """
     launch = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0"]
     launch += ["--mixed_precision", "no", "--dynamo_backend", "no"]
-    ours = [*SMOKE_RUN, "--minutes", "0.05", "--stages", "pictures,vae", "--out", str(tmp_path)]
+    ours = [*SMOKE_RUN, "--minutes", "0.05", "--stages", "pictures,tokenizer,clip,vae", "--out", str(tmp_path)]
     command = [sys.executable, "-m", "accelerate.commands.launch", *launch, "-m", "sdlesson.tiny", *ours]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
@@ -457,6 +460,7 @@ def test_two_processes_share_a_run(smoke, tmp_path):
         (["--minutes", "1e308"], "minutes"),
         (["--unet-minutes", "inf"], "minutes"),
         (["--vae-minutes", "525601"], "up to 525600 (a year)"),
+        (["--pictures", "0"], "pictures"),
     ],
 )
 def test_bad_arguments_get_a_sentence(arguments, words, capsys, tmp_path):
@@ -480,6 +484,36 @@ def test_other_settings_are_refused(smoke, capsys):
 def test_every_stage_has_a_runner():
     assert set(training_run.STAGES) == set(training_run.RUNNERS)
     assert sum(share for share, _ in training_run.STAGES.values()) == pytest.approx(1)
+
+
+def slow_drawing(folder, count, seed, size):
+    folder.mkdir(parents=True)
+    for number in range(3):
+        (folder / f"pictures-{number:03}.npy").touch()
+        time.sleep(0.5)
+    (folder / "done").touch()
+
+
+def failed_drawing(folder, count, seed, size):
+    raise OSError("no space left on device")
+
+
+def test_training_begins_while_pictures_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "draw_pictures", slow_drawing)
+    settings = replace(SMOKE, pictures=3000, first_pictures=1500)
+    run = training_run.Run(tmp_path, settings, 0, Accelerator(cpu=True), {})
+    training_run.run_stage(run, "pictures")
+    files = [(tmp_path / "pictures" / f"pictures-{number:03}.npy").exists() for number in range(3)]
+    assert files[:2] == [True, True] and not (tmp_path / "pictures" / "done").exists()
+    training_run._all_pictures(run)
+    assert (tmp_path / "pictures" / "done").exists()
+
+
+def test_drawing_that_fails_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "draw_pictures", failed_drawing)
+    run = training_run.Run(tmp_path, SMOKE, 0, Accelerator(cpu=True), {})
+    with pytest.raises(OSError, match="no space left"):
+        training_run.run_stage(run, "pictures")
 
 
 def test_learning_rate_rises_and_falls():
@@ -512,6 +546,19 @@ def test_optimizer_splits_matrices_from_edges():
     module(torch.randn(2, 4, 9, 9)).square().mean().backward()
     optimizer.step(1.0)
     assert all(not torch.equal(old, new) for old, new in zip(before, module.parameters(), strict=True))
+
+
+def test_slow_edges_learn_at_a_tenth():
+    module = torch.nn.Sequential()
+    for name in ("quick", "calm"):
+        module.add_module(name, torch.nn.Conv2d(1, 1, 1, bias=False))
+        module.get_submodule(name).weight.data.fill_(1.0)
+    optimizer = MuonAdamW(module, ("quick", "calm"), 1e-3, 1e-2, slow=("calm",))
+    for parameter in module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step(1.0)
+    quick, calm = (1 - parameter.item() for parameter in module.parameters())
+    assert calm == pytest.approx(quick / 10, rel=0.02) and quick == pytest.approx(1e-2, rel=0.05)
 
 
 def test_optimizer_learns():

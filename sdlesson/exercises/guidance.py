@@ -137,8 +137,8 @@ def _swings(order, burnt: int) -> Mistake | None:
         )
     if order > 2:
         return Mistake(
-            "The right direction, and its spread looks calm. Paint it, and look at the picture: at the horse's head.",
-            f"Order {order} still swings in its last steps: in the tiny model its head is green. Go further down.",
+            "The right direction. But is it calm yet? Paint it, and look at the picture: at the horse's head.",
+            f"Order {order} still swings: in the tiny model its head is a grey blur. Go further down.",
         )
     return None
 

@@ -39,7 +39,7 @@ _LOOK = {
 #: What a solved mystery shows, by its number.
 _LEARNED = {
     1: "Several faults end in such a picture. Only one of them makes the very first input so strong.",
-    2: "Each picture alone looks healthy. It took two seeds, or one number, to see that something is wrong.",
+    2: "A picture alone hardly shows it. Two seeds beside each other do, and so does one number.",
     3: "The noise was not removed to the end: the last timestep says where the loop stopped.",
 }
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from safetensors import SafetensorError
 
 from ..loading.errors import BadInput
@@ -42,6 +43,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--size-of-run", choices=sorted(SIZES), default="tiny", help="smoke: a toy, in seconds")
+    parser.add_argument("--pictures", type=int, metavar="N", help="in the training set (default: 30000)")
     parser.add_argument("--batch-factor", type=int, default=1, metavar="N", help="N times larger batches, for a GPU")
     parser.add_argument("--checkpoint", type=Path, help="where the stage export writes (default: in the run's folder)")
     parser.add_argument("--mixed-precision", choices=("no", "bf16"), help="default: where it is fast")
@@ -49,6 +51,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     given = parser.parse_args(arguments)
     if given.batch_factor < 1:
         parser.error("--batch-factor must be at least 1")
+    if given.pictures is not None and given.pictures < 1:
+        parser.error("--pictures must be at least 1")
     if not 0 <= given.seed < 2**32:
         parser.error(f"--seed must be a whole number from 0 to {2**32 - 1}")  # NumPy's limit
     return given
@@ -81,12 +85,13 @@ def main(arguments: list[str] | None = None) -> int:
     given = parse_arguments(arguments)
     device = "cuda" if torch.cuda.is_available() and not given.cpu else "cpu"
     precision = given.mixed_precision or ("bf16" if fast_in_bfloat16(device) else "no")
-    accelerator = Accelerator(cpu=given.cpu, mixed_precision=precision)
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # the discriminator's, until it is switched on
+    accelerator = Accelerator(cpu=given.cpu, mixed_precision=precision, kwargs_handlers=[unused])
     set_seed(given.seed)
     seconds = {stage: 60 * (getattr(given, f"{stage}_minutes") or given.minutes * STAGES[stage][0]) for stage in TIMED}
-    run = Run(
-        given.out, SIZES[given.size_of_run], given.seed, accelerator, seconds, given.batch_factor, given.checkpoint
-    )
+    settings = SIZES[given.size_of_run]
+    settings = replace(settings, pictures=given.pictures or settings.pictures)
+    run = Run(given.out, settings, given.seed, accelerator, seconds, given.batch_factor, given.checkpoint)
     try:
         run.check()
         if "export" in given.stages:

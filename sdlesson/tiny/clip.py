@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTextConfig, CLIPTokenizer, CLIPVisionConfig
 
-from .data import Pictures, fresh_pictures
+from .data import Pictures, fresh_pictures, mirror_half
 from .loop import Job
 from .saving import save_model
 from .settings import Settings
@@ -61,7 +61,7 @@ class Agreement(nn.Module):
     """CLIP's loss: in a batch, each picture should find its caption and each caption its picture.
 
     `forward(pixels, ids, names)`: (B, 3, H, W) in [-1, 1], (B, 77) and (B,). Pictures of one caption share a `name`;
-    each of them counts as right. Captions are cut to the batch's longest one: the text tower looks only back, so what
+    each of them counts as right. The ids may be cut behind the longest caption: the text tower looks only back, so what
     follows the end token changes nothing before it.
     """
 
@@ -70,9 +70,7 @@ class Agreement(nn.Module):
         self.clip = clip
 
     def forward(self, pixels: torch.Tensor, ids: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
-        end = self.clip.config.text_config.eos_token_id
-        longest = int((ids != end).sum(dim=1).max()) + 1
-        output = self.clip(input_ids=ids[:, :longest], pixel_values=pixels)
+        output = self.clip(input_ids=ids, pixel_values=pixels)
         logits = output.logits_per_image.float()  # (pictures, captions)
         same = (names[:, None] == names[None, :]).float()
         target = same / same.sum(dim=1, keepdim=True)
@@ -88,18 +86,21 @@ def found(clip: CLIPModel, pixels: torch.Tensor, ids: torch.Tensor) -> torch.Ten
 
 def clip_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds: float, batch_size: int) -> Job:
     """The contrastive training on a run folder's pictures and captions; raises FileNotFoundError without them."""
-    pictures = Pictures(folder / "pictures")
+    device = accelerator.device
+    pictures = Pictures(folder / "pictures", device)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     clip = build_clip(settings, tokenizer)
     captions = sorted(set(pictures.captions))
     number = {caption: index for index, caption in enumerate(captions)}
-    names = torch.tensor([number[caption] for caption in pictures.captions])
+    names = torch.tensor([number[caption] for caption in pictures.captions], device=device)
     ids = encode_captions(tokenizer, captions)  # (distinct captions, 77)
+    longest = int((ids != tokenizer.eos_token_id).sum(dim=1).max()) + 1
+    ids = ids[:, :longest].to(device)
     unseen, texts = fresh_pictures(2, 48, settings.size)
 
     def batch(generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        chosen = torch.randint(len(pictures), (batch_size,), generator=generator)
-        return pictures.batch(chosen), ids[names[chosen]], names[chosen]
+        chosen = torch.randint(len(pictures), (batch_size,), generator=generator, device=device)
+        return mirror_half(pictures.batch(chosen), generator), ids[names[chosen]], names[chosen]
 
     def sheet(path: Path) -> None:
         best = [texts[index] for index in found(clip, unseen, encode_captions(tokenizer, texts)).tolist()]
@@ -119,5 +120,5 @@ def clip_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
         edges=("embedding",),
         muon_rate=4e-3,
         adam_rate=2e-3,
-        average=0.99,
+        average=0.998,
     )

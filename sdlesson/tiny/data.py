@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from bisect import bisect_right
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -57,34 +56,52 @@ def draw_pictures(folder: Path, count: int, seed: int, size: int, workers: int |
             job.result()
 
 
+def drawn(folder: Path) -> list[Path]:
+    """The files of pictures from the first one on, up to the first that is not there."""
+    files = []
+    while (file := folder / f"pictures-{len(files):03}.npy").exists():
+        files.append(file)
+    return files
+
+
+def _files(folder: Path) -> list[Path]:
+    files = drawn(folder)
+    if not files:
+        raise FileNotFoundError(f"There are no training pictures in {folder}; run the stage 'pictures' first.")
+    return files
+
+
+def read_captions(folder: Path) -> list[str]:
+    """The captions of the drawn training set, in its order."""
+    names = [file.name.replace("pictures", "captions").replace(".npy", ".json") for file in _files(folder)]
+    return [caption for name in names for caption in json.loads((folder / name).read_text())]
+
+
 class Pictures:
-    """The drawn training set, held in memory as bytes (30 000 pictures: 1.5 GB).
+    """The drawn training set, held in a device's memory as bytes (30 000 pictures: 1.5 GB).
 
     `len(pictures)`, `pictures.captions` (list of str), `pictures.batch(indices)`: float32 (B, 3, H, W) in [-1, 1].
     """
 
-    def __init__(self, folder: Path):
-        files = sorted(folder.glob("pictures-*.npy"))
-        if not files:
-            raise FileNotFoundError(f"There are no training pictures in {folder}; run the stage 'pictures' first.")
-        self._files = [np.load(file) for file in files]
-        self._ends = np.cumsum([len(file) for file in self._files]).tolist()
-        self.captions = [
-            caption
-            for number in range(len(files))
-            for caption in json.loads((folder / f"captions-{number:03}.json").read_text())
-        ]
+    def __init__(self, folder: Path, device: torch.device | str = "cpu"):
+        files = [np.load(file, mmap_mode="r") for file in _files(folder)]
+        self.pixels = torch.empty((sum(map(len, files)), *files[0].shape[1:]), dtype=torch.uint8, device=device)
+        for part, file in zip(self.pixels.split(list(map(len, files))), files, strict=True):
+            part.copy_(torch.from_numpy(np.array(file)))
+        self.captions = read_captions(folder)[: len(self.pixels)]
 
     def __len__(self) -> int:
-        return self._ends[-1]
-
-    def _picture(self, index: int) -> np.ndarray:
-        number = bisect_right(self._ends, index)
-        return self._files[number][index - (self._ends[number - 1] if number else 0)]
+        return len(self.pixels)
 
     def batch(self, indices) -> torch.Tensor:
-        pixels = torch.from_numpy(np.stack([self._picture(int(index)) for index in indices]))
+        pixels = self.pixels[torch.as_tensor(indices, device=self.pixels.device)]
         return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, size, size, 3) bytes -> (B, 3, size, size)
+
+
+def mirror_half(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Mirror a random half of the pictures (B, 3, H, W): the world has no left and no right, and no letters."""
+    chance = torch.rand(len(pixels), 1, 1, 1, generator=generator, device=generator.device)
+    return torch.where(chance < 0.5, pixels.flip(-1), pixels)
 
 
 def fresh_pictures(seed: int, count: int, size: int, split: str = "train") -> tuple[torch.Tensor, list[str]]:

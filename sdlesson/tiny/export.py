@@ -41,7 +41,8 @@ def export(folder: Path, checkpoint: Path) -> None:
             json.dumps({"name": "tiny", "guidance_scale": GUIDANCE_SCALE, "size": size}, indent=2) + "\n"
         )
         (part / "training.json").write_text(
-            json.dumps({"story": story(folder)}, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            json.dumps({"story": story(folder), "command": command(folder)}, indent=2, ensure_ascii=False) + "\n",
+            encoding="utf-8",
         )
         for other in checkpoint.iterdir() if checkpoint.exists() else ():
             if not (part / other.name).exists():
@@ -78,6 +79,20 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
+def _progress(folder: Path, stage: str) -> dict:
+    return torch.load(folder / f"{stage}.checkpoint.pt", map_location="cpu", weights_only=True)["progress"]
+
+
+def command(folder: Path) -> str:
+    """What makes a model like the run's, on a machine as fast."""
+    settings = json.loads((folder / "settings.json").read_text())
+    options = {name: settings[name] for name in ("pictures", "batch_factor", "seed")}
+    stages = ("unet",) if (folder / "start").exists() else ("clip", "vae", "unet")
+    options |= {f"{stage}_minutes": f"{_progress(folder, stage)['elapsed'] / 60:.1f}" for stage in stages}
+    words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
+    return f'make train ARGS="{words}"'
+
+
 def story(folder: Path) -> list[str]:
     """How the run went, a sentence a stage, from what its checkpoints say."""
     settings = json.loads((folder / "settings.json").read_text())
@@ -92,7 +107,7 @@ def story(folder: Path) -> list[str]:
         lines = read_story(folder / "start")
         shapes = {"unet": "UNet, trained on from these weights at half the learning rates"}
     for stage, shape in shapes.items():
-        progress = torch.load(folder / f"{stage}.checkpoint.pt", map_location="cpu", weights_only=True)["progress"]
+        progress = _progress(folder, stage)
         batch = settings[f"{stage}_batch"] * settings["batch_factor"] * progress.get("processes", 1)
         step, minutes = progress["step"], progress["elapsed"] / 60
         lines.append(f"{shape}: {minutes:.1f} minutes, {step:,} steps of {batch} pictures.")

@@ -1,4 +1,4 @@
-"""Train the judge, a classifier that sees drawings only; it later tells what the model's pictures show."""
+"""Train a classifier that sees drawings only (the judge, or another); it later tells what the model's pictures show."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm.auto import tqdm
 
 from ..world import Scene, draw, random_scene
 from ..world.judge import NOT_SAID, Judge, follows, labels, load_judge, look, save_judge, to_tensor
+from .classifiers import CLASSIFIERS, EYE
 
 
 class _Drawings(IterableDataset):
@@ -45,34 +47,50 @@ def soften(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     n = len(pictures)
     small = F.interpolate(pictures, scale_factor=0.7, mode="bilinear", antialias=True)
     blurred = F.interpolate(small, size=pictures.shape[-2:], mode="bicubic")
-    share = torch.rand(n, 1, 1, 1, generator=generator) * (torch.rand(n, 1, 1, 1, generator=generator) < 0.5)
-    contrast = 1 + 0.15 * torch.randn(n, 3, 1, 1, generator=generator)
-    noise = 0.08 * torch.rand(n, 1, 1, 1, generator=generator) * torch.randn(pictures.shape, generator=generator)
+    drawn = {"generator": generator, "device": pictures.device}
+    share = torch.rand(n, 1, 1, 1, **drawn) * (torch.rand(n, 1, 1, 1, **drawn) < 0.5)
+    contrast = 1 + 0.15 * torch.randn(n, 3, 1, 1, **drawn)
+    noise = 0.08 * torch.rand(n, 1, 1, 1, **drawn) * torch.randn(pictures.shape, **drawn)
     return ((pictures.lerp(blurred, share) * contrast) + noise).clamp(-1, 1)
 
 
-def train_judge(minutes: float, seed: int = 0, batch: int = 64, judge: Judge | None = None) -> Judge:
-    """Train a new judge, or go on with an old one, for `minutes` of wall time on ever fresh drawings."""
+def train_judge(
+    minutes: float,
+    seed: int = 0,
+    batch: int = 64,
+    judge: nn.Module | None = None,
+    workers: int = 1,
+    softened: bool = True,
+) -> nn.Module:
+    """Train a new judge, or go on with another classifier, for `minutes` of wall time on ever fresh drawings.
+
+    `workers` processes draw; it learns on a GPU where there is one, and comes back on the CPU. `softened` drawings are
+    those of `soften`.
+    """
     torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    judge = Judge() if judge is None else judge
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    generator = torch.Generator(device).manual_seed(seed)
+    judge = (Judge() if judge is None else judge).to(device)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.02)
     start, bar = time.monotonic(), tqdm(desc="judge", unit="pic")
-    for pictures, answers in DataLoader(_Drawings(seed, batch), batch_size=None, num_workers=1):
+    for pictures, answers in DataLoader(_Drawings(seed, batch), batch_size=None, num_workers=workers):
         spent = (time.monotonic() - start) / (60 * minutes)
         if spent >= 1:
             break
         for group in optimizer.param_groups:
             group["lr"] = 3e-3 * min(1, 40 * spent + 0.02) * (1 - spent)
-        logits = judge.train()(soften(to_tensor(pictures.numpy()), generator))
-        loss = sum(F.cross_entropy(logits[name], answers[name], ignore_index=NOT_SAID) for name in logits)
+        seen = to_tensor(pictures.numpy(), judge.pixels).to(device)
+        logits = judge.train()(soften(seen, generator) if softened else seen)
+        right = {name: answer.to(device) for name, answer in answers.items()}
+        loss = sum(F.cross_entropy(logits[name], right[name], ignore_index=NOT_SAID) for name in logits)
         optimizer.zero_grad()
         loss.backward()
+        nn.utils.clip_grad_norm_(judge.parameters(), 1.0)
         optimizer.step()
         bar.update(len(pictures))
         bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
     bar.close()
-    return judge.eval()
+    return judge.cpu().eval()
 
 
 def judge_accuracy(judge: Judge, count: int = 1000, seed: int = 987_654) -> dict[str, float]:
@@ -83,15 +101,20 @@ def judge_accuracy(judge: Judge, count: int = 1000, seed: int = 987_654) -> dict
 
 
 def main():
-    """`python -m sdlesson.tiny.judge --minutes 6 --out FOLDER`."""
+    """`python -m sdlesson.tiny.judge --minutes 6 --out FOLDER`; `--shape plain` trains another classifier."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=6)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
+    parser.add_argument("--shape", choices=("judge", *CLASSIFIERS), default="judge", help="others have their own seeds")
     parser.add_argument("--start", type=Path, help="folder of a judge to go on with")
     parser.add_argument("--out", type=Path, required=True, help="folder for model.safetensors")
     arguments = parser.parse_args()
     start = load_judge(arguments.start) if arguments.start else None
-    judge = train_judge(arguments.minutes, arguments.seed, judge=start)
+    build, seed = CLASSIFIERS.get(arguments.shape, (Judge, arguments.seed))
+    judge = train_judge(
+        arguments.minutes, seed, judge=start or build(), workers=arguments.workers, softened=arguments.shape != EYE
+    )
     save_judge(judge, arguments.out)
     print({name: round(share, 4) for name, share in judge_accuracy(judge).items()})
 

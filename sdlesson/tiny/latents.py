@@ -16,17 +16,17 @@ from .saving import save_model
 
 
 @torch.no_grad()
-def cache_latents(folder: Path, accelerator: Accelerator, batch_size: int = 50) -> None:
+def cache_latents(folder: Path, accelerator: Accelerator, batch_size: int = 200) -> None:
     """Write `folder`/latents.npy: float16 (N, 4, h, w), the latents' means, not yet scaled.
 
     Measures the scaling factor 1/std over all of them (Rombach et al. 2022, appendix G) and writes it into the
     autoencoder's config, so that scaled latents have unit variance.
     """
-    pictures = Pictures(folder / "pictures")
+    pictures = Pictures(folder / "pictures", accelerator.device)
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(accelerator.device).eval()
     parts = []
     for start in tqdm(range(0, len(pictures), batch_size), desc="latents"):
-        pixels = pictures.batch(range(start, min(start + batch_size, len(pictures)))).to(accelerator.device)
+        pixels = pictures.batch(torch.arange(start, min(start + batch_size, len(pictures))))
         with accelerator.autocast():
             mean = vae.encode(pixels).latent_dist.mode()
         parts.append(mean.float().cpu())

@@ -1,8 +1,9 @@
 """One training loop for all three networks: a budget of seconds, a moving average, checkpoints, curves and sheets.
 
-Batch k of process r is a function of (seed, k, r), so a killed run that starts again from its last checkpoint sees the
-batches that it would have seen. The learning rate follows the *time* that is used up, not a number of steps: rise over
-the first hundredth, then a straight line to zero.
+Batch k of process r is a function of (seed, k, r) and the kind of device, so a killed run that starts again from its
+last checkpoint sees the batches that it would have seen. The learning rate follows the *time* that is used up, not a
+number of steps: rise over the first hundredth, then a straight line to zero. The moving average looks back over about
+the last tenth of the steps so far (Karras et al. 2024, arXiv:2312.02696, section 3.1), up to a bound of each job's.
 """
 
 from __future__ import annotations
@@ -40,9 +41,11 @@ AVERAGE_EVERY = 4  # steps between two updates of the moving average
 class Job:
     """One network's training.
 
-    `objective` is a module whose `forward(*batch)` returns the loss (a scalar tensor); `batch(generator)` makes CPU
-    tensors from nothing but that generator; `save(folder)` writes the network (averaged weights in place), and
-    `sheet(path)` draws a picture of what it can do.
+    `objective` is a module whose `forward(*batch)` returns the loss (a scalar tensor); `batch(generator)` makes tensors
+    from nothing but that generator, on its device; `save(folder)` writes the network (averaged weights in place), and
+    `sheet(path)` draws a picture of what it can do. `before(used, batch)` is called before each step with the share of
+    the time that is used up. `slow` names parameters of `edges` that learn at a tenth of AdamW's rate. A `compiled`
+    objective is compiled on a GPU.
     """
 
     name: str
@@ -55,7 +58,10 @@ class Job:
     edges: tuple[str, ...] = ()
     muon_rate: float = 3e-3
     adam_rate: float = 2e-3
-    average: float = 0.998  # of the moving average, per step
+    average: float = 0.998  # of the moving average, per step, at most
+    before: Callable[[float, list[torch.Tensor]], None] = lambda used, batch: None
+    slow: tuple[str, ...] = ()
+    compiled: bool = False
 
 
 @dataclass
@@ -76,7 +82,9 @@ class Trainer:
         self.job, self.folder, self.accelerator, self.seed = job, folder, accelerator, seed
         self.file = folder / f"{job.name}.checkpoint.pt"
         self.model = accelerator.prepare_model(job.objective)
-        self.optimizer = MuonAdamW(job.objective, job.edges, job.muon_rate, job.adam_rate)
+        if job.compiled and accelerator.device.type == "cuda":
+            self.model = torch.compile(self.model)
+        self.optimizer = MuonAdamW(job.objective, job.edges, job.muon_rate, job.adam_rate, job.slow)
         self.averages = [p.detach().clone() for p in self.optimizer.parameters]
         self.progress = Progress(processes=accelerator.num_processes)
         self._marks = {"checkpoint": 0.0, "sheet": 0.0}
@@ -104,14 +112,16 @@ class Trainer:
         return self.progress
 
     def _step(self, used: float) -> torch.Tensor:
-        generator = batch_generator(self.seed, self.progress.step, self.accelerator.process_index)
-        batch = [tensor.to(self.accelerator.device) for tensor in self.job.batch(generator)]
+        device = self.accelerator.device
+        generator = batch_generator(self.seed, self.progress.step, self.accelerator.process_index, device)
+        batch = list(self.job.batch(generator))
+        self.job.before(used, batch)
         loss = self.model(*batch)
         self.accelerator.backward(loss)
         self.optimizer.step(learning_share(used))
         self.progress.step += 1
-        if self.progress.step % AVERAGE_EVERY == 0:
-            step = self.progress.step
+        step = self.progress.step
+        if step == 1 or step % AVERAGE_EVERY == 0:  # after the first, or a few steps would leave what was there before
             decay = min(self.job.average**AVERAGE_EVERY, step / (10 * AVERAGE_EVERY + step))
             torch._foreach_lerp_(self.averages, [p.detach() for p in self.optimizer.parameters], 1 - decay)
         return loss.detach()

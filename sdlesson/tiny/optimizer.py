@@ -17,6 +17,8 @@ from torch import nn
 #: Coefficients of the odd polynomial that pushes singular values towards 1, from Jordan's page.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
+SLOW = 0.1  # of AdamW's rate
+
 
 @functools.cache
 def fast_in_bfloat16(device: str) -> bool:
@@ -62,8 +64,9 @@ class Muon:
             memory.lerp_(gradient, 1 - self.momentum)
             update = orthogonalize(gradient.lerp(memory, self.momentum))
             update = update * (0.2 * max(memory.shape[1:]) ** 0.5)
-            for parameter, part in zip(parameters, update, strict=True):
-                parameter.mul_(1 - rate * self.weight_decay).sub_(part.reshape(parameter.shape), alpha=rate)
+            torch._foreach_mul_(parameters, 1 - rate * self.weight_decay)
+            shaped = [part.reshape(parameter.shape) for part, parameter in zip(update, parameters, strict=True)]
+            torch._foreach_sub_(parameters, shaped, alpha=rate)
 
     def state_dict(self) -> list[torch.Tensor]:
         return [memory for _, memory in self.groups]
@@ -77,24 +80,30 @@ class MuonAdamW:
     """Step, save and restore the two optimizers of a module; the share of the learning rates is given at each step.
 
     `edges` names the parameters that AdamW keeps although they have a matrix's shape: the layers that touch the outside
-    (first and last convolutions, embeddings), as Muon's author advises.
+    (first and last convolutions, embeddings), as Muon's author advises. Those that `slow` names as well
+    learn at SLOW times AdamW's rate.
     """
 
-    def __init__(self, module: nn.Module, edges: tuple[str, ...], muon_rate: float, adam_rate: float):
+    def __init__(
+        self, module: nn.Module, edges: tuple[str, ...], muon_rate: float, adam_rate: float, slow: tuple[str, ...] = ()
+    ):
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         inner = [p for name, p in named if p.ndim >= 2 and not any(edge in name for edge in edges)]
         inside = {id(p) for p in inner}
         self.parameters = [p for _, p in named]
         self.muon_rate, self.adam_rate = muon_rate, adam_rate
         self.muon = Muon(inner)
-        outer = [p for p in self.parameters if id(p) not in inside]
-        self.adam = torch.optim.AdamW(outer, lr=adam_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        outer = [(SLOW if any(part in name for part in slow) else 1.0, p) for name, p in named if id(p) not in inside]
+        groups = [{"params": [p for each, p in outer if each == factor], "factor": factor} for factor in (1.0, SLOW)]
+        groups = [group for group in groups if group["params"]]
+        self.adam = torch.optim.AdamW(groups, lr=adam_rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
 
     def step(self, share: float, clip: float = 1.0) -> None:
         """Take one step at `share` (0…1) of the learning rates, then forget the gradients."""
         nn.utils.clip_grad_norm_(self.parameters, clip)
         self.muon.step(self.muon_rate * share)
-        self.adam.param_groups[0]["lr"] = self.adam_rate * share
+        for group in self.adam.param_groups:
+            group["lr"] = self.adam_rate * share * group["factor"]
         self.adam.step()
         for parameter in self.parameters:
             parameter.grad = None

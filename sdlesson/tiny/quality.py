@@ -10,16 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm.auto import tqdm
 
 from ..decoding import paint
 from ..models import StableDiffusion, checkpoint_path, load
-from ..world import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene
-from ..world.judge import QUESTIONS, Judge, follows, load_judge, look
-from .card import adherence_table, model_card
-from .judge import draw_scenes, judge_accuracy
+from ..world import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, draw
+from ..world.judge import QUESTIONS, follows, load_judge, look, save_judge
+from .ablation import load_ablations
+from .card import guidance_table, likeness_table, model_card, recommended_table
+from .classifiers import CLASSIFIERS, EYE, load_classifier
+from .judge import draw_scenes, train_judge
+from .likeness import likeness
 
 ARTICLE = "a photograph of an astronaut riding a horse"
+BATCH = 100  # pictures that are painted at once
 
 
 @dataclass(frozen=True)
@@ -67,24 +72,34 @@ def paint_scenes(sd: StableDiffusion, scenes: list[Scene], setting: Setting, see
     return pictures
 
 
-def adherence(judge: Judge, scenes: list[Scene], pictures: list) -> dict[str, float]:
+def adherence(judge: nn.Module, scenes: list[Scene], pictures: list) -> dict[str, float]:
     """The share of pictures that follow their caption: by question, and in style, rider, mount and place at once."""
     right = [follows(scene, seen) for scene, seen in zip(scenes, look(judge, pictures), strict=True)]
     return {name: float(np.mean([r[name] for r in right])) for name in (*QUESTIONS, "all")}
 
 
 @torch.no_grad()
-def reconstruction(vae, count: int = 500, seed: int = 424_242, batch: int = 20) -> dict[str, float]:
+def round_trips(vae, pictures: np.ndarray, batch: int = 20) -> np.ndarray:
+    """Encode to the latents' mean and decode: uint8 (N, H, W, 3) -> the same."""
+    decoded = []
+    for start in range(0, len(pictures), batch):
+        original = torch.from_numpy(pictures[start : start + batch]).permute(0, 3, 1, 2).float().to(vae.device)
+        gaussian = vae.encode((original / 127.5 - 1).to(vae.dtype)).latent_dist
+        seen = vae.decode(gaussian.mode()).sample.float()
+        decoded.append(((seen / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(decoded)
+
+
+def psnr(pictures: np.ndarray, decoded: np.ndarray) -> np.ndarray:
+    """Peak signal-to-noise ratio in dB of each picture, uint8 (N, H, W, 3): (N,)."""
+    error = (decoded.astype(float) - pictures) ** 2
+    return 10 * np.log10(255**2 / error.mean(axis=(1, 2, 3)))
+
+
+def reconstruction(vae, count: int = 500, seed: int = 424_242) -> dict[str, float]:
     """PSNR in dB (mean over pictures, peak 255) of encode-decode on unseen drawings: overall, worst, and by style."""
     scenes, pictures = draw_scenes(np.random.default_rng(seed), count)
-    psnr = []
-    for start in range(0, count, batch):
-        original = torch.from_numpy(pictures[start : start + batch]).permute(0, 3, 1, 2).float()
-        gaussian = vae.encode((original / 127.5 - 1).to(vae.dtype)).latent_dist
-        decoded = vae.decode(gaussian.mode()).sample.float()
-        error = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round() - original
-        psnr += (20 * torch.log10(255 / error.pow(2).mean((1, 2, 3)).sqrt())).tolist()
-    values, styles = np.array(psnr), np.array([scene.style for scene in scenes])
+    values, styles = psnr(pictures, round_trips(vae, pictures)), np.array([scene.style for scene in scenes])
     by_style = {style: float(values[styles == style].mean()) for style in STYLES}
     return {"all": float(values.mean()), "worst": float(values.min()), **by_style}
 
@@ -95,29 +110,91 @@ def two_seeds(sd: StableDiffusion) -> float:
     return float(np.abs(a - b).mean())
 
 
-def measure(folder: Path, count: int = 200) -> dict:
-    """All figures of the model card for the checkpoint in `folder`, as a plain dict (JSON values)."""
-    sd, judge = load(folder), load_judge(folder / "judge")
-    settings = [Setting(g) for g in sorted({1.0, 3.0, 5.0, 8.0, sd.guidance_scale})]
-    settings += [Setting(8.0, order=1), Setting(8.0, steps=50)]
-    parts = ("unet", "vae", "text_encoder")
+def settings_to_measure(recommended: float) -> list[Setting]:
+    """K-LMS of order 4 by guidance scale, the same of order 1, and strong guidance with more steps."""
+    fourth = [Setting(scale) for scale in sorted({1.0, 2.0, 3.0, 5.0, 7.5, 8.0, recommended})]
+    return [*fourth, *(Setting(scale, order=1) for scale in (3.0, 5.0, 7.5, 8.0)), Setting(8.0, steps=50)]
+
+
+def measure_adherence(sd: StableDiffusion, classifiers: dict[str, nn.Module], count: int) -> list[dict]:
+    """A row a setting: the judge's shares for trained and held-out pairs, and beside them the other classifiers'."""
     rows = []
-    for setting in tqdm(settings, desc="settings"):
-        pictures = count if setting == Setting(sd.guidance_scale) else count // 2
+    for setting in tqdm(settings_to_measure(sd.guidance_scale), desc="settings"):
+        pictures = count if setting.order == 4 and setting.steps == 20 else count // 2
         row: dict = {"setting": str(setting), "pictures": pictures, **vars(setting)}
+        row["others"] = {name: {} for name in classifiers if name != "judge"}
         for split in ("trained", "heldout"):
             scenes = exam_scenes(pictures, split == "heldout")
-            row[split] = adherence(judge, scenes, paint_scenes(sd, scenes, setting))
+            painted = paint_scenes(sd, scenes, setting, batch=BATCH)
+            for name, classifier in classifiers.items():
+                (row if name == "judge" else row["others"][name])[split] = adherence(classifier, scenes, painted)
         rows.append(row)
+    return rows
+
+
+def _two_drawings(scenes: list[Scene]) -> list[np.ndarray]:
+    """Two sets of drawings of the same scenes, uint8 (N, H, W, 3)."""
+    rng = np.random.default_rng(5)
+    return [np.stack([np.asarray(draw(scene, rng)) for scene in scenes]) for _ in range(2)]
+
+
+def measure_likeness(sd: StableDiffusion, classifier: nn.Module, count: int = 240) -> dict[str, dict[str, float]]:
+    """likeness.likeness of what the autoencoder gives back and of what is painted, by guidance scale (order 4)."""
+    scenes = exam_scenes(count, heldout=False)
+    drawn, anew = _two_drawings(scenes)
+    sets = {"encoded and decoded": round_trips(sd.vae, anew)}
+    for setting in settings_to_measure(sd.guidance_scale):
+        if setting.order == 4 and setting.steps == 20:
+            painted = paint_scenes(sd, scenes, setting, batch=BATCH)
+            sets[f"painted, guidance {setting.guidance_scale:g}"] = np.stack([np.asarray(each) for each in painted])
+    return likeness(classifier, drawn, anew, sets)
+
+
+def measure_ablations(folder: Path, classifier: nn.Module, count: int = 120) -> dict[str, dict[str, float]]:
+    """likeness.likeness and PSNR of the autoencoders that ablation.py has left in `folder`, by the term left out."""
+    drawn, anew = _two_drawings(exam_scenes(count, heldout=False))
+    rows = {}
+    for term, (vae, pictures) in load_ablations(folder).items():
+        decoded = round_trips(vae.to(next(classifier.parameters()).device), anew)
+        rows[term] = {"pictures": pictures, "psnr": float(psnr(anew, decoded).mean())}
+        rows[term] |= likeness(classifier, drawn, anew, {"decoded": decoded})["decoded"]
+    return rows
+
+
+def measure(folder: Path, others: Path, count: int = 200, ablations: Path | None = None) -> dict:
+    """All figures of the model card for the checkpoint in `folder`, as a plain dict (JSON values).
+
+    `others` holds the classifiers of classifiers.py, `ablations` (if there is one) autoencoders of ablation.py.
+    """
+    sd = load(folder)
+    classifiers = {
+        "judge": load_judge(folder / "judge"),
+        **{name: load_classifier(others, name) for name in CLASSIFIERS},
+    }
+    classifiers = {name: classifier.to(sd.device) for name, classifier in classifiers.items()}
+    eye = classifiers.pop(EYE)
+    unseen = draw_scenes(np.random.default_rng(987_654), 1000, heldout=0.5)
+    accuracy = {name: adherence(classifier, *unseen) for name, classifier in classifiers.items()}
+    parts = ("unet", "vae", "text_encoder")
     return {
         "guidance_scale": sd.guidance_scale,
         "scaling_factor": sd.vae.config.scaling_factor,
         "parameters": {part: getattr(sd, part).num_parameters() for part in parts},
-        "judge": judge_accuracy(judge),
+        "judge": accuracy.pop("judge"),
+        "others": accuracy,
         "psnr": reconstruction(sd.vae),
         "two_seeds": two_seeds(sd),
-        "adherence": rows,
+        "likeness": measure_likeness(sd, eye),
+        "adherence": measure_adherence(sd, classifiers, count),
+        "ablations": measure_ablations(ablations, eye) if ablations else {},
     }
+
+
+def make_classifiers(folder: Path, minutes: float) -> None:
+    """Train the other classifiers that `folder` does not hold yet, each for `minutes`; they have their own seeds."""
+    for name, (build, seed) in CLASSIFIERS.items():
+        if not (folder / name / "model.safetensors").exists():
+            save_judge(train_judge(minutes, seed, judge=build(), softened=name != EYE), folder / name)
 
 
 def main():
@@ -127,14 +204,24 @@ def main():
         "folder", type=Path, nargs="?", default=checkpoint_path(), help="a checkpoint; default: the bundled"
     )
     parser.add_argument(
-        "--count", type=int, default=200, help="pictures a split at the recommended setting, half as many at others"
+        "--count", type=int, default=200, help="pictures a split with K-LMS of order 4, half as many with others"
     )
+    parser.add_argument(
+        "--classifiers",
+        type=Path,
+        default=Path("runs/classifiers"),
+        help="folder of the two other classifiers; those that are missing are trained (default: %(default)s)",
+    )
+    parser.add_argument("--ablations", type=Path, help="folder that sdlesson.tiny.ablation has made")
+    parser.add_argument("--minutes", type=float, default=15, help="training of a missing classifier (default: 15)")
     arguments = parser.parse_args()
-    results = measure(arguments.folder, arguments.count)
+    make_classifiers(arguments.classifiers, arguments.minutes)
+    torch.backends.cudnn.allow_tf32 = False  # measured in the precision in which it paints on a CPU
+    results = measure(arguments.folder, arguments.classifiers, arguments.count, arguments.ablations)
     (arguments.folder / "quality.json").write_text(json.dumps(results, indent=1) + "\n")
-    (arguments.folder / "README.md").write_text(model_card(arguments.folder))
-    print(adherence_table(results))
-    print(json.dumps({key: results[key] for key in ("psnr", "judge", "two_seeds")}, indent=1))
+    (arguments.folder / "README.md").write_text(model_card(arguments.folder), encoding="utf-8")
+    print(recommended_table(results), likeness_table(results), guidance_table(results), sep="\n\n")
+    print(json.dumps({key: results[key] for key in ("psnr", "judge", "others", "two_seeds")}, indent=1))
 
 
 if __name__ == "__main__":

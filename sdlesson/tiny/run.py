@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import copy2, copytree
@@ -12,7 +14,7 @@ from accelerate import Accelerator
 
 from ..loading.errors import BadInput
 from ..loading.writing import recover_all
-from .data import draw_pictures
+from .data import CHUNK, draw_pictures, drawn
 from .loop import Trainer
 from .saving import check_checkpoint, read_story, replace_folder, write_atomically
 from .settings import Settings
@@ -21,10 +23,10 @@ from .settings import Settings
 STAGES = {
     "pictures": (0.0, ()),
     "tokenizer": (0.0, ("pictures",)),
-    "clip": (0.05, ("pictures", "tokenizer")),
-    "vae": (0.44, ("pictures",)),
+    "clip": (0.07, ("pictures", "tokenizer")),
+    "vae": (0.44, ("pictures", "clip")),
     "latents": (0.0, ("pictures", "vae")),
-    "unet": (0.51, ("clip", "latents.npy")),
+    "unet": (0.49, ("clip", "latents.npy")),
     "export": (0.0, ("tokenizer", "clip", "vae", "unet")),
 }
 
@@ -44,6 +46,7 @@ class Run:
     seconds: dict[str, float]
     batch_factor: int = 1
     checkpoint: Path | None = None  # where `export` writes; the run folder's own by default
+    drawing: Future | None = None  # of the pictures that are still being drawn
 
     @property
     def target(self) -> Path:
@@ -149,8 +152,22 @@ def run_stage(run: Run, stage: str) -> None:
 
 
 def _pictures(run: Run) -> None:
-    if run.accelerator.is_main_process:
-        draw_pictures(run.folder / "pictures", run.settings.pictures, run.seed, run.settings.size)
+    """Begin to draw; go on when there are enough pictures for the tokenizer and the CLIP pair."""
+    if not run.accelerator.is_main_process:
+        return
+    folder, settings = run.folder / "pictures", run.settings
+    run.drawing = ThreadPoolExecutor(1).submit(draw_pictures, folder, settings.pictures, run.seed, settings.size)
+    while not run.drawing.done() and CHUNK * len(drawn(folder)) < settings.first_pictures:
+        time.sleep(0.2)
+    if run.drawing.done():
+        run.drawing.result()  # raises what went wrong
+
+
+def _all_pictures(run: Run) -> None:
+    """Wait for the pictures that are still being drawn."""
+    if run.drawing:
+        run.drawing.result()
+    run.accelerator.wait_for_everyone()
 
 
 def _tokenizer(run: Run) -> None:
@@ -177,6 +194,7 @@ def _vae(run: Run) -> None:
 def _latents(run: Run) -> None:
     from .latents import cache_latents
 
+    _all_pictures(run)
     if run.accelerator.is_main_process:
         cache_latents(run.folder, run.accelerator)
 

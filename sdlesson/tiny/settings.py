@@ -12,6 +12,7 @@ class Settings:
     name: str
     size: int  # pixels on each side
     pictures: int  # in the training set
+    first_pictures: int  # enough for the tokenizer and the CLIP pair to begin with
     vocabulary: int  # tokens at most: 512 bytes, merges, start and end
     text_width: int
     text_layers: int
@@ -29,15 +30,16 @@ TINY = Settings(
     name="tiny",
     size=128,
     pictures=30_000,
+    first_pictures=60_000,
     vocabulary=800,
     text_width=128,
     text_layers=3,
     vision_width=160,
     vision_layers=3,
     clip_batch=256,
-    vae_channels=(16, 16, 64, 128),
+    vae_channels=(16, 24, 64, 128),
     vae_batch=8,
-    unet_channels=(64, 96, 128),
+    unet_channels=(64, 96, 160),
     unet_layers=1,
     unet_batch=64,
 )
@@ -47,6 +49,7 @@ SMOKE = Settings(
     name="smoke",
     size=64,
     pictures=64,
+    first_pictures=64,
     vocabulary=600,
     text_width=32,
     text_layers=1,

@@ -12,7 +12,7 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
-from .data import Pictures
+from .data import read_captions
 from .saving import replace_folder
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -61,12 +61,16 @@ def clip_vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
     return {token: index for index, token in enumerate([*tokens, START, END])}
 
 
+#: Captions that the merges are learned from: these hold every word many times over.
+CAPTIONS = 30_000
+
+
 def train_tokenizer(folder: Path, vocabulary: int) -> CLIPTokenizer:
-    """Learn the tokenizer from a run folder's captions and save it in `folder`/tokenizer.
+    """Learn the tokenizer from the first of a run folder's captions and save it in `folder`/tokenizer.
 
     `vocabulary` is the most tokens that it may have. Raises FileNotFoundError where the folder has no captions.
     """
-    merges = learn_merges(Pictures(folder / "pictures").captions, vocabulary)
+    merges = learn_merges(read_captions(folder / "pictures")[:CAPTIONS], vocabulary)
     tokenizer = CLIPTokenizer(vocab=clip_vocabulary(merges), merges=merges, pad_token=END, model_max_length=77)
     replace_folder(folder / "tokenizer", tokenizer.save_pretrained)
     return tokenizer

@@ -18,7 +18,7 @@ from ..models import ARTICLE_SCHEDULE
 from ..training import EMPTY_SHARE, NoisePrediction, build_unet, prepare
 from ..world import random_scene
 from .clip import encode_captions
-from .data import Pictures
+from .data import read_captions
 from .loop import Job
 from .saving import save_model
 from .settings import Settings
@@ -31,11 +31,11 @@ GUIDANCE_SCALE = 3.0  # of the sample sheets, and the exported model's recommend
 def embed_captions(
     clip: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str], batch_size: int = 200
 ) -> torch.Tensor:
-    """Text embeddings as the UNet reads them: float16 (N, 77, width), on the CPU."""
+    """Text embeddings as the UNet reads them: float16 (N, 77, width), on the text tower's device."""
     parts = []
     for start in range(0, len(captions), batch_size):
         ids = encode_captions(tokenizer, captions[start : start + batch_size]).to(clip.device)
-        parts.append(clip.text_model(ids).last_hidden_state.half().cpu())
+        parts.append(clip.text_model(ids).last_hidden_state.half())
     return torch.cat(parts)
 
 
@@ -74,29 +74,28 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
         if goes_on
         else build_unet(settings.size, settings.text_width, settings.unet_channels, settings.unet_layers)
     )
-    captions = Pictures(folder / "pictures").captions
+    captions = read_captions(folder / "pictures")
     table = ["", *sorted(set(captions))]
     number = {caption: index for index, caption in enumerate(table)}
-    names = torch.tensor([number[caption] for caption in captions])
+    names = torch.tensor([number[caption] for caption in captions], device=device)
     texts = embed_captions(clip, tokenizer, table)  # row 0: the empty caption
-    latents = torch.from_numpy(np.load(folder / "latents.npy")) * vae.config.scaling_factor  # float16 (N, 4, h, w)
+    latents = torch.from_numpy(np.load(folder / "latents.npy")).to(device) * vae.config.scaling_factor  # (N, 4, h, w)
     prompts = sheet_captions()
-    prompt_texts = embed_captions(clip, tokenizer, prompts).float().to(device)
+    prompt_texts = embed_captions(clip, tokenizer, prompts).float()
 
     def batch(generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        chosen = torch.randint(len(latents), (batch_size,), generator=generator)
-        empty = torch.rand(batch_size, generator=generator) < EMPTY_SHARE
-        strata = torch.arange(batch_size) + torch.rand(
-            batch_size, generator=generator
-        )  # one timestep from each stratum
+        drawn = {"generator": generator, "device": device}
+        chosen = torch.randint(len(latents), (batch_size,), **drawn)
+        empty = torch.rand(batch_size, **drawn) < EMPTY_SHARE
+        strata = torch.arange(batch_size, device=device) + torch.rand(batch_size, **drawn)  # one timestep from each
         steps = (strata * (1000 / batch_size)).long().clamp(max=999)
         clean = latents[chosen].float()
-        noise = torch.randn(clean.shape, generator=generator)
+        noise = torch.randn(clean.shape, **drawn)
         return clean, noise, steps, texts[names[chosen].masked_fill(empty, 0)].float()
 
     def sheet(path: Path) -> None:
         noise = torch.randn((len(prompts), *latents.shape[1:]), generator=torch.Generator().manual_seed(42)).to(device)
-        painted = sample(unet, vae, prompt_texts, texts[:1].float().to(device), noise)
+        painted = sample(unet, vae, prompt_texts, texts[:1].float(), noise)
         title = f"K-LMS, 20 steps, guidance {GUIDANCE_SCALE:g}; the last row: pairs that training never showed"
         save_sheet(painted, path, columns=8, title=title)
 
@@ -111,5 +110,6 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
         edges=("conv_in", "conv_out", "time_embedding", "time_emb_proj"),
         muon_rate=1.5e-3 if goes_on else 3e-3,
         adam_rate=0.75e-3 if goes_on else 1.5e-3,
-        average=0.998,
+        average=0.9998,
+        compiled=True,
     )

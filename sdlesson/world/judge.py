@@ -33,6 +33,8 @@ def _block(inside: int, outside: int, stride: int) -> nn.Sequential:
 class Judge(nn.Module):
     """Five convolutions and one linear head a question, for pictures shrunk to 64 × 64."""
 
+    pixels = 64
+
     def __init__(self, widths: Sequence[int] = (32, 64, 96, 128, 160), strides: Sequence[int] = (2, 2, 2, 1, 2)):
         super().__init__()
         self.body = nn.Sequential(*map(_block, (3, *widths), widths, strides))
@@ -44,11 +46,11 @@ class Judge(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
-def to_tensor(pictures: Sequence[Image.Image] | np.ndarray) -> torch.Tensor:
-    """RGB pictures, or a uint8 array (n, h, w, 3) -> float tensor (n, 3, 64, 64) in [-1, 1], shrunk by averaging."""
+def to_tensor(pictures: Sequence[Image.Image] | np.ndarray, size: int = Judge.pixels) -> torch.Tensor:
+    """RGB pictures, or uint8 (n, h, w, 3) -> float tensor (n, 3, size, size) in [-1, 1], shrunk by averaging."""
     pixels = np.stack([np.asarray(picture) for picture in pictures])
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()  # (n, h, w, 3) -> (n, 3, h, w)
-    return F.adaptive_avg_pool2d(planes, 64) / 127.5 - 1
+    return F.adaptive_avg_pool2d(planes, size) / 127.5 - 1
 
 
 def labels(scenes: Sequence[Scene]) -> dict[str, torch.Tensor]:
@@ -63,10 +65,11 @@ def labels(scenes: Sequence[Scene]) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def look(judge: Judge, pictures: Sequence[Image.Image] | np.ndarray, batch: int = 64) -> list[dict[str, str | None]]:
-    """What the judge sees in each picture: one word (or None) for each question."""
+    """What the judge, or another classifier with its `pixels`, sees in each picture: a word (or None) a question."""
+    device = next(judge.parameters()).device
     seen: list[dict[str, str | None]] = []
     for start in range(0, len(pictures), batch):
-        logits = judge.eval()(to_tensor(pictures[start : start + batch]))
+        logits = judge.eval()(to_tensor(pictures[start : start + batch], judge.pixels).to(device))
         picks = {name: values.argmax(1).tolist() for name, values in logits.items()}
         count = len(picks["style"])
         seen += [{name: QUESTIONS[name][picks[name][i]] for name in QUESTIONS} for i in range(count)]

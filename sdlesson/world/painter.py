@@ -12,7 +12,8 @@ from .brush import PAPER, Brush, Colour, darker
 from .captions import PLACES, Scene
 from .mounts import SADDLES, draw_mount
 from .places import draw_place
-from .riders import draw_rider, seated, standing
+from .pose import seated, standing
+from .riders import draw_rider
 
 PAINTS: dict[str, Colour] = {
     "red": (214, 44, 44),
@@ -70,7 +71,7 @@ def _silhouette(scene: Scene, rng: np.random.Generator, size: int, part: str) ->
 def _background(brush: Brush, scene: Scene, rng: np.random.Generator):
     place = scene.place or str(rng.choice(list(PLACES)))
     horizon = rng.uniform(76, 88)
-    blur = skia.Paint(ImageFilter=skia.ImageFilters.Blur(0.9, 0.9, skia.TileMode.kClamp))
+    blur = skia.Paint(ImageFilter=skia.ImageFilters.Blur(1.3, 1.3, skia.TileMode.kClamp))
     photograph = brush.style == "photograph"
     if photograph:  # a photograph's background is a little out of focus
         brush.canvas.saveLayer(None, blur)
@@ -83,10 +84,12 @@ def _subject(brush: Brush, scene: Scene, rng: np.random.Generator, only: str | N
     """Draw the mount and then its rider, or `only` one of them, in the place that it has beside the other."""
     canvas = brush.canvas
     side = int(rng.choice((-1, 1)))
-    scale = rng.uniform(0.98, 1.14) * (1.0 if scene.mount and scene.rider else 1.08 if scene.mount else 1.25)
+    scale = rng.uniform(1.02, 1.16) * (1.0 if scene.mount else 1.25)
     canvas.save()
-    canvas.translate(64 + rng.uniform(-8, 8), rng.uniform(112, 119))
+    canvas.translate(64 + rng.uniform(-6, 6), rng.uniform(112, 119))
     canvas.scale(side * scale, scale)
+    if scene.mount:
+        canvas.translate(-SADDLES[scene.mount].middle, 0)
     brush.light *= side  # the canvas may be mirrored, the light is not
     if scene.mount:
         stride, paint = rng.uniform(-1, 1), PAINTS.get(scene.mount_colour)
@@ -118,6 +121,6 @@ def _finish(brush: Brush, rng: np.random.Generator):
     tint = (255, 190 + 40 * warm, 110 + 120 * (1 - warm))
     brush.glow(64 + brush.light * 60, 0, 130, tint, rng.uniform(0.05, 0.22))
     corners = skia.Paint(AntiAlias=True)
-    stops = [skia.Color(0, 0, 20, 0), skia.Color(0, 0, 20, 0), skia.Color(0, 0, 20, 90)]
-    corners.setShader(skia.GradientShader.MakeRadial(skia.Point(64, 60), 98, stops, [0, 0.55, 1]))
+    tones = [skia.Color(0, 0, 20, alpha) for alpha in (0, 0, 14, 64)]
+    corners.setShader(skia.GradientShader.MakeRadial(skia.Point(64, 60), 98, tones, [0, 0.4, 0.7, 1]))
     brush.canvas.drawRect(skia.Rect(-1, -1, 129, 129), corners)

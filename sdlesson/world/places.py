@@ -22,7 +22,7 @@ def _ground(brush: Brush, horizon: float, near: Colour, far: Colour, sag: float 
         ground.lineTo(*corner)
     brush.gradient(ground, far, near)
     if brush.style == "line drawing":
-        brush.line(edge, near, 1.7)
+        brush.line(edge, near, 2.0)
 
 
 def _sun(brush: Brush, rng: np.random.Generator, colour: Colour = (255, 226, 110), low: float = 34):
@@ -38,14 +38,14 @@ def _cloud(brush: Brush, x: float, y: float, size: float):
 
 
 def _moon(brush: Brush, rng: np.random.Generator, horizon: float):
-    _sky(brush, (8, 8, 26), (34, 34, 74), horizon)
-    for x, y in zip(rng.uniform(4, 124, 9), rng.uniform(4, horizon - 12, 9), strict=True):
-        brush.mark(ellipse(x, y, rng.uniform(0.9, 1.5)), (236, 238, 255))
+    _sky(brush, (14, 14, 44), (56, 54, 108), horizon)
+    for x, y in zip(rng.uniform(4, 124, 7), rng.uniform(4, horizon - 12, 7), strict=True):
+        brush.mark(ellipse(x, y, rng.uniform(1.3, 2.0)), (236, 238, 255))
     x, y = 64 - brush.light * rng.uniform(34, 48), rng.uniform(15, 26)
     brush.glow(x, y, 30, (90, 150, 255), 0.5)
     brush.shape(ellipse(x, y, 11), (54, 120, 214), outline=False)
     brush.mark(blob((x - 6, y - 4), (x + 1, y - 6), (x + 3, y), (x - 3, y + 3)), (90, 180, 100))
-    _ground(brush, horizon, (120, 120, 132), (176, 176, 186), 3)
+    _ground(brush, horizon, (134, 134, 150), (192, 192, 206), 3)
     for x, y in ((rng.uniform(4, 40), horizon + 12), (rng.uniform(88, 124), horizon + 10), (rng.uniform(20, 110), 121)):
         brush.shape(ellipse(x, y, 11, 3), (128, 128, 142), outline=False)
 
@@ -67,9 +67,9 @@ def _beach(brush: Brush, rng: np.random.Generator, horizon: float):
     sea = horizon - 12
     brush.gradient(box(64, sea + 10, 140, 26), (30, 108, 190), (80, 190, 214))
     if brush.style == "line drawing":
-        brush.line(curve((-4, sea - 3), (132, sea - 3)), (0, 0, 0), 1.7)
+        brush.line(curve((-4, sea - 3), (132, sea - 3)), (0, 0, 0), 2.0)
         for x in rng.uniform(10, 110, 3):
-            brush.line(curve((x, sea + 6), (x + 5, sea + 4), (x + 10, sea + 6)), (0, 0, 0), 1.6)
+            brush.line(curve((x, sea + 6), (x + 5, sea + 4), (x + 10, sea + 6)), (0, 0, 0), 2.0)
     _ground(brush, horizon + 3, (226, 190, 124), (250, 226, 170), 0, 2)
     _palm(
         brush,
@@ -95,16 +95,16 @@ def _desert(brush: Brush, rng: np.random.Generator, horizon: float):
 
 def _forest(brush: Brush, rng: np.random.Generator, horizon: float):
     _sky(brush, (150, 190, 176), (216, 232, 206), horizon)
-    rows = ((18, 0.35, 44), (26, 0.0, 56))
+    rows = ((22, 0.4, 46), (29, 0.0, 60))
     for gap, haze, height in rows[1:] if brush.style == "line drawing" else rows:
         for x in np.arange(-4, 136, gap) + rng.uniform(-3, 3):
             h = height + rng.uniform(-8, 8)
             green = mix((26, 92, 58), (160, 196, 176), haze)
             brush.shape(box(x, horizon + 2, 4, 12), (92, 66, 48), outline=False)
-            for part, wide in ((0.0, 12), (0.38, 9)):
+            for part, wide in ((0.0, 14), (0.38, 10)):
                 y = horizon - part * h
                 brush.shape(polygon((x - wide, y), (x, y - 0.62 * h), (x + wide, y)), green, outline=False)
-    _ground(brush, horizon + 4, (50, 92, 48), (98, 142, 76), 0, 2)
+    _ground(brush, horizon - 3, (50, 92, 48), (98, 142, 76), 0, 2)
 
 
 def _city(brush: Brush, rng: np.random.Generator, horizon: float):
@@ -113,25 +113,25 @@ def _city(brush: Brush, rng: np.random.Generator, horizon: float):
     for i, x in enumerate(np.arange(6, 136, 29) + rng.uniform(-6, 6)):
         height = rng.uniform(38, 66)
         brush.shape(box(x, horizon - height / 2 + 2, 25, height + 4), walls[i % 3], outline=False)
-        for dy in np.arange(8, height - 6, 12):
+        for dy in np.arange(9, height - 6, 15):
             for dx in (-6, 6):
-                brush.mark(box(x + dx, horizon - height + dy, 6, 6), (255, 222, 140))
+                brush.mark(box(x + dx, horizon - height + dy, 7, 8), (255, 216, 140))
     _ground(brush, horizon, (74, 74, 88), (112, 110, 122))
     for x in np.arange(0, 140, 34) + rng.uniform(-8, 8):
         brush.mark(polygon((x, 121), (x + 16, 121), (x + 14, 124), (x - 2, 124)), (240, 236, 214))
 
 
 def _snow(brush: Brush, rng: np.random.Generator, horizon: float):
-    _sky(brush, (126, 156, 200), (222, 232, 244), horizon)
+    _sky(brush, (104, 146, 208), (216, 230, 246), horizon)
     for x, h in ((rng.uniform(10, 40), rng.uniform(40, 54)), (rng.uniform(82, 116), rng.uniform(34, 50))):
         w, top = 0.85 * h, horizon + 4 - h
         brush.shape(polygon((x - w, horizon + 4), (x, top), (x + w, horizon + 4)), (104, 126, 168), outline=False)
         edge, low = 0.34 * w, top + 0.34 * h
         cap = polygon((x - edge, low), (x, top), (x + edge, low), (x, top + h * 0.26))
         brush.shape(cap, (248, 250, 255), outline=False)
-    _ground(brush, horizon, (214, 226, 242), (250, 252, 255), 0, 3)
-    for x, y in zip(rng.uniform(4, 124, 11), rng.uniform(4, 120, 11), strict=True):
-        brush.mark(ellipse(x, y, 1.7), (255, 255, 255))
+    _ground(brush, horizon, (196, 212, 236), (244, 248, 255), 0, 3)
+    for x, y in zip(rng.uniform(4, 124, 9), rng.uniform(4, 120, 9), strict=True):
+        brush.mark(ellipse(x, y, 2.2), (255, 255, 255))
 
 
 def _meadow(brush: Brush, rng: np.random.Generator, horizon: float):
@@ -149,8 +149,8 @@ def _meadow(brush: Brush, rng: np.random.Generator, horizon: float):
     brush.shape(far, (124, 186, 100), outline=False)
     _ground(brush, horizon + 3, (66, 138, 56), (126, 196, 84), 2, -3)
     petals = ((240, 90, 110), (250, 220, 90), (250, 250, 255))
-    for i, x in enumerate(np.linspace(6, 122, 7) + rng.uniform(-7, 7, 7)):
-        brush.mark(ellipse(x, rng.uniform(117, 125), 2.1), petals[i % 3])
+    for i, x in enumerate(np.linspace(8, 120, 6) + rng.uniform(-8, 8, 6)):
+        brush.mark(ellipse(x, rng.uniform(116, 124), 2.8), petals[i % 3])
 
 
 def _sea(brush: Brush, rng: np.random.Generator, horizon: float):
@@ -167,8 +167,8 @@ def _sea(brush: Brush, rng: np.random.Generator, horizon: float):
                 (38, 138, 92),
             )
     for x in rng.uniform(10, 118, 5):
-        r = rng.uniform(2, 3.6)
-        brush.line(ellipse(x, rng.uniform(8, 70), r), (226, 250, 255), 1.4)
+        r = rng.uniform(2.6, 4.2)
+        brush.line(ellipse(x, rng.uniform(8, 70), r), (226, 250, 255), 1.8)
 
 
 _DRAW = {

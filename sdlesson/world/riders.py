@@ -1,221 +1,124 @@
-"""The riders, facing right: one skeleton of joints, six ways to dress it."""
+"""The riders, facing right: six ways to dress the one skeleton. Heads are large: a face is what the eye looks for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import numpy as np
-
-from .brush import Brush, Colour, Point, blob, box, curve, darker, ellipse, lighter, mix, polygon
-from .mounts import Saddle
+from .brush import BLACK, Brush, Colour, blob, box, curve, darker, ellipse, lighter, mix, polygon, star
+from .pose import Pose, draw_arm, draw_gown, draw_limbs, draw_torso
 
 CLOTHES = {
-    "astronaut": (236, 238, 244),
-    "robot": (120, 146, 172),
-    "wizard": (104, 56, 164),
-    "knight": (196, 44, 48),
-    "queen": (206, 60, 132),
-    "penguin": (48, 54, 78),
+    "astronaut": (242, 244, 250),
+    "robot": (124, 164, 190),
+    "wizard": (104, 54, 172),
+    "knight": (204, 40, 46),
+    "queen": (214, 54, 136),
+    "penguin": (52, 64, 108),
 }
-FACE = (240, 196, 160)
-STEEL = (172, 180, 194)
-GOLD = (246, 196, 52)
-
-
-@dataclass(frozen=True)
-class Pose:
-    """The joints of a rider: hip, shoulder, neck and, near side first, hands and feet."""
-
-    hip: Point
-    shoulder: Point
-    head: Point
-    hands: tuple[Point, ...]
-    feet: tuple[Point, ...]
-
-    @property
-    def seated(self) -> bool:
-        return len(self.feet) == 1
-
-
-def seated(saddle: Saddle, lean: float) -> Pose:
-    """The pose of a rider on a mount; `lean` (-1 to 1) bends the back."""
-    (x, y), (hx, hy) = saddle.seat, saddle.hand
-    shoulder = (x + 2 + 2 * lean, y - 16)
-    return Pose((x, y - 1), shoulder, (shoulder[0] + 1 + lean, shoulder[1] - 11), ((hx, hy),), (saddle.foot,))
-
-
-def standing(rng: np.random.Generator) -> Pose:
-    """The pose of somebody alone, at times with a hand raised."""
-    sway = rng.uniform(-1.5, 1.5)
-    near = (15 + rng.uniform(-1, 3), -52 - rng.uniform(0, 8)) if rng.random() < 0.4 else (10 + rng.uniform(0, 4), -23)
-    return Pose((sway, -24), (sway, -40), (sway + 0.5, -51), (near, (sway - 13, -24)), ((6.5, -2.5), (-6.5, -2.5)))
-
-
-def _limbs(brush: Brush, pose: Pose, arm: Colour, leg: Colour, shoe: Colour, width: float = 6.5):
-    """Legs and the far arm; the near arm is drawn later, over the body."""
-    for hand in pose.hands[1:]:
-        brush.limb([pose.shoulder, hand], width - 1, darker(arm, 0.2))
-    for foot in reversed(pose.feet):
-        bend = 7 if pose.seated else 0
-        knee = ((pose.hip[0] + foot[0]) / 2 + bend, (pose.hip[1] + foot[1]) / 2 - bend * 0.4)
-        brush.limb([pose.hip if pose.seated else (foot[0] * 0.7, pose.hip[1]), knee, foot], width, leg)
-        brush.shape(blob((foot[0] - 4, foot[1] + 3), (foot[0] - 2, foot[1] - 2), (foot[0] + 7, foot[1] + 2)), shoe)
-
-
-def _arm(brush: Brush, pose: Pose, colour: Colour, hand: Colour, width: float = 6):
-    (sx, sy), (hx, hy) = pose.shoulder, pose.hands[0]
-    elbow = ((sx + hx) / 2 - 1, (sy + hy) / 2 + 3.5)
-    brush.limb([(sx, sy + 2), elbow, (hx, hy)], width, colour)
-    brush.shape(ellipse(hx, hy, 3.1), hand)
-
-
-def _torso(brush: Brush, pose: Pose, colour: Colour, width: float = 9.0):
-    (x, y), (sx, sy) = pose.hip, pose.shoulder
-    brush.shape(
-        blob(
-            (x - width, y + 2),
-            (sx - width, sy + 3),
-            (sx - 2, sy - 4),
-            (sx + width - 1, sy + 3),
-            (x + width, y + 2),
-            (x, y + 5),
-        ),
-        colour,
-    )
-
-
-def _gown(brush: Brush, pose: Pose, colour: Colour):
-    """A robe: to the ground for somebody who stands, over the knee for somebody who rides."""
-    (x, y), (sx, sy) = pose.hip, pose.shoulder
-    if pose.seated:
-        (fx, fy) = pose.feet[0]
-        brush.shape(ellipse(fx + 3, fy, 5, 3), darker(colour, 0.6))
-        hem = [(fx + 6, fy - 5), (fx - 4, fy - 1), (x - 12, y + 8)]
-        points = [(sx - 7, sy + 2), (sx, sy - 4), (sx + 7, sy + 2), (x + 9, y - 1), (x + 15, y + 3), *hem]
-    else:
-        points = [
-            (sx - 7, sy + 2),
-            (sx, sy - 4),
-            (sx + 7, sy + 2),
-            (x + 10, y + 2),
-            (x + 15, -1),
-            (x, 1),
-            (x - 15, -1),
-            (x - 10, y + 2),
-        ]
-    brush.shape(blob(*points), colour)
+FACE = (248, 204, 168)
+STEEL = (184, 192, 206)
+GOLD = (250, 200, 50)
+NIGHT = (22, 30, 70)
+SNOW = (252, 252, 255)
 
 
 def _astronaut(brush: Brush, pose: Pose, suit: Colour):
-    (hx, hy), (sx, sy) = pose.head, pose.shoulder
-    grey = darker(suit, 0.3)
-    brush.shape(box(sx - 9, sy + 7, 11, 19, 3), grey)
-    _limbs(brush, pose, suit, suit, grey, 7.5)
-    _torso(brush, pose, suit)
-    brush.mark(box(sx + 3, sy + 8, 6, 4.5, 1), (220, 60, 50))
-    brush.shape(ellipse(hx, hy, 10.5), suit)
-    brush.shape(ellipse(hx + 3, hy, 6.8, 6.2), (36, 44, 78))
-    brush.mark(ellipse(hx + 5, hy - 2.4, 1.9, 1.4), (240, 190, 90))
-    _arm(brush, pose, suit, grey, 7)
+    sx, sy = pose.shoulder
+    grey = mix(darker(suit, 0.4), (84, 104, 150), 0.4)
+    brush.shape(box(sx - 12, sy + 5, 12, 21, 4), grey)
+    draw_limbs(brush, pose, suit, suit, grey, 8.5)
+    draw_torso(brush, pose, suit)
+    draw_arm(brush, pose, suit, grey, 8)
+    brush.mark(box(sx - 1, sy + 5, 5.5, 4.5, 1), (226, 60, 46))
+    with brush.at(*pose.head):
+        brush.shape(ellipse(0, 0, 14, 13.5), suit)
+        brush.shape(ellipse(3, 0.5, 9.2, 8.6), NIGHT, solid=True)
+        brush.gleam(blob((2.5, -5.4), (7.6, -4.4), (10, 0.5), (7.2, -0.8), (3, -2.4)))
+        brush.gleam(ellipse(-0.5, 4, 1.6), 0.6)
 
 
 def _robot(brush: Brush, pose: Pose, metal: Colour):
-    (hx, hy), (sx, sy) = pose.head, pose.shoulder
-    joint = darker(metal, 0.5)
-    _limbs(brush, pose, joint, joint, metal, 5)
-    brush.limb([(hx, hy - 8), (hx, hy - 15)], 1.6, joint)
-    brush.shape(ellipse(hx, hy - 16, 2.8), (230, 60, 50))
-    brush.shape(box((sx + pose.hip[0]) / 2, (sy + pose.hip[1]) / 2 + 1, 19, 21, 3), metal)
-    brush.shape(box(sx + 2, sy + 8, 9, 7, 1.5), lighter(metal, 0.45))
-    brush.shape(box(hx, hy, 20, 16, 3), metal)
-    brush.shape(box(hx + 2, hy - 0.5, 15, 7.5, 3), (28, 36, 60))
-    for x in (-2, 6):
-        brush.mark(ellipse(hx + x, hy - 0.5, 2.1), (90, 236, 255))
-    _arm(brush, pose, joint, metal, 4.6)
+    (x, y), (sx, sy) = pose.hip, pose.shoulder
+    joint = darker(metal, 0.55)
+    draw_limbs(brush, pose, joint, joint, metal, 6.5)
+    brush.shape(box((sx + x) / 2, (sy + y) / 2 + 1, 20, 18, 4), metal)
+    brush.shape(box(sx + 3, sy + 8, 9, 8, 2), lighter(metal, 0.6))
+    draw_arm(brush, pose, joint, metal, 6.5)
+    with brush.at(*pose.head):
+        brush.limb([(0, -9), (0, -17)], 3, joint)
+        brush.shape(ellipse(0, -18.5, 3.8), (236, 56, 48))
+        brush.shape(box(0, 0, 28, 21, 5), metal)
+        brush.shape(box(2.5, -1.5, 20, 10.5, 4), NIGHT, solid=True)
+        for eye in (-2.5, 7.5):
+            brush.disc(ellipse(eye, -1.5, 3.2), (96, 240, 255))
+        brush.line(curve((-2, 6.7), (8, 6.7)), joint)
 
 
 def _wizard(brush: Brush, pose: Pose, robe: Colour):
-    (hx, hy) = pose.head
     for hand in pose.hands[1:]:
-        brush.limb([pose.shoulder, hand], 7, darker(robe, 0.2))
-    _gown(brush, pose, robe)
-    brush.shape(ellipse(hx, hy, 7.5), FACE)
-    brush.shape(
-        blob((hx - 7, hy + 1), (hx, hy + 3), (hx + 8, hy), (hx + 7, hy + 9), (hx + 3, hy + 18), (hx - 4, hy + 10)),
-        (246, 246, 250),
-    )
-    brush.mark(ellipse(hx + 4, hy - 1.5, 1.3), (20, 16, 20))
-    brush.shape(polygon((hx - 9, hy - 5), (hx + 9, hy - 5), (hx - 3, hy - 27)), robe)
-    brush.shape(ellipse(hx, hy - 5, 13, 3.2), darker(robe, 0.15))
-    brush.mark(ellipse(hx - 1, hy - 13, 2.4), GOLD)
-    _arm(brush, pose, robe, FACE, 7)
+        brush.limb([pose.shoulder, hand], 8, darker(robe, 0.2))
+    draw_gown(brush, pose, robe)
+    draw_arm(brush, pose, robe, FACE, 8.5)
+    with brush.at(*pose.head):
+        brush.shape(ellipse(0, 0, 11), FACE)
+        brush.shape(blob((-11, -2), (-4, 4), (3, 4.5), (10, 3), (11, 9), (6, 21), (-3, 15), (-10, 8)), SNOW)
+        brush.shape(ellipse(11.5, 1.5, 3.2, 2.8), (243, 169, 142))
+        brush.eye(3.5, -1.5, 2)
+        brush.shape(blob((-12, -8), (-7, -18), (-8, -28), (0, -22), (8, -15), (12, -8)), robe, solid=True)
+        brush.shape(ellipse(0, -8, 17, 3.8), darker(robe, 0.25))
+        brush.mark(star(0, -16, 5.6), GOLD)
 
 
 def _knight(brush: Brush, pose: Pose, tunic: Colour):
-    (hx, hy) = pose.head
-    _limbs(brush, pose, STEEL, STEEL, darker(STEEL, 0.4))
-    _torso(brush, pose, tunic)
-    brush.line(curve((pose.hip[0] - 8, pose.hip[1] - 1), (pose.hip[0] + 8, pose.hip[1] - 1)), GOLD, 2.4)
-    brush.shape(
-        blob((hx - 2, hy - 8), (hx - 5, hy - 17), (hx - 14, hy - 16), (hx - 19, hy - 6), (hx - 11, hy - 9)), tunic
-    )
-    brush.shape(
-        blob((hx - 9, hy - 3), (hx - 4, hy - 10), (hx + 5, hy - 9), (hx + 10, hy), (hx + 7, hy + 8), (hx - 8, hy + 8)),
-        STEEL,
-    )
-    brush.mark(box(hx + 4, hy - 1.5, 11, 3.4, 1), (26, 24, 36))
-    for x in (2, 6):
-        brush.mark(ellipse(hx + x, hy + 4, 0.9), (26, 24, 36))
-    _arm(brush, pose, STEEL, darker(STEEL, 0.3))
+    (x, y), (sx, sy) = pose.hip, pose.shoulder
+    draw_limbs(brush, pose, STEEL, STEEL, darker(STEEL, 0.45))
+    draw_torso(brush, pose, tunic)
+    for width, height in ((4, 12), (10, 4)):
+        brush.mark(box((sx + x) / 2 + 3, (sy + y) / 2, width, height), GOLD)
+    draw_arm(brush, pose, STEEL, darker(STEEL, 0.35))
+    with brush.at(*pose.head):
+        brush.shape(blob((-1, -10), (-1, -20), (-11, -24), (-22, -18), (-25, -5), (-17, -9), (-11, -10)), tunic)
+        brush.shape(blob((-13, -5), (-8, -12), (0, -14), (8, -12), (13, -5), (12, 11), (0, 13), (-12, 11)), STEEL)
+        brush.shape(blob((-1, -6), (14, -6), (16, 3), (12, 12), (0, 11)), lighter(STEEL, 0.35))
+        brush.mark(box(7, -2, 14, 4.6, 1.5), BLACK)
+        for x in (3.5, 7.5, 11.5):
+            brush.line(curve((x, 4), (x, 8.5)), darker(STEEL, 0.75), 1.8)
 
 
 def _queen(brush: Brush, pose: Pose, dress: Colour):
-    (hx, hy) = pose.head
-    hair = (112, 58, 26)
-    brush.shape(
-        blob(
-            (hx + 5, hy - 8), (hx - 7, hy - 9), (hx - 11, hy + 2), (hx - 12, hy + 15), (hx - 3, hy + 14), (hx + 3, hy)
-        ),
-        hair,
-    )
+    hair = (122, 62, 26)
+    with brush.at(*pose.head):
+        brush.shape(blob((5, -12), (-9, -12), (-16, 0), (-18, 20), (-6, 22), (0, 8)), hair, solid=True)
     for hand in pose.hands[1:]:
-        brush.limb([pose.shoulder, hand], 5, darker(FACE, 0.15))
-    _gown(brush, pose, dress)
-    brush.shape(ellipse(hx + 1, hy, 8), FACE)
-    brush.shape(
-        blob(
-            (hx + 8, hy - 5), (hx - 2, hy - 10), (hx - 9, hy - 2), (hx - 8, hy + 7), (hx - 4, hy + 1), (hx + 1, hy - 4)
-        ),
-        hair,
-    )
-    brush.mark(ellipse(hx + 5, hy - 0.5, 1.4), (20, 16, 20))
-    brush.line(curve((hx + 3, hy + 4), (hx + 5, hy + 4.6), (hx + 7, hy + 3.4)), (190, 40, 60), 1.4)
-    y = hy - 7
-    brush.shape(
-        polygon(
-            (hx - 8, y), (hx - 9, y - 10), (hx - 4, y - 5), (hx, y - 11), (hx + 4, y - 5), (hx + 9, y - 10), (hx + 8, y)
-        ),
-        GOLD,
-    )
-    _arm(brush, pose, mix(dress, FACE, 0.15), FACE, 5.5)
+        brush.limb([pose.shoulder, hand], 6.5, darker(FACE, 0.15))
+    draw_gown(brush, pose, dress)
+    draw_arm(brush, pose, mix(dress, FACE, 0.15), FACE)
+    sx, sy = pose.shoulder
+    brush.shape(blob((sx - 10, sy + 3), (sx, sy - 5), (sx + 10, sy + 2), (sx + 6, sy + 6), (sx - 6, sy + 7)), SNOW)
+    with brush.at(*pose.head):
+        brush.shape(blob((0, -11), (9, -8), (11.5, -2), (14, 2), (10.5, 8), (1, 11), (-9, 7), (-9, -7)), FACE)
+        brush.shape(blob((10, -8), (-2, -13), (-12, -4), (-12, 12), (-6, 6), (-3, -4), (4, -6)), hair, solid=True)
+        brush.eye(6, -0.5, 2)
+        brush.line(curve((5, 5.6), (7.5, 6.6), (10, 5.2)), (200, 56, 74), 1.7)
+        brush.shape(polygon((-10, -8), (-12, -21), (-5, -14), (0, -23), (5, -14), (12, -21), (10, -8)), GOLD)
+        brush.mark(ellipse(0, -11.5, 2), (220, 40, 60))
 
 
 def _penguin(brush: Brush, pose: Pose, coat: Colour):
     (hx, hy), (x, y) = pose.head, pose.hip
-    orange = (240, 140, 40)
+    orange = (246, 146, 36)
     bottom = y + 5 if pose.seated else -3
-    for foot in pose.feet if not pose.seated else [(x + 9, y + 9)]:
-        brush.shape(ellipse(foot[0] + 2, foot[1] + (0.5 if pose.seated else 1), 6, 3.2), orange)
+    for fx, fy in [(x + 9, y + 8)] if pose.seated else pose.feet:
+        brush.shape(ellipse(fx + 3, fy + 1, 7.5, 3.8), orange)
     for hand in pose.hands[1:]:
-        brush.limb([pose.shoulder, hand], 5.5, coat)
-    head = [(hx - 9, hy + 1), (hx, hy - 9), (hx + 9, hy + 1)]
-    brush.shape(blob(*head, (x + 14, y - 6), (x + 8, bottom), (x - 8, bottom), (x - 14, y - 6)), coat)
-    middle = (y + hy + 12) / 2
-    brush.shape(ellipse(x + 4, middle, 8.2, max(bottom - middle - 2.5, 9)), (250, 250, 252))
-    brush.shape(ellipse(hx + 3.5, hy, 5.4, 5), (250, 250, 252))
-    brush.mark(ellipse(hx + 4, hy - 1.2, 1.6), (20, 16, 20))
-    brush.shape(polygon((hx + 7, hy - 1), (hx + 17, hy + 2), (hx + 7, hy + 4.5)), orange)
-    _arm(brush, pose, coat, coat, 5.5)
+        brush.limb([pose.shoulder, hand], 7, coat, solid=True)
+    head = [(hx - 12.5, hy + 1), (hx - 8, hy - 9), (hx, hy - 12.5), (hx + 8, hy - 9), (hx + 12, hy + 1)]
+    brush.shape(blob(*head, (x + 15, y - 6), (x + 9, bottom), (x - 9, bottom), (x - 16, y - 6)), coat, solid=True)
+    middle = (y + hy + 14) / 2
+    brush.shape(ellipse(x + 5, middle, 9, max(bottom - middle - 2, 9)), SNOW)
+    draw_arm(brush, pose, coat, coat, 7, solid=True)
+    with brush.at(hx, hy):
+        brush.shape(blob((-3, -1), (2, -7), (9, -6), (11, 2), (6, 8), (-1, 7)), SNOW)
+        brush.eye(4, -1.5)
+        brush.shape(blob((9, -1), (14, -1), (21, 3), (14, 6), (8, 5)), orange)
 
 
 _DRAW = {
