@@ -117,7 +117,7 @@ def paint(args: argparse.Namespace) -> int:
         sd = load(name, revision=args.revision, low_memory=True)  # each part works once
         from . import decoding, guidance
 
-        run = guidance.settle(sd, [job.prompt for job in jobs], **_options(args))
+        run = guidance.resolve_settings(sd, [job.prompt for job in jobs], **_options(args))
         together = max(1, _AT_ONCE // (run.height * run.width // sd.vae_factor**2))
         if args.trace and len(jobs) > together:
             raise BadInput(f"--trace records one batch, of at most {together} pictures of this size, not {len(jobs)}.")

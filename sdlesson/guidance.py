@@ -96,7 +96,7 @@ class Trace:
     steps: tuple[Step, ...] = field(repr=False)
 
 
-def settle(
+def resolve_settings(
     sd: StableDiffusion,
     prompt: str | Sequence[str],
     negative_prompt: str | Sequence[str] = "",
@@ -148,7 +148,7 @@ def denoise(
     Schedulers of second order call the UNet, and yield, more than num_inference_steps times. Raises BadInput at once,
     before the first step. Words that a model of a closed world never read are named by an UnknownWordsWarning.
     """
-    run = settle(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
+    run = resolve_settings(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
     steering = as_steering(steering)
     generator = seeded(seed) if generator is None else generator
     check_generator(generator)
@@ -209,8 +209,8 @@ def record(
     **options,
 ) -> Trace:
     """Run `denoise` (its options) to the end and keep all of it; `decoding.save_trace` writes it to a file."""
-    known = inspect.signature(settle).parameters
-    run = settle(sd, prompt, **{name: value for name, value in options.items() if name in known})
+    known = inspect.signature(resolve_settings).parameters
+    run = resolve_settings(sd, prompt, **{name: value for name, value in options.items() if name in known})
     ids = tokenize(sd.tokenizer, run.negative_prompts + run.prompts)
     if text_embeddings is None:
         warn_of_unknown_words(sd, run.prompts + run.negative_prompts)

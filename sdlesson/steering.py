@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from .guidance import Steering, as_steering, denoise, settle
+from .guidance import Steering, as_steering, denoise, resolve_settings
 from .latents import as_latents, encode, initial_noise, preview, seeded
 from .loading import checks
 from .loading.errors import BadInput
@@ -145,7 +145,7 @@ def _refuse(options: Mapping, *settled: str) -> None:
 
 def _begin(sd, prompt, picture, steps: int, generator) -> tuple[torch.Tensor, torch.Tensor]:
     """The picture's latents, one for each prompt, and as much noise: (batch, 4, h/8, w/8) each."""
-    batch, channels = len(settle(sd, prompt, num_inference_steps=steps).prompts), sd.unet.config.in_channels
+    batch, channels = len(resolve_settings(sd, prompt, num_inference_steps=steps).prompts), sd.unet.config.in_channels
     is_latents = len(getattr(picture, "shape", ())) == 4 and picture.shape[1] == channels
     clean = as_latents(picture) if is_latents else encode(sd.vae, picture)
     if len(clean) not in (1, batch):

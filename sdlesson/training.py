@@ -42,15 +42,17 @@ class Examples:
     def batch(self, size: int, generator: torch.Generator) -> tuple[torch.Tensor, ...]:
         """Latents, noise (size, 4, h, w), timesteps (size,) and texts (size, 77, dim) of one training step.
 
-        One timestep from each of `size` equal parts of 0 ... 999, so that no batch is all noise or all picture.
+        One timestep from each of `size` equal parts of 0 ... 999, so that no batch is all noise or all picture. All
+        float32 and on the generator's device, where the examples have to be.
         """
-        chosen = torch.randint(len(self.latents), (size,), generator=generator)
-        empty = torch.rand(size, generator=generator) < EMPTY_SHARE
-        parts = torch.arange(size) + torch.rand(size, generator=generator)
+        drawn = {"generator": generator, "device": generator.device}
+        chosen = torch.randint(len(self.latents), (size,), **drawn)
+        empty = torch.rand(size, **drawn) < EMPTY_SHARE
+        parts = torch.arange(size, device=generator.device) + torch.rand(size, **drawn)
         timesteps = (parts * (1000 / size)).long().clamp(max=999)
-        clean = self.latents[chosen]
-        noise = torch.randn(clean.shape, generator=generator)
-        return clean, noise, timesteps, self.texts[self.names[chosen].masked_fill(empty, 0)]
+        clean = self.latents[chosen].float()
+        noise = torch.randn(clean.shape, **drawn)
+        return clean, noise, timesteps, self.texts[self.names[chosen].masked_fill(empty, 0)].float()
 
 
 def make_examples(sd: StableDiffusion, scenes: Sequence[Scene], seed: int) -> Examples:
@@ -110,8 +112,8 @@ def train(
 ) -> Iterator[Moment]:
     """Train `unet` in place and yield a Moment after each step: the package's loss and optimizers, one fixed length.
 
-    `rate` is Muon's learning rate, AdamW has half of it; both rise at once and fall to zero. The average forgets faster
-    at first, so that it does not drag the random start along. `averaged` is one network, updated from step to step.
+    `rate` is Muon's learning rate, AdamW has half of it; both rise at once and fall to zero. `average` is the decay of
+    the moving average, as `average_decay` takes it; `averaged` is one network, updated from step to step.
     """
     objective = NoisePrediction(unet).to(unet.device)
     optimizer = MuonAdamW(objective, ("conv_in", "conv_out", "time_embedding", "time_emb_proj"), rate, rate / 2)
@@ -120,9 +122,9 @@ def train(
         loss = objective(*(each.to(unet.device) for each in examples.batch(batch, batch_generator(seed, step, 0))))
         loss.backward()
         optimizer.step(learning_share(step / steps))
-        decay = min(average, (step + 1) / (step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(list(averaged.parameters()), list(unet.parameters()), 1 - decay)
+            share = 1 - average_decay(average, step + 1)
+            torch._foreach_lerp_(list(averaged.parameters()), list(unet.parameters()), share)
         yield Moment(step + 1, loss.item(), averaged)
 
 
@@ -194,6 +196,14 @@ def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
 def learning_share(used: float) -> float:
     """Share of the full learning rate when the share `used` (0…1) of the time is gone."""
     return min(1.0, used / 0.01 + 0.02) * max(0.0, 1.0 - used)
+
+
+def average_decay(decay: float, step: int, every: int = 1) -> float:
+    """What the moving average keeps of itself after `step` steps, where it is updated once in `every` steps: 0 … 1.
+
+    `decay` is for one step. The average forgets faster at first, so that it does not drag the random start along.
+    """
+    return min(decay**every, step / (9 * every + step))
 
 
 def batch_generator(seed: int, step: int, process: int, device: torch.device | str = "cpu") -> torch.Generator:

@@ -20,7 +20,7 @@ LAYERS = [
     "engine",
     "world",
     "models",
-    "tiny.optimizer",  # imports nothing of ours; the lesson on training trains with it
+    "tiny.optimizer",  # a tool of its own; the lesson on training trains with it
     *(room for topic in LESSONS for room in (("unet", topic) if topic == "guidance" else (topic,))),
     *PAGES,
     "figures",

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from ..loading.errors import BadInput
 from ..loading.writing import whole_file
-from ..training import batch_generator, learning_share
+from ..training import average_decay, batch_generator, learning_share
 from .optimizer import MuonAdamW
 
 CHECKPOINT_EVERY = 60.0  # seconds
@@ -122,8 +122,8 @@ class Trainer:
         self.progress.step += 1
         step = self.progress.step
         if step == 1 or step % AVERAGE_EVERY == 0:  # after the first, or a few steps would leave what was there before
-            decay = min(self.job.average**AVERAGE_EVERY, step / (10 * AVERAGE_EVERY + step))
-            torch._foreach_lerp_(self.averages, [p.detach() for p in self.optimizer.parameters], 1 - decay)
+            share = 1 - average_decay(self.job.average, step, AVERAGE_EVERY)
+            torch._foreach_lerp_(self.averages, [p.detach() for p in self.optimizer.parameters], share)
         return loss.detach()
 
     def _agree(self, elapsed: float) -> float:

@@ -14,6 +14,8 @@ from collections import defaultdict
 import torch
 from torch import nn
 
+from ..engine.lean import fast_dtype
+
 #: Coefficients of the odd polynomial that pushes singular values towards 1, from Jordan's page.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -23,10 +25,7 @@ SLOW = 0.1  # of AdamW's rate
 @functools.cache
 def fast_in_bfloat16(device: str) -> bool:
     """Whether a device ("cuda", "cpu") computes in bfloat16; a CPU without it imitates it, many times slower."""
-    if device != "cpu":
-        return True
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return device != "cpu" or fast_dtype(torch.device(device)) == torch.bfloat16
 
 
 def orthogonalize(matrices: torch.Tensor, iterations: int = 5) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ..decoding import paint
+from ..latents import psnr
 from ..models import StableDiffusion, checkpoint_path, load
 from ..world import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, draw
 from ..world.judge import QUESTIONS, follows, load_judge, look, save_judge
@@ -22,6 +23,7 @@ from .card import guidance_table, likeness_table, model_card, recommended_table
 from .classifiers import CLASSIFIERS, EYE, load_classifier
 from .judge import draw_scenes, train_judge
 from .likeness import likeness
+from .vae import round_trip
 
 ARTICLE = "a photograph of an astronaut riding a horse"
 BATCH = 100  # pictures that are painted at once
@@ -78,28 +80,22 @@ def adherence(judge: nn.Module, scenes: list[Scene], pictures: list) -> dict[str
     return {name: float(np.mean([r[name] for r in right])) for name in (*QUESTIONS, "all")}
 
 
-@torch.no_grad()
-def round_trips(vae, pictures: np.ndarray, batch: int = 20) -> np.ndarray:
+def round_trips(vae, pictures: np.ndarray) -> np.ndarray:
     """Encode to the latents' mean and decode: uint8 (N, H, W, 3) -> the same."""
-    decoded = []
-    for start in range(0, len(pictures), batch):
-        original = torch.from_numpy(pictures[start : start + batch]).permute(0, 3, 1, 2).float().to(vae.device)
-        gaussian = vae.encode((original / 127.5 - 1).to(vae.dtype)).latent_dist
-        seen = vae.decode(gaussian.mode()).sample.float()
-        decoded.append(((seen / 2 + 0.5).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
-    return np.concatenate(decoded)
+    decoded = round_trip(vae, as_pixels(pictures))
+    return ((decoded / 2 + 0.5) * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-def psnr(pictures: np.ndarray, decoded: np.ndarray) -> np.ndarray:
-    """Peak signal-to-noise ratio in dB of each picture, uint8 (N, H, W, 3): (N,)."""
-    error = (decoded.astype(float) - pictures) ** 2
-    return 10 * np.log10(255**2 / error.mean(axis=(1, 2, 3)))
+def as_pixels(pictures: np.ndarray) -> torch.Tensor:
+    """Bytes (N, H, W, 3) as floats (N, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def reconstruction(vae, count: int = 500, seed: int = 424_242) -> dict[str, float]:
     """PSNR in dB (mean over pictures, peak 255) of encode-decode on unseen drawings: overall, worst, and by style."""
     scenes, pictures = draw_scenes(np.random.default_rng(seed), count)
-    values, styles = psnr(pictures, round_trips(vae, pictures)), np.array([scene.style for scene in scenes])
+    values = psnr(as_pixels(pictures), as_pixels(round_trips(vae, pictures))).numpy()
+    styles = np.array([scene.style for scene in scenes])
     by_style = {style: float(values[styles == style].mean()) for style in STYLES}
     return {"all": float(values.mean()), "worst": float(values.min()), **by_style}
 
@@ -156,7 +152,7 @@ def measure_ablations(folder: Path, classifier: nn.Module, count: int = 120) -> 
     rows = {}
     for term, (vae, pictures) in load_ablations(folder).items():
         decoded = round_trips(vae.to(next(classifier.parameters()).device), anew)
-        rows[term] = {"pictures": pictures, "psnr": float(psnr(anew, decoded).mean())}
+        rows[term] = {"pictures": pictures, "psnr": psnr(as_pixels(anew), as_pixels(decoded)).mean().item()}
         rows[term] |= likeness(classifier, drawn, anew, {"decoded": decoded})["decoded"]
     return rows
 

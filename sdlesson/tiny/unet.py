@@ -6,6 +6,7 @@ cross-attention), Ho & Salimans 2022 (empty captions for guidance), Hang et al. 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from accelerate import Accelerator
 from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTokenizer
 
+from ..guidance import guide
 from ..models import ARTICLE_SCHEDULE
-from ..training import EMPTY_SHARE, NoisePrediction, build_unet, prepare
+from ..training import Examples, NoisePrediction, build_unet, prepare
+from ..unet import predict
 from ..world import random_scene
 from .clip import encode_captions
 from .data import read_captions
@@ -47,10 +50,9 @@ def sample(unet, vae, texts: torch.Tensor, empty: torch.Tensor, noise: torch.Ten
     latents = noise * scheduler.init_noise_sigma
     both = torch.cat([empty.expand_as(texts), texts])
     for timestep in scheduler.timesteps:
-        twice = scheduler.scale_model_input(torch.cat([latents, latents]), timestep)
-        without, with_text = unet(twice, timestep, both).sample.chunk(2)
-        guided = without + GUIDANCE_SCALE * (with_text - without)
-        latents = scheduler.step(guided, timestep, latents).prev_sample
+        noise_uncond, noise_text = predict(unet, scheduler.scale_model_input(latents, timestep), timestep, both)
+        noise_pred = guide(noise_uncond, noise_text, GUIDANCE_SCALE)
+        latents = scheduler.step(noise_pred, timestep, latents).prev_sample
     return vae.decode(latents / vae.config.scaling_factor).sample.clamp(-1, 1)
 
 
@@ -83,16 +85,6 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
     prompts = sheet_captions()
     prompt_texts = embed_captions(clip, tokenizer, prompts).float()
 
-    def batch(generator: torch.Generator) -> tuple[torch.Tensor, ...]:
-        drawn = {"generator": generator, "device": device}
-        chosen = torch.randint(len(latents), (batch_size,), **drawn)
-        empty = torch.rand(batch_size, **drawn) < EMPTY_SHARE
-        strata = torch.arange(batch_size, device=device) + torch.rand(batch_size, **drawn)  # one timestep from each
-        steps = (strata * (1000 / batch_size)).long().clamp(max=999)
-        clean = latents[chosen].float()
-        noise = torch.randn(clean.shape, **drawn)
-        return clean, noise, steps, texts[names[chosen].masked_fill(empty, 0)].float()
-
     def sheet(path: Path) -> None:
         noise = torch.randn((len(prompts), *latents.shape[1:]), generator=torch.Generator().manual_seed(42)).to(device)
         painted = sample(unet, vae, prompt_texts, texts[:1].float(), noise)
@@ -102,7 +94,7 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
     return Job(
         name="unet",
         objective=NoisePrediction(unet),
-        batch=batch,
+        batch=partial(Examples(latents, texts, names).batch, batch_size),
         batch_size=batch_size,
         seconds=seconds,
         save=lambda: save_model(unet, folder / "unet"),

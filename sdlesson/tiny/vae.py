@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 from transformers import CLIPModel
 
+from ..latents import psnr
 from .clip import PATCH
 from .critics import PerceptualDistance, build_discriminator, fooled, told_apart
 from .data import Pictures, fresh_pictures, mirror_half
@@ -114,20 +115,14 @@ class Reconstruction(nn.Module):
         self.balance.copy_(ADVERSARIAL * (pulls[0] / (pulls[1] + 1e-6)).clamp(max=1e3))
 
 
-def psnr(vae: AutoencoderKL, pixels: torch.Tensor, batch: int = 16) -> float:
-    """Mean peak signal-to-noise ratio, in dB, of pictures (N, 3, H, W) in [-1, 1] after encode and decode."""
-    values = []
-    for part in pixels.split(batch):
-        error = (round_trip(vae, part) - part).square().mean(dim=(1, 2, 3))  # (B,)
-        values.append(10 * torch.log10(4 / error))  # the peak is 2, from -1 to 1
-    return torch.cat(values).mean().item()
-
-
 @torch.no_grad()
-def round_trip(vae: AutoencoderKL, pixels: torch.Tensor) -> torch.Tensor:
-    """Encode to the latents' mean and decode again: (B, 3, H, W) in [-1, 1] -> the same."""
-    pixels = pixels.to(vae.device)
-    return vae.decode(vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1).cpu()
+def round_trip(vae: AutoencoderKL, pixels: torch.Tensor, batch: int = 16) -> torch.Tensor:
+    """Encode to the latents' mean and decode again: (N, 3, H, W) in [-1, 1] -> the same, float32, on the CPU."""
+    decoded = []
+    for part in pixels.split(batch):
+        gaussian = vae.encode(part.to(vae.device, vae.dtype)).latent_dist
+        decoded.append(vae.decode(gaussian.mode()).sample.float().clamp(-1, 1).cpu())
+    return torch.cat(decoded)
 
 
 def vae_job(
@@ -158,7 +153,7 @@ def vae_job(
             pairs,
             path,
             columns=8,
-            title=f"unseen drawings above, after the autoencoder below: {psnr(vae, unseen):.2f} dB",
+            title=f"unseen drawings above, after the autoencoder below: {psnr(decoded, unseen).mean():.2f} dB",
         )
 
     return Job(
