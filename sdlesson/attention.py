@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,12 +11,10 @@ import torch
 
 from .loading import checks
 from .loading.errors import BadInput
-from .tokens import context_length, encode_pieces
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
     from diffusers.models.attention_processor import Attention
-    from transformers import CLIPTokenizer
 
 
 #: Which part of a batch is kept: guided batches are [empty ..., prompt ...] (the lesson on guidance).
@@ -216,47 +213,6 @@ def _side(shape, squares: int) -> tuple[int, int]:
     while rows * columns > squares:
         rows, columns = -(-rows // 2), -(-columns // 2)
     return rows, columns
-
-
-def word_positions(tokenizer: CLIPTokenizer, prompt: str, word: str) -> list[int]:
-    """Where `word` (or several words in a row) stands among the 77 tokens of `prompt`: the positions of its pieces.
-
-    Position 0 is the start token. A word that occurs twice has the positions of both. Raises BadInput if the prompt
-    has no such word, or it is cut off.
-    """
-    offsets = encode_pieces(tokenizer, prompt).offsets
-    spans = _word_spans(prompt, word)
-    places = [
-        place
-        for place, (start, end) in enumerate(offsets, start=1)
-        if any(start < right and end > left for left, right in spans)
-    ]
-    if not places or places[-1] > context_length(tokenizer) - 2:
-        raise BadInput(f"The model does not see the word {word!r} in {prompt!r}.")
-    return places
-
-
-def _word_spans(prompt: str, word: str) -> list[tuple[int, int]]:
-    """Where `word` begins and ends in `prompt` as a word of its own, capitals or not; places in the prompt as written.
-
-    Folded letters may be more than the written ones (İ, ß), so each remembers which one it comes from.
-    """
-    folded = [(letter, place) for place, written in enumerate(prompt) for letter in written.casefold()]
-    text, wanted = "".join(letter for letter, _ in folded), word.casefold()
-    origin = [place for _, place in folded] + [len(prompt)]
-    edges = {k for k, place in enumerate(origin) if k == 0 or place != origin[k - 1]}  # where a written letter begins
-    spans = []
-    for at in range(len(text)) if wanted else ():
-        if text.startswith(wanted, at) and {at, at + len(wanted)} <= edges:
-            start, end = origin[at], origin[at + len(wanted)]
-            if not (_goes_on(prompt[:start][-1:]) or _goes_on(prompt[end:][:1])):
-                spans.append((start, end))
-    return spans
-
-
-def _goes_on(letter: str) -> bool:
-    """Whether a word that has `letter` at its edge goes on there: a letter, a digit, or an accent of its own."""
-    return letter.isalnum() or bool(letter and unicodedata.combining(letter))
 
 
 def fit_size(heat: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:

@@ -20,8 +20,6 @@ from .models import StableDiffusion
 from .tokens import as_prompts, tokenize, warn_of_unknown_words
 from .unet import predict
 
-#: The least share of the picture's variance, where a schedule leaves none: sigma is 4096 then, as in diffusers' Euler.
-
 
 @dataclass(frozen=True, eq=False)
 class Step:

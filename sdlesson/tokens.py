@@ -225,3 +225,44 @@ def places(tokenizer: CLIPTokenizer, text: str) -> list[str]:
     kept = kinds[: length - 2]
     row = ["start", *kept, "end"]
     return row + ["padding"] * (length - len(row)) + ["cut"] * (len(kinds) - len(kept))
+
+
+def word_positions(tokenizer: CLIPTokenizer, prompt: str, word: str) -> list[int]:
+    """Where `word` (or several words in a row) stands among the 77 tokens of `prompt`: the positions of its pieces.
+
+    Position 0 is the start token. A word that occurs twice has the positions of both. Raises BadInput if the prompt
+    has no such word, or it is cut off.
+    """
+    offsets = encode_pieces(tokenizer, prompt).offsets
+    spans = _word_spans(prompt, word)
+    places = [
+        place
+        for place, (start, end) in enumerate(offsets, start=1)
+        if any(start < right and end > left for left, right in spans)
+    ]
+    if not places or places[-1] > context_length(tokenizer) - 2:
+        raise BadInput(f"The model does not see the word {word!r} in {prompt!r}.")
+    return places
+
+
+def _word_spans(prompt: str, word: str) -> list[tuple[int, int]]:
+    """Where `word` begins and ends in `prompt` as a word of its own, capitals or not; places in the prompt as written.
+
+    Folded letters may be more than the written ones (İ, ß), so each remembers which one it comes from.
+    """
+    folded = [(letter, place) for place, written in enumerate(prompt) for letter in written.casefold()]
+    text, wanted = "".join(letter for letter, _ in folded), word.casefold()
+    origin = [place for _, place in folded] + [len(prompt)]
+    edges = {k for k, place in enumerate(origin) if k == 0 or place != origin[k - 1]}  # where a written letter begins
+    spans = []
+    for at in range(len(text)) if wanted else ():
+        if text.startswith(wanted, at) and {at, at + len(wanted)} <= edges:
+            start, end = origin[at], origin[at + len(wanted)]
+            if not (_goes_on(prompt[:start][-1:]) or _goes_on(prompt[end:][:1])):
+                spans.append((start, end))
+    return spans
+
+
+def _goes_on(letter: str) -> bool:
+    """Whether a word that has `letter` at its edge goes on there: a letter, a digit, or an accent of its own."""
+    return letter.isalnum() or bool(letter and unicodedata.combining(letter))

@@ -22,13 +22,12 @@ from sdlesson.attention import (
     record_attention,
     scores,
     weigh_attention,
-    word_positions,
 )
 from sdlesson.embeddings import text_embeddings
 from sdlesson.figures.attention import figure_heat, figure_table, plot_heat
 from sdlesson.guidance import denoise, record
 from sdlesson.loading.errors import BadInput
-from sdlesson.tokens import pieces, tokenize
+from sdlesson.tokens import pieces, tokenize, word_positions
 
 PROMPT = "a cartoon of an astronaut riding a horse on the moon"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from traitlets import TraitError
 
-from sdlesson.attention import record_attention, word_positions
+from sdlesson.attention import record_attention
 from sdlesson.explorers.attention import explore_attention
 from sdlesson.explorers.base import Explorer, Painting, Plot, map_picture, tile
 from sdlesson.explorers.guidance import explore_guidance
@@ -21,6 +21,7 @@ from sdlesson.explorers.tokens import explore_tokens
 from sdlesson.figures.base import SEQUENTIAL
 from sdlesson.guidance import denoise, record
 from sdlesson.loading.errors import BadInput
+from sdlesson.tokens import word_positions
 
 BAD = '<script>alert("x")</script> & "riding" a horse'
 

@@ -13,7 +13,7 @@ import torch
 from torch.nn import Conv2d, Embedding, Linear, ModuleDict
 
 import sdlesson
-from sdlesson import attention, models, tokens
+from sdlesson import models, tokens
 from sdlesson.engine import lean
 from sdlesson.exercises import tokens as token_judges
 from sdlesson.explorers.prompts import explore_two_prompts
@@ -32,7 +32,7 @@ QUESTIONS = {
     "cut_words": lambda tokenizer: tokens.cut_words(tokenizer, LONG),
     "places": lambda tokenizer: tokens.places(tokenizer, PROMPT),
     "encode_pieces": lambda tokenizer: tokens.encode_pieces(tokenizer, LONG).tokens,
-    "word_positions": lambda tokenizer: attention.word_positions(tokenizer, PROMPT, "horse"),
+    "word_positions": lambda tokenizer: tokens.word_positions(tokenizer, PROMPT, "horse"),
     "figure_pieces": lambda tokenizer: figure_pieces(tokenizer, {"one": PROMPT}).words,
 }
 

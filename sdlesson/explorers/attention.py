@@ -8,12 +8,12 @@ from html import escape
 
 import ipywidgets
 
-from ..attention import Heat, word_positions
+from ..attention import Heat
 from ..figures.base import SEQUENTIAL
 from ..guidance import Trace
 from ..loading.errors import BadInput
 from ..models import StableDiffusion
-from ..tokens import tokenize
+from ..tokens import tokenize, word_positions
 from .base import NARROW, WIDE, Explorer, in_a_row, map_picture, picture_source, tile
 from .slider import Slider
 from .steps import expected_pictures
