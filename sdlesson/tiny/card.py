@@ -26,6 +26,8 @@ on a laptop. It has the parts of Stable Diffusion v1.4, as the same classes of d
 (CLIPTokenizer, CLIPTextModel, UNet2DConditionModel, AutoencoderKL, LMSDiscreteScheduler). It is made for
 learning, not for pictures.
 
+![Sixteen pictures of an astronaut on a horse, each in another place or another way](seeds.png)
+
 | part | parameters |
 |---|--:|
 {parameters}

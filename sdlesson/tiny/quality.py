@@ -23,9 +23,11 @@ from .card import guidance_table, likeness_table, model_card, recommended_table
 from .classifiers import CLASSIFIERS, EYE, load_classifier
 from .judge import draw_scenes, train_judge
 from .likeness import likeness
+from .sheets import save_sheet
 from .vae import round_trip
 
 ARTICLE = "a photograph of an astronaut riding a horse"
+SEEDS = list(range(42, 58))  # of the card's sheet
 BATCH = 100  # pictures that are painted at once
 
 
@@ -104,6 +106,13 @@ def two_seeds(sd: StableDiffusion) -> float:
     """Mean absolute difference, in levels of 255, between two seeds' pictures of the article's prompt."""
     a, b = (np.asarray(paint(ARTICLE, model=sd, seed=seed)[0]).astype(float) for seed in (42, 43))
     return float(np.abs(a - b).mean())
+
+
+def save_seeds(sd: StableDiffusion, path: Path) -> None:
+    """The article's prompt with sixteen seeds, at the recommended setting, as one PNG file."""
+    painted = np.stack([np.asarray(each) for each in paint([ARTICLE] * len(SEEDS), model=sd, seed=SEEDS)])
+    title = f"{ARTICLE}: seeds {SEEDS[0]} to {SEEDS[-1]}, row by row"
+    save_sheet(as_pixels(painted), path, columns=8, title=title)
 
 
 def settings_to_measure(recommended: float) -> list[Setting]:
@@ -194,7 +203,7 @@ def make_classifiers(folder: Path, minutes: float) -> None:
 
 
 def main():
-    """`python -m sdlesson.tiny.quality FOLDER`: measure a checkpoint, write quality.json and README.md into it."""
+    """`python -m sdlesson.tiny.quality FOLDER`: measure a checkpoint, write quality.json, seeds.png and README.md into it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "folder", type=Path, nargs="?", default=checkpoint_path(), help="a checkpoint; default: the bundled"
@@ -215,6 +224,7 @@ def main():
     torch.backends.cudnn.allow_tf32 = False  # measured in the precision in which it paints on a CPU
     results = measure(arguments.folder, arguments.classifiers, arguments.count, arguments.ablations)
     (arguments.folder / "quality.json").write_text(json.dumps(results, indent=1) + "\n")
+    save_seeds(load(arguments.folder), arguments.folder / "seeds.png")
     (arguments.folder / "README.md").write_text(model_card(arguments.folder), encoding="utf-8")
     print(recommended_table(results), likeness_table(results), guidance_table(results), sep="\n\n")
     print(json.dumps({key: results[key] for key in ("psnr", "judge", "others", "two_seeds")}, indent=1))
