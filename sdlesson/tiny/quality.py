@@ -203,7 +203,7 @@ def make_classifiers(folder: Path, minutes: float) -> None:
 
 
 def main():
-    """`python -m sdlesson.tiny.quality FOLDER`: measure a checkpoint; writes quality.json, seeds.png, README.md there."""
+    """`python -m sdlesson.tiny.quality FOLDER`: measure a checkpoint, write quality.json, seeds.png, README.md."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "folder", type=Path, nargs="?", default=checkpoint_path(), help="a checkpoint; default: the bundled"
