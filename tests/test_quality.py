@@ -8,15 +8,16 @@ import torch
 from PIL import Image, ImageFilter
 from transformers import CLIPModel
 
+from sdlesson.decoding import paint
 from sdlesson.models import checkpoint_path
 from sdlesson.tiny import ablation, vae
-from sdlesson.tiny.card import ablations_table, guidance_table, likeness_table, recommended_table
+from sdlesson.tiny.card import ablations_table, guidance_table, likeness_table, model_card, recommended_table
 from sdlesson.tiny.classifiers import CLASSIFIERS, load_classifier
 from sdlesson.tiny.critics import PerceptualDistance, build_discriminator, fooled, told_apart
-from sdlesson.tiny.data import mirror_half
+from sdlesson.tiny.data import as_pixels, mirror_half
 from sdlesson.tiny.judge import draw_scenes
 from sdlesson.tiny.likeness import contrast, frechet, high_frequencies, likeness, sharpness
-from sdlesson.tiny.quality import adherence
+from sdlesson.tiny.quality import ARTICLE, SEEDS, adherence, save_seeds
 from sdlesson.tiny.settings import SMOKE
 from sdlesson.world.judge import QUESTIONS, look, save_judge
 
@@ -107,6 +108,20 @@ def test_tables_give_every_classifier_with_its_interval():
     assert likeness_table(results()).splitlines()[2] == "| painted | 0.90 | 0.66 | 0.97 | 3.7 |"
 
 
+def test_the_shipped_card_says_what_was_measured():
+    folder = checkpoint_path()
+    assert (folder / "README.md").read_text(encoding="utf-8") == model_card(folder)
+
+
+def test_the_cards_sheet_holds_the_pictures_of_its_seeds(toy, tmp_path):
+    save_seeds(toy, tmp_path / "seeds.png")
+    sheet = np.asarray(Image.open(tmp_path / "seeds.png"))
+    height, width = toy.size
+    assert sheet.shape == (16 + 2 * height, 8 * width, 3)
+    (last,) = paint(ARTICLE, model=toy, seed=SEEDS[-1])
+    assert np.abs(sheet[-height:, -width:].astype(int) - np.asarray(last)).max() <= 1  # another batch, another rounding
+
+
 @pytest.fixture(scope="module")
 def clip():
     return CLIPModel.from_pretrained(checkpoint_path() / "clip")
@@ -114,7 +129,7 @@ def clip():
 
 def test_perceptual_distance_grows_with_the_change(clip, drawings):
     distance = PerceptualDistance(clip)
-    a, b = (torch.from_numpy(x).permute(0, 3, 1, 2).float() / 127.5 - 1 for x in (drawings[1], blurred(drawings[1])))
+    a, b = (as_pixels(each) for each in (drawings[1], blurred(drawings[1])))
     shift = torch.tensor([3, 11])
     near, far = (distance(a, a.lerp(b, share), shift).item() for share in (0.3, 1.0))
     assert distance(a, a, shift).item() == 0 < near < far

@@ -96,8 +96,8 @@ def test_not_divided_shows_at_the_decoder_and_not_before(toy, healthy):
 
 
 def test_too_much_guidance_shows_in_the_trained_models_pulse(tiny):
-    pulse = input_spread(fall_ill(tiny, PROMPT, "too much guidance", seeds=[42, 43]))
-    assert pulse[0] == pytest.approx(1, abs=0.1) and pulse[-1] > 1.5
+    pulse = input_spread(fall_ill(tiny, PROMPT, "too much guidance", seeds=[43]))
+    assert pulse[0] == pytest.approx(1, abs=0.1) and pulse[-1] > 2
 
 
 def test_one_nan_spoils_all_pixels_and_is_drawn_black(toy, healthy):

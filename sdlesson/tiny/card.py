@@ -26,7 +26,7 @@ on a laptop. It has the parts of Stable Diffusion v1.4, as the same classes of d
 (CLIPTokenizer, CLIPTextModel, UNet2DConditionModel, AutoencoderKL, LMSDiscreteScheduler). It is made for
 learning, not for pictures.
 
-![Sixteen pictures of an astronaut on a horse, each in another place or another way](seeds.png)
+![The article's prompt, an astronaut on a horse, painted with sixteen seeds](seeds.png)
 
 | part | parameters |
 |---|--:|
@@ -90,6 +90,7 @@ worst picture {psnr_worst:.1f}).
 
 Where it falls short: look at the table's rows for guidance 8. There K-LMS of order 4 with 20 steps overshoots;
 order 1 or more steps help. This is the solver's doing more than the model's, and the lesson on guidance is about it.
+And look at the legs in the sheet above: in most pictures two run together, and some horses have three.
 """
 
 

@@ -77,6 +77,11 @@ def read_captions(folder: Path) -> list[str]:
     return [caption for name in names for caption in json.loads((folder / name).read_text())]
 
 
+def as_pixels(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Bytes (N, H, W, 3), as drawn, as floats (N, 3, H, W) in [-1, 1]."""
+    return torch.as_tensor(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
 class Pictures:
     """The drawn training set, held in a device's memory as bytes (30 000 pictures: 1.5 GB).
 
@@ -94,8 +99,7 @@ class Pictures:
         return len(self.pixels)
 
     def batch(self, indices) -> torch.Tensor:
-        pixels = self.pixels[torch.as_tensor(indices, device=self.pixels.device)]
-        return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1  # (B, size, size, 3) bytes -> (B, 3, size, size)
+        return as_pixels(self.pixels[torch.as_tensor(indices, device=self.pixels.device)])
 
 
 def mirror_half(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -107,5 +111,4 @@ def mirror_half(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 def fresh_pictures(seed: int, count: int, size: int, split: str = "train") -> tuple[torch.Tensor, list[str]]:
     """Draw pictures that no training set holds (their seed is another one): (count, 3, size, size) and captions."""
     examples = [draw_example(2**31 + seed, index, size, split) for index in range(count)]
-    pixels = torch.from_numpy(np.stack([picture for picture, _ in examples]))
-    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1, [caption for _, caption in examples]
+    return as_pixels(np.stack([picture for picture, _ in examples])), [caption for _, caption in examples]

@@ -8,7 +8,6 @@ saves most of Muon's cost.
 
 from __future__ import annotations
 
-import functools
 from collections import defaultdict
 
 import torch
@@ -22,7 +21,6 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 SLOW = 0.1  # of AdamW's rate
 
 
-@functools.cache
 def fast_in_bfloat16(device: str) -> bool:
     """Whether a device ("cuda", "cpu") computes in bfloat16; a CPU without it imitates it, many times slower."""
     return device != "cpu" or fast_dtype(torch.device(device)) == torch.bfloat16

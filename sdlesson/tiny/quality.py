@@ -21,6 +21,7 @@ from ..world.judge import QUESTIONS, follows, load_judge, look, save_judge
 from .ablation import load_ablations
 from .card import guidance_table, likeness_table, model_card, recommended_table
 from .classifiers import CLASSIFIERS, EYE, load_classifier
+from .data import as_pixels
 from .judge import draw_scenes, train_judge
 from .likeness import likeness
 from .sheets import save_sheet
@@ -86,11 +87,6 @@ def round_trips(vae, pictures: np.ndarray) -> np.ndarray:
     """Encode to the latents' mean and decode: uint8 (N, H, W, 3) -> the same."""
     decoded = round_trip(vae, as_pixels(pictures))
     return ((decoded / 2 + 0.5) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-
-
-def as_pixels(pictures: np.ndarray) -> torch.Tensor:
-    """Bytes (N, H, W, 3) as floats (N, 3, H, W) in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def reconstruction(vae, count: int = 500, seed: int = 424_242) -> dict[str, float]:
@@ -215,7 +211,7 @@ def main():
         "--classifiers",
         type=Path,
         default=Path("runs/classifiers"),
-        help="folder of the two other classifiers; those that are missing are trained (default: %(default)s)",
+        help="folder of the other classifiers; those that are missing are trained (default: %(default)s)",
     )
     parser.add_argument("--ablations", type=Path, help="folder that sdlesson.tiny.ablation has made")
     parser.add_argument("--minutes", type=float, default=15, help="training of a missing classifier (default: 15)")
