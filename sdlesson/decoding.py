@@ -122,7 +122,8 @@ def paint(
 def paint_latents(sd: StableDiffusion, latents: torch.Tensor) -> list[Image.Image]:
     """Decode latents (batch, 4, h, w) to PIL pictures, one at a time: the decoder needs most of the memory."""
     checks.part(sd, "a Stable Diffusion, as `load` gives it", "vae")
-    return [to_pil(decode(sd.vae, one))[0] for one in as_latents(latents).split(1)]
+    vae = sd.fastest("vae")
+    return [to_pil(decode(vae, one))[0] for one in as_latents(latents).split(1)]
 
 
 def save_png(picture: Image.Image, path: str | os.PathLike, about: Mapping[str, object] | None = None) -> Path:

@@ -270,7 +270,7 @@ def _descend(sd: StableDiffusion, solver, latents, embeddings, guidance_scale: f
         scaled = solver.scale_model_input(noisy, index)
         scale = guidance_scale if steering.guides(sigma) else 1.0
         with torch.no_grad():
-            noise_uncond, noise_text = guesses(sd.unet, scaled, solver.timestep(index), embeddings, scale)
+            noise_uncond, noise_text = guesses(sd.fastest("unet"), scaled, solver.timestep(index), embeddings, scale)
         # Latents of spread 1 are brought to the scale x0 + sigma * noise first: one formula for all schedulers.
         x = scaled * (sigma**2 + 1) ** 0.5
         noise_pred = _pulled(steering, solver, x, guide(noise_uncond, noise_text, scale), sigma)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,12 +14,14 @@ from .loading.errors import ModelError, first_line
 from .loading.folders import WEIGHTS as _WEIGHTS
 from .loading.folders import check_folder, weight_files
 from .loading.quiet import quick_imports, quiet
-from .loading.weights import image_part, stored_dtype, text_encoder_of, tokenizer_of
+from .loading.weights import image_part, part_weights, stored_dtype, text_encoder_of, tokenizer_of
 
 if TYPE_CHECKING:
     import torch
     from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
+
+    from .engine.openvino import Compiled, Engine
 
 
 #: The article's K-LMS, as Stable Diffusion was trained: also v1.4's scheduler/scheduler_config.json.
@@ -42,16 +45,14 @@ _HUB_SECONDS = 10.0  # how long the hub may take to answer before we say that it
 _BIG = 200 * 2**20  # bytes of UNet weights from which speed and memory count for more than bits: see engine/lean.py
 
 
-_WORKING = 3 * 2**30  # bytes that Python, the libraries and the tensors of a lesson take besides the weights
-
-
 @dataclass(repr=False)
 class StableDiffusion:
     """The parts of one Stable Diffusion, as diffusers and transformers made them: nothing is wrapped.
 
     `guidance_scale` is the one recommended for this model; `name` is what was loaded ("tiny", a hub id or a folder) and
     `folder` where its files are. Parts may be replaced: `sd.scheduler =
-    DDIMScheduler.from_config(sd.scheduler.config)`.
+    DDIMScheduler.from_config(sd.scheduler.config)`. `engine`, if any, computes in the place of `unet` and `vae` when
+    whole pictures are painted (`fastest`).
     """
 
     tokenizer: CLIPTokenizer
@@ -64,6 +65,12 @@ class StableDiffusion:
     dtype: torch.dtype
     guidance_scale: float = ARTICLE_GUIDANCE
     folder: Path | None = None
+    engine: Engine | None = None
+
+    def fastest(self, part: Literal["unet", "vae"]) -> UNet2DConditionModel | AutoencoderKL | Compiled:
+        """What computes the UNet or the VAE here: the engine, or torch's part where that was touched or is alone."""
+        own = getattr(self, part)
+        return self.engine.of(own) if self.engine else own
 
     @property
     def vae_factor(self) -> int:
@@ -103,15 +110,18 @@ def load(
     dtype: str | torch.dtype | None = None,
     revision: str | None = None,
     low_memory: bool | Literal["auto"] = "auto",
+    engine: Literal["auto", "torch", "openvino"] = "auto",
 ) -> StableDiffusion:
     """Load a Stable Diffusion: "tiny" (bundled), a hub id such as "CompVis/stable-diffusion-v1-4", or a local folder.
 
     `model=None` takes the environment's `SDLESSON_MODEL`, else "tiny". `device=None` is CUDA where there is one, else
     the CPU. `dtype` is what is computed in, whatever the files are stored in; None is float32, and for a big model
     what the device is fast in (lean.fast_dtype). Weights go straight into it, without a copy of the whole file in
-    memory; those of a big UNet that is stored in 16 bits stay so on the CPU, and are widened layer by layer.
-    `low_memory` lets the parts of a big model leave the memory while another works, all of them stored in 16 bits if
-    the files are; "auto" does so where less memory is free than the weights and 3 GiB. It counts on the CPU only.
+    memory. `engine` is what computes the UNet and the VAE's decoder when pictures are painted: "auto" is OpenVINO for a
+    big model on a CPU where that is installed (the extra `fast`), can compute in `dtype`, and has the memory it needs;
+    it converts the model the first time, which takes a minute. `low_memory` lets the parts of a big model leave the
+    memory while another works, and stay in the files' 16 bits; "auto" does so where too little memory is free for
+    anything else, and says it. It counts on the CPU only.
     `revision` is the hub's branch, tag or commit; where it is None, v1.4 and v1.5 are pinned to a commit
     (sdlesson.loading.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
     Weights in 16 bits (`*.fp16.safetensors`) are taken where there are no others. Raises ModelError, with one sentence,
@@ -121,19 +131,24 @@ def load(
     name = _name(model)
     if low_memory not in (True, False, "auto"):
         raise ModelError(f'low_memory is True, False or "auto", not {low_memory!r}.')
+    if engine not in ("auto", "torch", "openvino"):
+        raise ModelError(f'The engine is "auto", "torch" or "openvino", not {engine!r}.')
+    if engine == "openvino" and low_memory is True:
+        raise ModelError("OpenVINO keeps its own copy of the weights in memory: leave out low_memory, or the engine.")
     folder = find(name, revision=revision)
     about = fit.recommended(folder)
     with quick_imports():
         import torch
     device, dtype = _device(device, torch), _dtype(dtype, torch)
-    big = _bytes(folder, "unet") > _BIG
-    if big:
-        parts, dtype = _load_big(folder, device, dtype, low_memory)
+    if _bytes(folder, "unet") > _BIG or engine == "openvino":
+        parts, dtype, engine = _load_big(folder, device, dtype, low_memory, engine)
     else:
-        dtype = dtype or torch.float32
+        dtype, engine = dtype or torch.float32, None
         parts = _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype))
     scale = float(about.get("guidance_scale", ARTICLE_GUIDANCE))
-    return StableDiffusion(**parts, name=name, device=device, dtype=dtype, guidance_scale=scale, folder=folder)
+    return StableDiffusion(
+        **parts, name=name, device=device, dtype=dtype, guidance_scale=scale, folder=folder, engine=engine
+    )
 
 
 def _name(model: str | os.PathLike | None) -> str:
@@ -196,30 +211,39 @@ def _dtype(dtype, torch) -> torch.dtype | None:
     return dtype
 
 
-def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low_memory) -> tuple[dict, torch.dtype]:
-    """The five parts of a big model, kept and computed as the device does it best, and the dtype that they work in."""
-    from .engine import lean
+def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low_memory, engine: str) -> tuple:
+    """The five parts of a big model, kept as suits the device; the dtype that they work in; and the engine, if any."""
+    import torch
+
+    from .engine import choice, lean
+    from .engine.openvino import Engine, converted
 
     dtype = dtype or lean.fast_dtype(device)
     if device.type != "cpu":
+        if engine == "openvino":
+            raise ModelError(f"OpenVINO computes on the CPU here, not on {device}; leave one of them out.")
         parts = _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype))
         parts["vae"].enable_slicing()
-        return parts, dtype
-    if low_memory == "auto":
-        low_memory = lean.is_short(_bytes(folder, *_WEIGHTS) + _WORKING)
-    kept = {part: stored_dtype(folder, part, dtype) if low_memory or part == "unet" else dtype for part in _WEIGHTS}
+        return parts, dtype, None
+    way = choice.choose(folder, dtype, low_memory, engine)
+    kept = {part: dtype if way == "torch" else stored_dtype(folder, part, dtype) for part in _WEIGHTS}
+    place = converted(folder) if way == "openvino" else None
     parts = _load_parts(folder, device, kept)
     parts["vae"].enable_slicing()  # a batch one by one: a picture of v1.4's decoder takes more than a GiB
-    lean.keep_freed()
-    lean.share_beginning(parts["unet"])
     for part in _WEIGHTS:
-        if lean.can_speed_up(dtype, device):
-            lean.speed_up(parts[part])
         if kept[part] != dtype:
-            lean.work_in(parts[part], dtype)
-    if low_memory:
-        lean.take_turns({part: parts[part] for part in _WEIGHTS})
-    return parts, dtype
+            lean.upcast_layers(parts[part], dtype)
+    # In 16 bits a part is converted when its turn comes; in 32, layer by layer: all of it would fill the memory.
+    works_in = kept if dtype == torch.float32 else dict.fromkeys(_WEIGHTS, dtype)
+
+    def fresh(part, works):
+        return part_weights(folder / part, (works_in if works else kept)[part])
+
+    if way == "lean":
+        lean.offload_by_turns({part: parts[part] for part in _WEIGHTS}, fresh)
+    elif place:
+        lean.offload_when_done(parts["text_encoder"], partial(fresh, "text_encoder"))
+    return parts, dtype, Engine(place, parts, dtype) if place else None
 
 
 def _load_parts(folder: Path, device: torch.device, dtypes: dict[str, torch.dtype]) -> dict:

@@ -155,7 +155,7 @@ class Denoiser:
         embeddings = self.embeddings.repeat_interleave(len(x), 0)  # (halves, 77, dim) -> (halves * batch, 77, dim)
         timestep = timestep_of(sigma, self._levels)
         with torch.no_grad():
-            found = guesses(self.sd.unet, scale_input(x, sigma), timestep, embeddings, self.scale)
+            found = guesses(self.sd.fastest("unet"), scale_input(x, sigma), timestep, embeddings, self.scale)
         noise_pred = guide(*found, self.scale)
         return pred_original(x, noise_pred, sigma, self.sd.scheduler.config.prediction_type)
 

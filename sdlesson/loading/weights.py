@@ -67,7 +67,7 @@ def _start(file: Path) -> bytes:
 
 
 def text_encoder_of(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
-    """The text encoder of a folder in `dtype`; files of before 2026 say text_model in front of each name.
+    """The text encoder of a folder in `dtype`.
 
     transformers' own from_pretrained would set torch's default dtype meanwhile, for every thread of the process.
     """
@@ -79,9 +79,8 @@ def text_encoder_of(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
     config = CLIPTextConfig(**{key: value for key, value in told.items() if key in known} | {"dtype": dtype})
     with torch.device("meta"):
         model = CLIPTextModel(config)
-    weights = read_weights(weight_files(folder.parent, folder.name), dtype)
     model.embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]  # 0 ... 76: no file holds them
-    return _filled(model, {name.removeprefix("text_model."): weights[name] for name in weights}, folder)
+    return _filled(model, part_weights(folder, dtype), folder)
 
 
 def image_part(kind: type, folder: Path, dtype: torch.dtype):
@@ -97,8 +96,13 @@ def image_part(kind: type, folder: Path, dtype: torch.dtype):
     fit.check_numbers(folder / "config.json", config, kind)
     with torch.device("meta"):
         model = kind.from_config(config)
+    return _filled(model, part_weights(folder, dtype), folder)
+
+
+def part_weights(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """The weights of the part in `folder` by the names that its module has now, as `read_weights` gives them."""
     weights = read_weights(weight_files(folder.parent, folder.name), dtype)
-    return _filled(model, {_new_name(name): weights[name] for name in weights}, folder)
+    return {_new_name(name): weights[name] for name in weights}
 
 
 def _filled(model, weights: dict[str, torch.Tensor], folder: Path):
@@ -148,8 +152,12 @@ def read_weights(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tenso
 
 
 def _new_name(name: str) -> str:
-    """What diffusers now calls a weight of the VAE's attention: the files of 2022 say query, key, value, proj_attn."""
-    before, block, after = name.partition(".attentions.")
+    """What a weight is called now.
+
+    Files of before 2026 say text_model in front of each name of a text encoder; those of 2022 say query, key, value and
+    proj_attn in the VAE's attention.
+    """
+    before, block, after = name.removeprefix("text_model.").partition(".attentions.")
     for old, new in (("query", "to_q"), ("key", "to_k"), ("value", "to_v"), ("proj_attn", "to_out.0")):
         after = after.replace(f".{old}.", f".{new}.")
     return before + block + after

@@ -1,0 +1,274 @@
+"""The UNet and the VAE's decoder of a big model run by OpenVINO, which compiles them for this CPU: the extra `fast`.
+
+Each is converted once (a minute for v1.4) and kept in a cache folder; `sd.unet` and `sd.vae` stay torch's own, on the
+disk until someone uses them. What hooks into them, changes them or asks for gradients gets torch: see `Engine.of`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch.nn import Module
+
+from ..loading.errors import ModelError
+from ..loading.folders import weight_files
+from ..loading.quiet import quiet
+from ..loading.weights import image_part, stored_dtype
+from ..loading.writing import replace_folder
+from .lean import upcast_layers
+
+PARTS = ("unet", "vae")
+_PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+_LARGE = 2**28  # bytes of a part that is not kept in memory while the other one is compiled
+
+_EXAMPLE = 8  # the sides of the latents that the parts are traced with: any multiple of the UNet's halvings, 2^3
+
+
+def is_installed() -> bool:
+    """Is OpenVINO there?"""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def computes_in(dtype: torch.dtype) -> bool:
+    """Can OpenVINO compute in `dtype` on this CPU? In float32 on every one, in bfloat16 where it has units for that."""
+    units = {torch.float32: "FP32", torch.bfloat16: "BF16"}
+    return units.get(dtype) in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def _openvino():
+    """OpenVINO, imported as if the package by which it reports every use to its makers were not installed."""
+    sys.modules.setdefault("openvino_telemetry", None)
+    try:
+        import openvino
+    finally:
+        if sys.modules["openvino_telemetry"] is None:
+            del sys.modules["openvino_telemetry"]
+    return openvino
+
+
+def _core():
+    return _openvino().Core()
+
+
+class Engine:
+    """The compiled UNet and VAE decoder of one model; `parts` are torch's own, in whose place they compute.
+
+    `place` is the folder that `converted` gives; `dtype` is what is computed in, float32 or bfloat16.
+    """
+
+    def __init__(self, place: Path, parts: Mapping[str, Module], dtype: torch.dtype):
+        kinds, self._lock = {"unet": CompiledUNet, "vae": CompiledVAE}, threading.Lock()
+        self.compiled = {name: kinds[name](self, place / f"{name}.xml", parts[name], dtype) for name in PARTS}
+
+    def of(self, part: Module) -> Module | Compiled:
+        """The compiled one in the place of `part`, or `part` itself where it was touched since it was loaded.
+
+        Touched is what was replaced, has hooks, other attention processors or changed weights, or is to be trained.
+        """
+        for each in self.compiled.values():
+            if each.part is part and not part.training and _fingerprint(part) == each.fingerprint:
+                return each
+        return part
+
+    def compile(self, part: Compiled, shapes: Sequence[torch.Size]):
+        """`part` compiled for `shapes`, and kept for the next call; the other part leaves the memory if it is large."""
+        with self._lock:
+            if part.shapes != shapes:
+                for each in self.compiled.values():
+                    if each is part or each.weights.stat().st_size > _LARGE:
+                        each.shapes = each.model = None
+                part.model, part.shapes = _compiled(part, shapes), shapes
+            return part.model
+
+
+def _compiled(part: Compiled, shapes: Sequence[torch.Size]):
+    core = _core()
+    model = core.read_model(part.file)
+    model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
+    options = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[part.computes_in],
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }
+    return core.compile_model(model, "CPU", options)
+
+
+def _fingerprint(part: Module) -> tuple:
+    """What changes as soon as someone takes a hand in `part`."""
+    modules = tuple(
+        (id(each), type(each), id(each.__dict__.get("forward")), id(getattr(each, "processor", None)))
+        + (*each._forward_hooks, *each._forward_pre_hooks)
+        for each in part.modules()
+    )
+    return modules, tuple((id(weight), weight._version) for weight in part.parameters())
+
+
+class Compiled:
+    """A part that OpenVINO computes and that is called as torch's is; it has the config and device of that.
+
+    It is compiled for the shapes of a call, and anew when others come: that costs seconds, and keeps every picture the
+    same, whatever was painted before. Threads may share it.
+    """
+
+    dtype = torch.float32  # of what goes in and comes out, whatever is computed in
+
+    def __init__(self, engine: Engine, file: Path, part: Module, computes_in: torch.dtype):
+        self.engine, self.file, self.part, self.computes_in = engine, file, part, computes_in
+        self.weights, self.shapes, self.model = file.with_suffix(".bin"), None, None
+        self.fingerprint, self.held = _fingerprint(part), list(part.parameters())  # held: an id is not given twice
+
+    def __getattr__(self, name: str):
+        return getattr(self.part, name)
+
+    def run(self, *tensors: torch.Tensor) -> torch.Tensor:
+        """The output, float32, for float32 inputs in the part's order."""
+        model = self.engine.compile(self, [each.shape for each in tensors])
+        return torch.from_numpy(model.create_infer_request().infer([each.numpy() for each in tensors])[0])
+
+
+class CompiledUNet(Compiled):
+    """The UNet: (latents, timestep, text embeddings) -> a tuple of the guess, all as torch's UNet has them."""
+
+    def __call__(self, sample, timestep, encoder_hidden_states, return_dict=False):
+        time = torch.as_tensor(timestep, dtype=torch.float32, device="cpu")
+        given = sample, time, encoder_hidden_states
+        if torch.is_grad_enabled() and any(each.requires_grad for each in given):
+            return self.part(sample, timestep, encoder_hidden_states, return_dict=return_dict)
+        return (self.run(*(each.detach().float() for each in given)),)
+
+
+class CompiledVAE(Compiled):
+    """The VAE, whose `decode` is compiled: unscaled latents -> a tuple of pictures from -1 to 1."""
+
+    def decode(self, z, return_dict=False):
+        """Pictures (batch, 3, 8h, 8w) of latents (batch, 4, h, w), one by one; a tuple, as from torch's `decode`."""
+        if torch.is_grad_enabled() and z.requires_grad:
+            return self.part.decode(z, return_dict=return_dict)
+        return (torch.cat([self.run(one) for one in z.detach().float().split(1)]),)
+
+
+class Decoder(Module):
+    """The half of a VAE that makes pictures, as one module."""
+
+    def __init__(self, vae: Module):
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, z):
+        return self.vae.decode(z, return_dict=False)[0]
+
+
+class Guess(Module):
+    """A UNet that gives its guess alone."""
+
+    def __init__(self, unet: Module):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, sample, timestep, encoder_hidden_states):
+        return self.unet(sample, timestep, encoder_hidden_states, return_dict=False)[0]
+
+
+def converted(folder: Path) -> Path:
+    """Where the converted UNet and VAE decoder of the model in `folder` are: made now if that was never done.
+
+    They have the files' own 16 bits, or the 32 where those have 32; the folder may be deleted at any time. Raises
+    ModelError where there is no room for it, or the conversion fails.
+    """
+    from platformdirs import user_cache_path
+
+    home = user_cache_path("sdlesson") / "openvino"
+    place = home / _key(folder)
+    if not place.is_dir():
+        size = sum(file.stat().st_size for part in PARTS for file in weight_files(folder, part))
+        home.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(home).free < 1.1 * size:
+            raise ModelError(f"OpenVINO's copy of the model needs {size / 1e9:.1f} GB in {home}; make room there.")
+        print(
+            f"sdlesson: converting {folder} for OpenVINO, once; it takes {size / 1e9:.1f} GB in {place}, which may be "
+            "deleted at any time",
+            file=sys.stderr,
+            flush=True,
+        )
+        replace_folder(place, lambda part: _convert_apart(folder, part))
+    return place
+
+
+def _key(folder: Path) -> str:
+    """The hash of the weights, and of what else decides what they are converted to."""
+    key = hashlib.sha256()
+    for name in ("openvino", "torch", "diffusers"):
+        key.update(f"{name} {importlib.metadata.version(name)}\n".encode())
+    for part in PARTS:
+        for file in (folder / part / "config.json", *weight_files(folder, part)):
+            with open(file, "rb") as stream:
+                key.update(hashlib.file_digest(stream, "sha256").digest())
+    return key.hexdigest()[:32]
+
+
+def _convert_apart(folder: Path, place: Path) -> None:
+    """`convert` in a process of its own, whose memory is free again afterwards; raises ModelError."""
+    from tqdm import tqdm
+
+    command = [sys.executable, "-m", __name__, str(folder), str(place)]
+    said = [""]
+    with (
+        tqdm(total=2 * len(PARTS), desc="converting", unit="step") as bar,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+    ):
+        try:
+            for line in filter(str.strip, process.stdout):
+                said.append(line.strip())
+                bar.update(line.startswith(_DONE))
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise ModelError(f"OpenVINO cannot convert {folder}: {said[-1]}")
+
+
+_DONE = "done: "
+
+
+def convert(folder: Path, place: Path) -> None:
+    """Write unet.xml and vae.xml, with their .bin, into `place`.
+
+    The weights stay on the disk while they are traced, and the traced model widens each where it is used: so the peak
+    is about the size of the converted files and a half.
+    """
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+
+    openvino = _openvino()
+    for name, kind, whole in (("unet", UNet2DConditionModel, Guess), ("vae", AutoencoderKL, Decoder)):
+        stored = stored_dtype(folder, name, torch.float32)
+        with quiet():
+            part = image_part(kind, folder / name, stored)
+        if stored != torch.float32:
+            upcast_layers(part, torch.float32)
+        given = [torch.zeros(1, part.config.latent_channels, _EXAMPLE, _EXAMPLE)] if name == "vae" else _example(part)
+        with torch.no_grad():
+            model = openvino.convert_model(whole(part), example_input=tuple(given))
+        print(f"{_DONE}{name} traced", flush=True)
+        openvino.save_model(model, place / f"{name}.xml", compress_to_fp16=stored == torch.float16)
+        print(f"{_DONE}{name} written", flush=True)
+        del part, model
+
+
+def _example(unet) -> tuple[torch.Tensor, ...]:
+    """Inputs of the UNet's kinds and of small sizes."""
+    latents = torch.zeros(2, unet.config.in_channels, _EXAMPLE, _EXAMPLE)
+    return latents, torch.tensor(999.0), torch.zeros(2, 77, unet.config.cross_attention_dim)
+
+
+if __name__ == "__main__":
+    convert(*map(Path, sys.argv[1:]))
