@@ -122,8 +122,9 @@ def paint(
 def paint_latents(sd: StableDiffusion, latents: torch.Tensor) -> list[Image.Image]:
     """Decode latents (batch, 4, h, w) to PIL pictures, one at a time: the decoder needs most of the memory."""
     checks.part(sd, "a Stable Diffusion, as `load` gives it", "vae")
-    vae = sd.fastest("vae")
-    return [to_pil(decode(vae, one))[0] for one in as_latents(latents).split(1)]
+    with torch.no_grad():
+        vae = sd.fastest("vae")
+        return [to_pil(decode(vae, one))[0] for one in as_latents(latents).split(1)]
 
 
 def save_png(picture: Image.Image, path: str | os.PathLike, about: Mapping[str, object] | None = None) -> Path:

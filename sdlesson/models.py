@@ -68,7 +68,7 @@ class StableDiffusion:
     engine: Engine | None = None
 
     def fastest(self, part: Literal["unet", "vae"]) -> UNet2DConditionModel | AutoencoderKL | Compiled:
-        """What computes the UNet or the VAE here: the engine, or torch's part where that was touched or is alone."""
+        """What computes the UNet or the VAE here: the engine's, or torch's part (see `engine.openvino.Engine.of`)."""
         own = getattr(self, part)
         return self.engine.of(own) if self.engine else own
 

@@ -31,6 +31,13 @@ def no_network(monkeypatch):
     assert not tried, f"the test tried to reach {tried}"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """What is converted for OpenVINO goes where these tests' other files go; all workers share it."""
+    base = tmp_path_factory.getbasetemp()
+    os.environ["SDLESSON_CACHE"] = str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
+
+
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory):
     """A folder with the toy model; tests that change files copy it first."""

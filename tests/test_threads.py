@@ -151,31 +151,12 @@ def in_the_middle(monkeypatch, module, name: str, first, second):
     return got[0], other
 
 
-@pytest.mark.parametrize(
-    ("door", "shape"),
-    [("down_blocks.0.resnets.0", (64, 16, 16)), ("down_blocks.1.attentions.0.transformer_blocks.0.attn1", (64, 96))],
-)
-@pytest.mark.parametrize("others", [1, 2, 3])
-def test_two_threads_in_a_layer_that_is_halved(door, shape, others, monkeypatch):
-    unet = lean.share_beginning(sdlesson.load("tiny").unet)
-    layer = unet.get_submodule(door)
-    more = [torch.randn(1, layer.time_emb_proj.in_features)] if "resnets" in door else []
-    one, inner = torch.randn(1, *shape), layer.conv1 if more else layer.to_q
-    pair = [torch.cat([each, each]) for each in (one, *more)]
-    rest = [torch.randn(others, *each.shape[1:]) for each in (one, *more)]
-    with torch.no_grad():
-        alone = layer(*pair), layer(*rest)
-    found = in_the_middle(monkeypatch, inner, "forward", lambda: layer(*pair), lambda: layer(*rest))
-    assert [len(each) for each in found] == [2, others]
-    assert all(map(torch.equal, found, alone))
-
-
 @pytest.mark.parametrize("kind", ["linear", "conv2d", "embedding"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_two_threads_in_a_part_that_widens(kind, dtype, monkeypatch):
     torch.manual_seed(0)
     layers = {"linear": Linear(300, 300), "conv2d": Conv2d(90, 90, 3, padding=1), "embedding": Embedding(600, 300)}
-    part = lean.work_in(ModuleDict(layers | {"other": Linear(300, 280)}).half(), dtype)
+    part = lean.upcast_layers(ModuleDict(layers | {"other": Linear(300, 280)}).half(), dtype)
     ids, x = torch.arange(6), torch.randn(2, 300, dtype=dtype)
     given = {"linear": x, "conv2d": torch.randn(1, 90, 8, 8, dtype=dtype), "embedding": ids}[kind]
     with torch.no_grad():

@@ -118,19 +118,19 @@ def offload_when_done(part: Module, fresh: Callable[[bool], Mapping[str, torch.T
 
 def renewal(part: Module, fresh: Callable[[bool], Mapping[str, torch.Tensor]]) -> Callable[[bool], None]:
     """A function that puts `fresh(works)` in the place of the weights of `part`, unless someone has changed those."""
-    handed = [_versions(part)]
+    handed = [versions(part)]
 
     def renew(works: bool) -> None:
-        if _versions(part) == handed[0]:
+        if versions(part) == handed[0]:
             with torch.inference_mode(False):  # whose tensors have no version
                 part.load_state_dict(fresh(works), strict=False, assign=True)
                 if hasattr(part, "upcasts_to"):
                     _upcast_small(part)
-            handed[0] = _versions(part)
+            handed[0] = versions(part)
 
     return renew
 
 
-def _versions(part: Module) -> list[tuple[int, int]]:
-    """What changes when a weight of `part` is changed or replaced."""
-    return [(id(weight), weight._version) for weight in part.parameters()]
+def versions(part: Module) -> list[tuple[int, int]]:
+    """What changes when a weight of `part` is changed or replaced (a tensor of inference mode cannot be asked)."""
+    return [(id(weight), 0 if weight.is_inference() else weight._version) for weight in part.parameters()]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -24,14 +25,14 @@ from ..loading.folders import weight_files
 from ..loading.quiet import quiet
 from ..loading.weights import image_part, stored_dtype
 from ..loading.writing import replace_folder
-from .lean import upcast_layers
+from .lean import upcast_layers, versions
 
 PARTS = ("unet", "vae")
-_PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
+_PRECISIONS = {torch.float32: ("f32", "FP32"), torch.bfloat16: ("bf16", "BF16")}  # to ask for, and as CPUs tell them
 
 _LARGE = 2**28  # bytes of a part that is not kept in memory while the other one is compiled
 
-_EXAMPLE = 8  # the sides of the latents that the parts are traced with: any multiple of the UNet's halvings, 2^3
+_SIDE = 8  # the sides of the latents that the parts are traced with: any multiple of the UNet's halvings, 2^3
 
 
 def is_installed() -> bool:
@@ -39,25 +40,21 @@ def is_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
-def computes_in(dtype: torch.dtype) -> bool:
-    """Can OpenVINO compute in `dtype` on this CPU? In float32 on every one, in bfloat16 where it has units for that."""
-    units = {torch.float32: "FP32", torch.bfloat16: "BF16"}
-    return units.get(dtype) in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def _openvino():
-    """OpenVINO, imported as if the package by which it reports every use to its makers were not installed."""
+def core():
+    """OpenVINO's own object for everything, imported as if the package by which it reports its use were not there."""
     sys.modules.setdefault("openvino_telemetry", None)
     try:
         import openvino
     finally:
         if sys.modules["openvino_telemetry"] is None:
             del sys.modules["openvino_telemetry"]
-    return openvino
+    return openvino.Core()
 
 
-def _core():
-    return _openvino().Core()
+def computes_in(dtype: torch.dtype) -> bool:
+    """Can OpenVINO compute in `dtype` on this CPU? In float32 on every one, in bfloat16 where it has units for that."""
+    told = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return dtype in _PRECISIONS and _PRECISIONS[dtype][1] in told
 
 
 class Engine:
@@ -71,12 +68,13 @@ class Engine:
         self.compiled = {name: kinds[name](self, place / f"{name}.xml", parts[name], dtype) for name in PARTS}
 
     def of(self, part: Module) -> Module | Compiled:
-        """The compiled one in the place of `part`, or `part` itself where it was touched since it was loaded.
+        """The compiled one in the place of `part`, or `part` itself where it was touched, or gradients are on.
 
         Touched is what was replaced, has hooks, other attention processors or changed weights, or is to be trained.
         """
         for each in self.compiled.values():
-            if each.part is part and not part.training and _fingerprint(part) == each.fingerprint:
+            untouched = each.part is part and not part.training and _fingerprint(part) == each.fingerprint
+            if untouched and not torch.is_grad_enabled():
                 return each
         return part
 
@@ -92,15 +90,14 @@ class Engine:
 
 
 def _compiled(part: Compiled, shapes: Sequence[torch.Size]):
-    core = _core()
-    model = core.read_model(part.file)
+    model = core().read_model(part.file)
     model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
     options = {
         "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": _PRECISIONS[part.computes_in],
+        "INFERENCE_PRECISION_HINT": _PRECISIONS[part.computes_in][0],
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    return core.compile_model(model, "CPU", options)
+    return core().compile_model(model, "CPU", options)
 
 
 def _fingerprint(part: Module) -> tuple:
@@ -110,7 +107,7 @@ def _fingerprint(part: Module) -> tuple:
         + (*each._forward_hooks, *each._forward_pre_hooks)
         for each in part.modules()
     )
-    return modules, tuple((id(weight), weight._version) for weight in part.parameters())
+    return modules, versions(part)
 
 
 class Compiled:
@@ -131,82 +128,53 @@ class Compiled:
         return getattr(self.part, name)
 
     def run(self, *tensors: torch.Tensor) -> torch.Tensor:
-        """The output, float32, for float32 inputs in the part's order."""
+        """The output, float32, for the inputs of the part in its order."""
         model = self.engine.compile(self, [each.shape for each in tensors])
-        return torch.from_numpy(model.create_infer_request().infer([each.numpy() for each in tensors])[0])
+        given = [each.float().numpy() for each in tensors]
+        return torch.from_numpy(model.create_infer_request().infer(given)[0])
 
 
 class CompiledUNet(Compiled):
-    """The UNet: (latents, timestep, text embeddings) -> a tuple of the guess, all as torch's UNet has them."""
+    """The UNet: (latents, timestep, text embeddings) -> a tuple of the guess, as torch's UNet has them."""
 
     def __call__(self, sample, timestep, encoder_hidden_states, return_dict=False):
-        time = torch.as_tensor(timestep, dtype=torch.float32, device="cpu")
-        given = sample, time, encoder_hidden_states
-        if torch.is_grad_enabled() and any(each.requires_grad for each in given):
-            return self.part(sample, timestep, encoder_hidden_states, return_dict=return_dict)
-        return (self.run(*(each.detach().float() for each in given)),)
+        waves = self.part.get_time_embed(sample, timestep)  # (batch, 320): OpenVINO's own sines have 3 right digits
+        return (self.run(sample, waves, encoder_hidden_states),)
 
 
 class CompiledVAE(Compiled):
-    """The VAE, whose `decode` is compiled: unscaled latents -> a tuple of pictures from -1 to 1."""
+    """The VAE, whose `decode` is compiled: unscaled latents -> a tuple of pictures, about -1 to 1, one by one."""
 
     def decode(self, z, return_dict=False):
-        """Pictures (batch, 3, 8h, 8w) of latents (batch, 4, h, w), one by one; a tuple, as from torch's `decode`."""
-        if torch.is_grad_enabled() and z.requires_grad:
-            return self.part.decode(z, return_dict=return_dict)
-        return (torch.cat([self.run(one) for one in z.detach().float().split(1)]),)
-
-
-class Decoder(Module):
-    """The half of a VAE that makes pictures, as one module."""
-
-    def __init__(self, vae: Module):
-        super().__init__()
-        self.vae = vae
-
-    def forward(self, z):
-        return self.vae.decode(z, return_dict=False)[0]
-
-
-class Guess(Module):
-    """A UNet that gives its guess alone."""
-
-    def __init__(self, unet: Module):
-        super().__init__()
-        self.unet = unet
-
-    def forward(self, sample, timestep, encoder_hidden_states):
-        return self.unet(sample, timestep, encoder_hidden_states, return_dict=False)[0]
+        return (torch.cat([self.run(one) for one in z.split(1)]),)
 
 
 def converted(folder: Path) -> Path:
     """Where the converted UNet and VAE decoder of the model in `folder` are: made now if that was never done.
 
-    They have the files' own 16 bits, or the 32 where those have 32; the folder may be deleted at any time. Raises
-    ModelError where there is no room for it, or the conversion fails.
+    They have the files' own 16 bits, or the 32 where those have 32. They are kept in the environment's SDLESSON_CACHE,
+    else in the user's own cache folder, and may be deleted at any time. Raises ModelError where there is no room for
+    them, or the conversion fails.
     """
+    from filelock import FileLock
     from platformdirs import user_cache_path
 
-    home = user_cache_path("sdlesson") / "openvino"
-    place = home / _key(folder)
-    if not place.is_dir():
-        size = sum(file.stat().st_size for part in PARTS for file in weight_files(folder, part))
-        home.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(home).free < 1.1 * size:
-            raise ModelError(f"OpenVINO's copy of the model needs {size / 1e9:.1f} GB in {home}; make room there.")
-        print(
-            f"sdlesson: converting {folder} for OpenVINO, once; it takes {size / 1e9:.1f} GB in {place}, which may be "
-            "deleted at any time",
-            file=sys.stderr,
-            flush=True,
-        )
-        replace_folder(place, lambda part: _convert_apart(folder, part))
+    place = Path(os.environ.get("SDLESSON_CACHE") or user_cache_path("sdlesson")) / "openvino" / _key(folder)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_suffix(".lock")):  # another kernel may be at it
+        if not place.is_dir():
+            size = sum(file.stat().st_size for part in PARTS for file in weight_files(folder, part))
+            if shutil.disk_usage(place.parent).free < 1.1 * size:
+                raise ModelError(f"OpenVINO's copy of the model needs {size / 1e9:.1f} GB in {place}; make room there.")
+            told = f"converting {folder} for OpenVINO, once: {size / 1e9:.1f} GB in {place}, which may be deleted"
+            print(f"sdlesson: {told}", file=sys.stderr, flush=True)
+            replace_folder(place, lambda part: _convert_apart(folder, part))
     return place
 
 
 def _key(folder: Path) -> str:
     """The hash of the weights, and of what else decides what they are converted to."""
-    key = hashlib.sha256()
+    key = hashlib.sha256(Path(__file__).read_bytes())
     for name in ("openvino", "torch", "diffusers"):
         key.update(f"{name} {importlib.metadata.version(name)}\n".encode())
     for part in PARTS:
@@ -220,8 +188,8 @@ def _convert_apart(folder: Path, place: Path) -> None:
     """`convert` in a process of its own, whose memory is free again afterwards; raises ModelError."""
     from tqdm import tqdm
 
-    command = [sys.executable, "-m", __name__, str(folder), str(place)]
-    said = [""]
+    command = [sys.executable, *_COMMAND, str(folder), str(place)]
+    said = ["it was stopped"]
     with (
         tqdm(total=2 * len(PARTS), desc="converting", unit="step") as bar,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
@@ -237,7 +205,7 @@ def _convert_apart(folder: Path, place: Path) -> None:
         raise ModelError(f"OpenVINO cannot convert {folder}: {said[-1]}")
 
 
-_DONE = "done: "
+_COMMAND, _DONE = ("-m", __name__), "done: "
 
 
 def convert(folder: Path, place: Path) -> None:
@@ -248,26 +216,43 @@ def convert(folder: Path, place: Path) -> None:
     """
     from diffusers import AutoencoderKL, UNet2DConditionModel
 
-    openvino = _openvino()
-    for name, kind, whole in (("unet", UNet2DConditionModel, Guess), ("vae", AutoencoderKL, Decoder)):
+    core()  # imports it as it should be
+    import openvino
+
+    for name, kind in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
         stored = stored_dtype(folder, name, torch.float32)
         with quiet():
             part = image_part(kind, folder / name, stored)
         if stored != torch.float32:
             upcast_layers(part, torch.float32)
-        given = [torch.zeros(1, part.config.latent_channels, _EXAMPLE, _EXAMPLE)] if name == "vae" else _example(part)
+        example = _example(part)
+        part.get_time_embed = lambda sample, timestep: timestep  # which is given as waves: see CompiledUNet
         with torch.no_grad():
-            model = openvino.convert_model(whole(part), example_input=tuple(given))
+            model = openvino.convert_model(Traced(part), example_input=example)
         print(f"{_DONE}{name} traced", flush=True)
         openvino.save_model(model, place / f"{name}.xml", compress_to_fp16=stored == torch.float16)
         print(f"{_DONE}{name} written", flush=True)
         del part, model
 
 
-def _example(unet) -> tuple[torch.Tensor, ...]:
-    """Inputs of the UNet's kinds and of small sizes."""
-    latents = torch.zeros(2, unet.config.in_channels, _EXAMPLE, _EXAMPLE)
-    return latents, torch.tensor(999.0), torch.zeros(2, 77, unet.config.cross_attention_dim)
+class Traced(Module):
+    """A UNet or a VAE's decoder: tensors in, one tensor out."""
+
+    def __init__(self, part: Module):
+        super().__init__()
+        self.part = part
+
+    def forward(self, *given):
+        work = self.part.decode if hasattr(self.part, "decode") else self.part
+        return work(*given, return_dict=False)[0]
+
+
+def _example(part: Module) -> tuple[torch.Tensor, ...]:
+    """Inputs of the part's kinds, of small sizes."""
+    if hasattr(part, "decode"):
+        return (torch.zeros(1, part.config.latent_channels, _SIDE, _SIDE),)
+    latents = torch.zeros(2, part.config.in_channels, _SIDE, _SIDE)
+    return latents, part.get_time_embed(latents, 999), torch.zeros(2, 77, part.config.cross_attention_dim)
 
 
 if __name__ == "__main__":
