@@ -51,16 +51,17 @@ def upcast_layers(part: Module, dtype: torch.dtype) -> Module:
     for layer in part.modules():
         if type(layer) in _UPCAST and layer.weight.numel() > _SMALL and layer.weight.dtype != dtype:
             layer.__class__, layer.upcasts_to = _UPCAST[type(layer)], dtype
-    _upcast_small(part)
+    for name, weight in _upcast_small(part, dict(part.named_parameters())).items():
+        part.get_parameter(name).data = weight.data
     return part
 
 
-def _upcast_small(part: Module) -> None:
-    """Bring all weights of `part` but those of its widened layers to the dtype that it computes in."""
-    stay = {id(layer.weight) for layer in part.modules() if isinstance(layer, tuple(_UPCAST.values()))}
-    for weight in part.parameters():
-        if id(weight) not in stay:
-            weight.data = weight.data.to(part.upcasts_to)
+def _upcast_small(part: Module, weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """`weights` of `part` by name, all but those of its upcast layers in the dtype that it computes in."""
+    layers = tuple(_UPCAST.values())
+    stay = {f"{name}.weight".removeprefix(".") for name, layer in part.named_modules() if isinstance(layer, layers)}
+    kept = {name for name, each in weights.items() if name in stay or not each.is_floating_point()}
+    return {name: each if name in kept else each.to(part.upcasts_to) for name, each in weights.items()}
 
 
 class UpcastLinear(Linear):
@@ -123,9 +124,9 @@ def renewal(part: Module, fresh: Callable[[bool], Mapping[str, torch.Tensor]]) -
     def renew(works: bool) -> None:
         if versions(part) == handed[0]:
             with torch.inference_mode(False):  # whose tensors have no version
-                part.load_state_dict(fresh(works), strict=False, assign=True)
-                if hasattr(part, "upcasts_to"):
-                    _upcast_small(part)
+                weights = fresh(works)
+                weights = _upcast_small(part, weights) if hasattr(part, "upcasts_to") else weights
+                part.load_state_dict(weights, strict=False, assign=True)
             handed[0] = versions(part)
 
     return renew
