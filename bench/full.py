@@ -3,11 +3,13 @@
     make bench-full                                     writes the stand-in of v1.4 (2.1 GB) first, if it is not there
     make bench-full ARGS="--model FOLDER --steps 20"    a stand-in, or v1.4 itself, in FOLDER
 
-Each picture is painted by a process of its own, from its start to the PNG, by turns: `sdlesson paint`, the pipeline
-with its defaults, and the pipeline as its documentation advises (the device's fast dtype, channels_last). Same files,
-prompt, seed, steps, guidance scale and K-LMS. Printed are seconds for each UNet call and for the VAE, the whole time,
-peak resident memory, the pictures' difference, and what share of this machine's matrix rate the steps reach. The table
-goes to sdlesson/engine/full_size.json, where the lesson on the full size reads it; other machines' rows stay.
+Each picture is painted by a process of its own, from its start to the PNG, by turns: `sdlesson paint` (on a CPU by
+OpenVINO, where that is installed), the same in little memory, OpenVINO alone (a short script on the same converted
+files), the pipeline with its defaults, and the pipeline as its documentation advises (the device's fast dtype,
+channels_last). Same files, prompt, seed, steps, guidance scale and K-LMS; the model is converted before the first one.
+Printed are seconds for each UNet call and for the VAE, the whole time, peak resident memory, the pictures' difference,
+and what share of this machine's matrix rate the steps reach. The table goes to sdlesson/engine/full_size.json, where
+the lesson on the full size reads it; other machines' rows stay.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from stand_in import write_stand_in
 from sdlesson import BadInput
 from sdlesson.engine.lean import fast_dtype
 from sdlesson.engine.measured import MEASURED, Measured, keep_measured, read_measured
+from sdlesson.engine.openvino import converted, is_installed
 from sdlesson.fullsize import GIB, empty_parts, flops, matmul_rate
 from sdlesson.loading.writing import check_writable
 
@@ -51,19 +54,67 @@ def clock(kind, name, into):
 
 clock(UNet2DConditionModel, "forward", spent["unet"])
 clock(AutoencoderKL, "decode", spent["vae"])
+if "sdlesson" in sys.argv[-1]:
+    from sdlesson.engine.openvino import CompiledUNet, CompiledVAE
+    clock(CompiledUNet, "__call__", spent["unet"])
+    clock(CompiledVAE, "decode", spent["vae"])
 atexit.register(lambda: open(times, "w").write(json.dumps(spent)))
 """
 
 OURS = """
 from sdlesson.cli import main
-folder, prompt, steps, scale, seed, out, _ = sys.argv[1:]
-main(["paint", prompt, "--model", folder, "--steps", steps, "--guidance", scale, "--seed", seed, "-o", out])
+folder, prompt, steps, scale, seed, out, _, way = sys.argv[1:]
+lean = ["--low-memory"] if "lean" in way else []
+main(["paint", prompt, "--model", folder, "--steps", steps, "--guidance", scale, "--seed", seed, "-o", out, *lean])
+"""
+
+#: The least that paints with OpenVINO: the converted files, the text encoder of transformers, K-LMS of diffusers.
+ALONE = """
+from pathlib import Path
+from diffusers import LMSDiscreteScheduler
+from diffusers.models.embeddings import Timesteps
+from PIL import Image
+from transformers import CLIPTextModel, CLIPTokenizer
+from sdlesson.engine.openvino import converted, core
+folder, prompt, steps, scale, seed, out, dtype, _ = sys.argv[1:]
+place, options = converted(Path(folder)), {"PERFORMANCE_HINT": "LATENCY"}
+options["INFERENCE_PRECISION_HINT"] = {"float32": "f32", "bfloat16": "bf16"}[dtype]
+tokenizer = CLIPTokenizer.from_pretrained(folder + "/tokenizer")
+ids = tokenizer(["", prompt], padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
+with torch.no_grad():
+    texts = CLIPTextModel.from_pretrained(folder + "/text_encoder", dtype=torch.float32)(ids)[0].numpy()
+waves = Timesteps(320, flip_sin_to_cos=True, downscale_freq_shift=0)
+
+def compiled(part, shapes):
+    model = core().read_model(f"{place}/{part}.xml")
+    model.reshape(dict(zip(model.inputs, shapes)))
+    return core().compile_model(model, "CPU", options)
+
+def timed(into, work, *given):
+    start = time.perf_counter()
+    output = work(given)[0]
+    into.append(time.perf_counter() - start)
+    return output
+
+scheduler = LMSDiscreteScheduler.from_pretrained(folder + "/scheduler")
+scheduler.set_timesteps(int(steps))
+latents = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(int(seed))) * scheduler.init_noise_sigma
+guess = compiled("unet", [[2, 4, 64, 64], [2, 320], list(texts.shape)])
+for t in scheduler.timesteps:
+    x = scheduler.scale_model_input(torch.cat([latents] * 2), t)
+    given = x.numpy(), waves(t.expand(2)).numpy(), texts
+    plain, text = torch.from_numpy(timed(spent["unet"], guess, *given)).chunk(2)
+    latents = scheduler.step(plain + float(scale) * (text - plain), t, latents).prev_sample
+del guess
+decode = compiled("vae", [[1, 4, 64, 64]])
+picture = timed(spent["vae"], decode, latents.numpy() / 0.18215)[0].transpose(1, 2, 0)
+Image.fromarray(((picture / 2 + 0.5).clip(0, 1) * 255).round().astype("uint8")).save(out)
 """
 
 #: What someone without sdlesson would write; the last argument is the advised dtype, or empty.
 PEER = """
 from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
-folder, prompt, steps, scale, seed, out, advised = sys.argv[1:]
+folder, prompt, steps, scale, seed, out, advised, _ = sys.argv[1:]
 dtype = getattr(torch, advised or "float32")  # without it files of 16 bits give a text encoder that fits no UNet
 pipe = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, torch_dtype=dtype)
 pipe.scheduler = LMSDiscreteScheduler.from_config(pipe.scheduler.config)  # K-LMS, with what the folder says of it
@@ -76,7 +127,13 @@ generator = torch.Generator("cpu").manual_seed(int(seed))
 pipe(prompt, num_inference_steps=int(steps), guidance_scale=float(scale), generator=generator).images[0].save(out)
 """
 
-WAYS = {"sdlesson": OURS, "pipeline, defaults": PEER, "pipeline, as advised": PEER}
+WAYS = {
+    "sdlesson": OURS,
+    "sdlesson, lean": OURS,
+    "OpenVINO alone": ALONE,
+    "pipeline, defaults": PEER,
+    "pipeline, as advised": PEER,
+}
 
 
 def device_name(device: torch.device) -> str:
@@ -84,16 +141,19 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     kind = torch.backends.cpu.get_cpu_capability()
-    return f"{torch.get_num_threads()} threads of a {platform.machine()} CPU with {kind}"
+    units = " and bfloat16 units" if fast_dtype(device) == torch.bfloat16 else ""
+    return f"{torch.get_num_threads()} threads of a {platform.machine()} CPU with {kind}{units}"
 
 
 def paint(way: str, args, dtype: torch.dtype, folder: Path) -> tuple[dict, Path]:
     """Paint one picture in a process of its own; its seconds and its peak memory in GiB, and the picture's file."""
     out, times = folder / f"{way}.png", folder / f"{way}.json"
-    advised = str(dtype).removeprefix("torch.") if way.endswith("advised") else ""
+    given = "" if way.endswith("defaults") else str(dtype).removeprefix("torch.")
     numbers = [str(args.steps), str(args.guidance), str(args.seed)]
     code = CLOCKS + WAYS[way]
-    whole, mib = process([sys.executable, "-c", code, str(times), str(args.model), PROMPT, *numbers, str(out), advised])
+    whole, mib = process(
+        [sys.executable, "-c", code, str(times), str(args.model), PROMPT, *numbers, str(out), given, way]
+    )
     spent = json.loads(times.read_text())
     step, vae = statistics.median(spent["unet"]), sum(spent["vae"])
     print(f"{way:<22} {whole:7.1f} s   step {step:6.2f} s   VAE {vae:6.2f} s   peak {mib * 2**20 / GIB:5.2f} GiB")
@@ -119,6 +179,8 @@ def measure(args) -> list[Measured]:
     rates = {kind: matmul_rate(kind, device, size=2048, least=2) for kind in set(dtypes.values())}
     for kind, rate in rates.items():
         print(f"{name}: {rate / 1e9:.0f} GFLOP/s in {kind}; a guided step has {work / 1e9:.0f} GFLOP")
+    if device.type == "cpu" and is_installed():
+        converted(args.model)
     took, files = {way: [] for way in args.ways}, {}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(args.turns):
