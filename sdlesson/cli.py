@@ -104,6 +104,9 @@ def _add_paint(commands) -> None:
         metavar="FILE",
         help="PNG to write (default: out.png); more than one picture: out-1.png, out-2.png, ...",
     )
+    add.add_argument(
+        "--dtype", metavar="D", help="what to compute in: float32, bfloat16 or float16 (default: the model's)"
+    )
     add.add_argument("--low-memory", action="store_true", help="a big model takes less memory, and longer")
     add.add_argument("--trace", type=Path, metavar="FILE", help="record every step in one safetensors file")
 
@@ -115,7 +118,7 @@ def paint(args: argparse.Namespace) -> int:
     name = args.model or default_model()
     find(name, revision=args.revision)  # a wrong name is told before torch is imported
     with _warnings_as_sentences():
-        sd = load(name, revision=args.revision, low_memory=args.low_memory or "auto")
+        sd = load(name, revision=args.revision, dtype=args.dtype, low_memory=args.low_memory or "auto")
         from . import decoding, guidance
 
         run = guidance.resolve_settings(sd, [job.prompt for job in jobs], **_options(args))
