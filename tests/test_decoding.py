@@ -31,11 +31,12 @@ from sdlesson.figures.decoding import (
     figure_trace,
     plot_amounts,
 )
-from sdlesson.guidance import Steering, record
+from sdlesson.guidance import record
 from sdlesson.latents import initial_noise, seeded
 from sdlesson.loading import writing as files
 from sdlesson.loading.errors import BadInput
 from sdlesson.models import ARTICLE_SCHEDULE
+from sdlesson.steering import Steering
 
 PROMPT = "a photograph of an astronaut riding a horse"
 FIVE = [

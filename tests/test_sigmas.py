@@ -227,7 +227,7 @@ def test_two_hills_far_out_and_at_the_ends():
     assert np.isfinite(sdlesson.sigmas.two_hills(xs, 0.001)).all()
     assert sdlesson.sigmas.two_hills(0.0, 5.0) == pytest.approx(0)
     np.testing.assert_allclose(sdlesson.sigmas.two_hills(xs, 1e-9), xs)  # without noise, what is seen is what is
-    assert sdlesson.sigmas.two_hills(2.5, 3.0, centres=(2.0, 2.0), spread=0) == pytest.approx(2)
+    assert sdlesson.sigmas.two_hills(2.5, 3.0, centres=(2.0, 2.0), std=0) == pytest.approx(2)
 
 
 def test_a_walk_of_order_one_is_eulers():

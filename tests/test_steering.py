@@ -14,10 +14,10 @@ from toy import SCHEDULE
 
 from sdlesson.embeddings import text_embeddings
 from sdlesson.figures.steering import figure_entries, figure_mask, figure_mixes, plot_mask, plot_mixes
-from sdlesson.guidance import Steering, denoise, guide, record
+from sdlesson.guidance import denoise, guide, record
 from sdlesson.latents import encode, fit_preview, initial_noise, preview, seeded, to_tensor
 from sdlesson.loading.errors import BadInput
-from sdlesson.steering import first_step, img2img, inpaint, latent_mask, lerp, noised, pull_colour, slerp
+from sdlesson.steering import Steering, first_step, img2img, inpaint, latent_mask, lerp, noised, pull_colour, slerp
 from sdlesson.world import Scene, draw
 
 PROMPT = "a photograph of an astronaut riding a horse"

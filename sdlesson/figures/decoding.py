@@ -165,9 +165,10 @@ def _percent(share: float) -> str:
 
 
 def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
-    """A recorded run, drawn without any model: sigma and the spread of its tensors at each step, and maps of some.
+    """A recorded run, drawn without any model: sigma and the spread (std) of its tensors at each step, and maps.
 
-    The maps show channel 0 of the first picture: latents divided by their spread, and those of the expected picture.
+    The maps show channel 0 of the first picture at `columns` steps: latents divided by their standard deviation, and
+    those of the expected picture. Raises BadInput for a run without steps.
     """
     steps = checks.part(trace, "a Trace, as `record` or `read_trace` give it", "steps").steps
     if not steps:
@@ -177,15 +178,15 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     upper, lower = fig.subfigures(2, 1, height_ratios=[1, 1.35])
     left, right = upper.subplots(1, 2)
     xs = range(len(steps))
-    spread = {name: [float(getattr(step, name).std()) for step in steps] for name in ("noisy", "pred_original")}
+    std = {name: [float(getattr(step, name).std()) for step in steps] for name in ("noisy", "pred_original")}
     plot_curves(
-        {"σ": (xs, [step.sigma for step in steps]), "std of the latents": (xs, spread["noisy"])},
+        {"σ": (xs, [step.sigma for step in steps]), "std of the latents": (xs, std["noisy"])},
         "step",
         "(no unit)",
         ax=left,
     )
     left.set_yscale("log")
-    plot_curves({"": (xs, spread["pred_original"])}, "step", "std of the\nexpected picture's latents", ax=right)
+    plot_curves({"": (xs, std["pred_original"])}, "step", "std of the\nexpected picture's latents", ax=right)
     right.set_ylim(0, None)
     grid = lower.subplots(2, columns, squeeze=False)
     rows = {
@@ -201,7 +202,7 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     fig.suptitle(prompt, fontsize=11)
     fig.words = (
         f"A recorded run of {len(steps)} steps, {prompt!r}: sigma falls from {steps[0].sigma:.1f} to "
-        f"{steps[-1].sigma:.2f}, the latents' spread from {spread['noisy'][0]:.1f} to {spread['noisy'][-1]:.1f}; maps "
+        f"{steps[-1].sigma:.2f}, the latents' spread from {std['noisy'][0]:.1f} to {std['noisy'][-1]:.1f}; maps "
         f"of channel 0 at the steps {', '.join(map(str, at))}: above the latents before the step, each divided by its "
         f"spread, below the expected picture."
     )
