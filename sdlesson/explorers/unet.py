@@ -34,7 +34,7 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
     if set(maps) != set(stages(sd.unet)) or any(len(kept) != count for kept in maps.values()):
         raise BadInput(f"The run has {count} steps; keep the maps of the stages at these {count} UNet calls.")
     names = skip_names(sd.unet)
-    liveliest = {
+    spreads = {
         stage: torch.stack([each[-pictures].std(dim=(1, 2)) for each in kept])
         .mean(dim=0)
         .topk(min(_SHOWN, kept[0].shape[1]))
@@ -47,7 +47,8 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
 
     def show(stage: str, step: int, cut: tuple[int, ...]) -> str:
         found, picture = without(step, cut) if cut else ({stage: maps[stage][step][-pictures]}, expected(step))
-        channels = sorted(liveliest[stage].indices.tolist())
+        spread = spreads[stage]
+        channels = sorted(spread.topk(min(_SHOWN, len(spread))).indices.tolist())
         some = found[stage][channels]  # (8, h, w)
         limit = float(some.abs().max())
         sides = f"{some.shape[1]} by {some.shape[2]}"
