@@ -35,9 +35,7 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
         raise BadInput(f"The run has {count} steps; keep the maps of the stages at these {count} UNet calls.")
     names = skip_names(sd.unet)
     spreads = {
-        stage: torch.stack([each[-pictures].std(dim=(1, 2)) for each in kept])
-        .mean(dim=0)
-        .topk(min(_SHOWN, kept[0].shape[1]))
+        stage: torch.stack([each[-pictures].std(dim=(1, 2)) for each in kept]).mean(dim=0)
         for stage, kept in maps.items()
     }
 
