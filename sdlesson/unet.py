@@ -51,14 +51,14 @@ def stages(unet: UNet2DConditionModel) -> dict[str, Module]:
 def record_maps(layers: Mapping[str, Module]) -> Iterator[dict[str, list[torch.Tensor]]]:
     """Within the `with` block, keep what each of `layers` gives: name -> one map (batch, channels, h, w) for each call.
 
-    Maps are float32, on the CPU. Nothing that is computed changes; afterwards, also after an error, the hooks are gone.
+    Maps are float32, on the CPU (of a UNet without memory, shapes). Nothing that is computed changes; afterwards, also after an error, the hooks are gone.
     """
     maps = {name: [] for name in layers}
 
     def note(name, output):
         first = output[0] if isinstance(output, tuple) else output  # a down block gives its skips, too
         with torch.inference_mode(False):  # an ordinary tensor, whoever made it
-            maps[name].append(first.detach().float().cpu().clone())
+            maps[name].append(first if first.is_meta else first.detach().float().cpu().clone())
 
     hooks = [
         layer.register_forward_hook(lambda _, given, output, name=name: note(name, output))
