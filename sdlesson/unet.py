@@ -51,7 +51,8 @@ def stages(unet: UNet2DConditionModel) -> dict[str, Module]:
 def record_maps(layers: Mapping[str, Module]) -> Iterator[dict[str, list[torch.Tensor]]]:
     """Within the `with` block, keep what each of `layers` gives: name -> one map (batch, channels, h, w) for each call.
 
-    Maps are float32, on the CPU (of a UNet without memory, shapes). Nothing that is computed changes; afterwards, also after an error, the hooks are gone.
+    Maps are float32, on the CPU; those of a UNet on the device "meta" are shapes. Nothing that is computed changes;
+    afterwards, also after an error, the hooks are gone.
     """
     maps = {name: [] for name in layers}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
+import numpy as np
 import torch
 
 from ..unet import group_norm, halvings
@@ -85,7 +86,7 @@ def _channels_in(answer, *, unet) -> Mistake | None:
 @exercise(
     "unet.3",
     hint="Nine numbers in three rows. Which two places of the window count, and with which sign?",
-    learned="A window that sums to 0 is blind to flat colour. conv_in has learned windows of this kind, four deep.",
+    learned="A window that sums to 0 is blind to flat areas and answers at edges. Networks learn their windows.",
 )
 def _window(answer) -> Mistake | None:
     """A 3 x 3 window whose answer at each place is the right neighbour minus the left one."""
@@ -192,7 +193,16 @@ def _fits(answer) -> Mistake | None:
         (500, 512, 3),
         (8, 24, 0),
     ]
-    sizes += [(100, 96, 2), (160, 160, 1), (24, 24, 1), (48, 48, 1), (16, 16, 0), (12, 16, 0), (528, 528, 3)]
+    sizes += [
+        (100, 96, 2),
+        (160, 160, 1),
+        (24, 24, 1),
+        (48, 48, 1),
+        (16, 16, 0),
+        (12, 16, 0),
+        (528, 528, 3),
+        (20, 20, 2),
+    ]
     got = []
     for each in sizes:
         value = plain(call(answer, *each))
@@ -210,6 +220,8 @@ def _fits(answer) -> Mistake | None:
     if got == right:
         return None
     known = {
+        "It always says True.": lambda h, w, n: True,
+        "It always says False.": lambda h, w, n: False,
         "It always asks for 64, whatever the UNet.": multiple(lambda n: 64),
         "Multiples of 8 pixels satisfy the VAE alone. The UNet halves besides.": multiple(lambda n: 8),
         "The halvings are multiplied, not doubled: 2 · n is not 2ⁿ.": multiple(lambda n: 8 * max(1, 2 * n)),
@@ -359,10 +371,11 @@ def _weaker(answer) -> Mistake | None:
     skip = random(2, 3, 4, 4)
     cases = list(product((0, 1, 5), (0.0, 0.5, 1.5)))
     wanted = "The result has the shape of the skip."
-    got = [shaped(call(answer, skip, *each), skip.shape, wanted, f"{wanted} It has {{}}.") for each in cases]
+    each_one = [shaped(call(answer, skip, *each), skip.shape, wanted, f"{wanted} It has {{}}.") for each in cases]
+    got = np.stack(each_one)
 
     def as_said(factor):
-        return [array(factor(number, share) * skip) for number, share in cases]
+        return np.stack([array(factor(number, share) * skip) for number, share in cases])
 
     known = [
         *told("Is skip 0 whole?", {"Skip 0 is weakened, too.": as_said(lambda number, share: share)}),

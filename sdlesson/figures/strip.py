@@ -16,8 +16,8 @@ ROOMS = {
     "latents": (9, 4, 13, ORANGE),
     "sigmas": (34, 4, 17, ORANGE),
     "unet": (57, 10, 9, ORANGE),
-    "guidance": (69, 10, 12, ORANGE),
-    "decoding": (88.5, 10, 11.5, GREEN),
+    "guidance": (68.7, 10, 10.6, ORANGE),
+    "decoding": (89.3, 10, 10.7, GREEN),
 }
 
 
@@ -68,8 +68,8 @@ def _strip_arrows(flow: dict[str, str]):
         ((5.5, 6.5), (9, 6.5), ""),
         ((22, 6.5), (34, 6.5), f"noise\n{flow['latents']}"),
         ((51, 6.5), (60, 10), "× σ max        "),
-        ((66, 12.5), (69, 12.5), ""),
-        ((81, 12.5), (88.5, 12.5), f"latents\n{flow['latents']}"),
+        ((66, 12.5), (68.7, 12.5), ""),
+        ((79.3, 12.5), (89.3, 12.5), f"latents\n{flow['latents']}"),
         ((93.7, 10), (93.7, 4.4), ""),
     ]
 

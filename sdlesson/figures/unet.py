@@ -64,7 +64,8 @@ def figure_stages(shapes: Mapping[str, tuple], skips: Mapping[tuple[int, int], i
     plot_stages(shapes, skips, ax=fig.subplots())
     told = "; ".join(f"{name} gives {by(shape)}" for name, shape in shapes.items())
     kept = "; ".join(f"{number} of {by(side)}" for side, number in skips.items())
-    fig.words = f"Boxes in the shape of a U, one a stage: {told}. Broken arrows, maps kept for the way up: {kept}."
+    kept = f" Broken arrows, maps kept for the way up: {kept}." if kept else ""
+    fig.words = f"Boxes in the shape of a U, one a stage: {told}.{kept}"
     return fig
 
 
