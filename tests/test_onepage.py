@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sdlesson import lesson_number
 from sdlesson import onepage
 from sdlesson.figures.base import figure_pictures, new_figure, plot_map, plot_matrix
 from sdlesson.figures.onepage import figure_machine, figure_way
@@ -67,7 +68,9 @@ def test_the_strip_lights_one_room_and_bears_the_shapes(machine):
     for shape in ("2 × 32", "2 × 32 × 24", "1 × 6 × 40 × 40", "1 × 3 × 160 × 160"):
         assert shape in written(fig.axes[0]) and shape in fig.words
     aside = figure_strip(machine, "samplers")
-    assert [text.get_text() for text in aside.axes[0].texts if text.get_weight() == "bold"] == ["09 samplers"]
+    assert [text.get_text() for text in aside.axes[0].texts if text.get_weight() == "bold"] == [
+        f"{lesson_number('samplers')} samplers"
+    ]
     with pytest.raises(ValueError, match="no such room: kitchen"):
         figure_strip(machine, "kitchen")
 
