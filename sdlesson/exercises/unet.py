@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import product
 
 import numpy as np
@@ -157,13 +158,13 @@ def _waves(answer) -> Mistake | None:
         *told("One half is right. What is the other?", {"Both halves are sines.": torch.cat([sin, sin])}),
         *told(
             "Does a larger frequency turn faster?",
-            {"The time is divided by the frequency.": _both(t / frequencies)},
+            {"The time is divided by the frequency.": _waved(t / frequencies)},
         ),
-        *told("Waves have no degrees here.", {"The angles are turned into radians.": _both(angles.deg2rad())}),
+        *told("Waves have no degrees here.", {"The angles are turned into radians.": _waved(angles.deg2rad())}),
         *told(
-            "The frequencies turn once in 2π steps as they are.", {"2π is multiplied in.": _both(6.2831853 * angles)}
+            "The frequencies turn once in 2π steps as they are.", {"2π is multiplied in.": _waved(6.2831853 * angles)}
         ),
-        *told("Where is the time?", {"The time is not used.": _both(frequencies)}),
+        *told("Where is the time?", {"The time is not used.": _waved(frequencies)}),
     ]
     otherwise = Mistake(
         "torch.cat([angles.cos(), angles.sin()])", "These are not the cosines and sines of t × frequency."
@@ -171,7 +172,7 @@ def _waves(answer) -> Mistake | None:
     return compared(got, torch.cat([cos, sin]), known, otherwise, atol=1e-4)
 
 
-def _both(angles: torch.Tensor) -> torch.Tensor:
+def _waved(angles: torch.Tensor) -> torch.Tensor:
     return torch.cat([angles.cos(), angles.sin()])
 
 
@@ -182,66 +183,57 @@ def _both(angles: torch.Tensor) -> torch.Tensor:
 )
 def _fits(answer) -> Mistake | None:
     """A function (height, width, halvings) -> do all halvings of these pixels come out even?"""
-    sizes = [(512, 512, 3), (520, 512, 3), (512, 520, 3), (544, 544, 3), (576, 448, 3), (128, 128, 2), (96, 96, 2)]
-    sizes += [
-        (80, 96, 2),
-        (96, 80, 2),
-        (112, 112, 2),
-        (96, 96, 3),
-        (64, 64, 4),
-        (128, 256, 4),
-        (500, 512, 3),
-        (8, 24, 0),
-    ]
-    sizes += [
-        (100, 96, 2),
-        (160, 160, 1),
-        (24, 24, 1),
-        (48, 48, 1),
-        (16, 16, 0),
-        (12, 16, 0),
-        (528, 528, 3),
-        (20, 20, 2),
-    ]
     got = []
-    for each in sizes:
+    for each in _SIZES:
         value = plain(call(answer, *each))
         if value not in (True, False):
             return Mistake("The function answers True or False.", f"It answers {shown(value)} to {each}.")
         got.append(bool(value))
-
-    def said(rule):
-        return [bool(rule(*each)) for each in sizes]
-
-    def multiple(block, sides=("h", "w")):
-        return lambda h, w, n: not any({"h": h, "w": w}[side] % block(n) for side in sides)
-
-    right = said(multiple(lambda n: 8 * 2**n))
+    right = [not (height % (8 * 2**halved) or width % (8 * 2**halved)) for height, width, halved in _SIZES]
     if got == right:
         return None
-    known = {
-        "It always says True.": lambda h, w, n: True,
-        "It always says False.": lambda h, w, n: False,
-        "It always asks for 64, whatever the UNet.": multiple(lambda n: 64),
-        "Multiples of 8 pixels satisfy the VAE alone. The UNet halves besides.": multiple(lambda n: 8),
-        "The halvings are multiplied, not doubled: 2 · n is not 2ⁿ.": multiple(lambda n: 8 * max(1, 2 * n)),
-        "The VAE's eight pixels a square are missing.": multiple(lambda n: 2**n),
-        "It looks at the height alone.": multiple(lambda n: 8 * 2**n, "h"),
-        "It looks at the width alone.": multiple(lambda n: 8 * 2**n, "w"),
-        "One halving too many.": multiple(lambda n: 16 * 2**n),
-        "One halving is missing.": multiple(lambda n: 8 * 2 ** max(0, n - 1)),
-        "It says True where sizes fail.": lambda h, w, n: (h % (8 * 2**n)) or (w % (8 * 2**n)),
-        "It is content if one of the two sides fits.": lambda h, w, n: not (h % (8 * 2**n) and w % (8 * 2**n)),
-        "The product of the sides is tested, not each side.": lambda h, w, n: h * w % (8 * 2**n) == 0,
-    }
-    for wrong, rule in known.items():
-        if got == said(rule):
+    for wrong, rule in _RULES.items():
+        if got == [bool(rule(*each)) for each in _SIZES]:
             return Mistake(f"Try it on paper: 520 × 512 with 3 halvings, 96 × 96 with 2. {wrong}", wrong)
-    first = next(each for each, mine, true in zip(sizes, got, right, strict=True) if mine != true)
-    return Mistake(
-        f"Follow {first[0]} × {first[1]} pixels down: divide by 8, then halve {first[2]} times.",
-        f"For {first[0]} × {first[1]} pixels and {first[2]} halvings the answer is {right[sizes.index(first)]}.",
+    (height, width, halved), true = next(
+        (each, true) for each, mine, true in zip(_SIZES, got, right, strict=True) if mine != true
     )
+    return Mistake(
+        f"Follow {height} × {width} pixels down: divide by 8, then halve {halved} times.",
+        f"For {height} × {width} pixels and {halved} halvings the answer is {true}.",
+    )
+
+
+#: Height, width, halvings: what `unet.5` is tried with, so that no rule below answers as the right one or as another.
+_SIZES = [
+    *((512, 512, 3), (520, 512, 3), (512, 520, 3), (544, 544, 3), (576, 448, 3), (500, 512, 3), (528, 528, 3)),
+    *((128, 128, 2), (96, 96, 2), (80, 96, 2), (96, 80, 2), (112, 112, 2), (100, 96, 2), (20, 20, 2)),
+    *((160, 160, 1), (24, 24, 1), (48, 48, 1), (8, 24, 0), (16, 16, 0), (12, 16, 0)),
+    *((96, 96, 3), (64, 64, 4), (128, 256, 4)),
+]
+
+
+def _both(block):
+    """The rule that both sides are multiples of block(halvings)."""
+    return lambda height, width, halved: not (height % block(halved) or width % block(halved))
+
+
+#: What is wrong -> the rule (height, width, halvings) that makes this mistake.
+_RULES = {
+    "It always says True.": lambda h, w, n: True,
+    "It always says False.": lambda h, w, n: False,
+    "It always asks for 64, whatever the UNet.": _both(lambda n: 64),
+    "Multiples of 8 pixels satisfy the VAE alone. The UNet halves besides.": _both(lambda n: 8),
+    "The halvings are multiplied, not doubled: 2 · n is not 2ⁿ.": _both(lambda n: 8 * max(1, 2 * n)),
+    "The VAE's eight pixels a square are missing.": _both(lambda n: 2**n),
+    "One halving too many.": _both(lambda n: 16 * 2**n),
+    "One halving is missing.": _both(lambda n: 8 * 2 ** max(0, n - 1)),
+    "It looks at the height alone.": lambda h, w, n: not h % (8 * 2**n),
+    "It looks at the width alone.": lambda h, w, n: not w % (8 * 2**n),
+    "It says True where sizes fail.": lambda h, w, n: (h % (8 * 2**n)) or (w % (8 * 2**n)),
+    "It is content if one of the two sides fits.": lambda h, w, n: not (h % (8 * 2**n) and w % (8 * 2**n)),
+    "The product of the sides is tested, not each side.": lambda h, w, n: h * w % (8 * 2**n) == 0,
+}
 
 
 @exercise(
@@ -258,6 +250,15 @@ def _group_norm(answer) -> Mistake | None:
         "The result has the shape of `x`. Are the groups taken apart again?",
         f"Maps of shape {tuple(x.shape)} went in; {{}} came out.",
     )
+    otherwise = Mistake(
+        "x.unflatten(1, (groups, -1)) makes (batch, groups, channels, rows, columns). Measure over the last three.",
+        "The result is not (x − mean) / √(variance + 1e-5), group by group.",
+    )
+    return compared(got, group_norm(x, 2), _not_normed(x), otherwise, atol=1e-4)
+
+
+def _not_normed(x: torch.Tensor) -> list[tuple[torch.Tensor, Mistake]]:
+    """Wrong results for x (2, 6, 3, 5) in 2 groups, and what to say to each."""
     grouped = x.view(2, 2, 3, 3, 5)
 
     def normed(values, over, correction=0, root=True, centred=True):
@@ -265,7 +266,7 @@ def _group_norm(answer) -> Mistake | None:
         return ((values - mean * centred) / (variance + 1e-5) ** (0.5 if root else 1)).reshape(x.shape)
 
     mixed = x.view(2, 3, 2, 3, 5)
-    known = [
+    return [
         *told(
             "Does each channel stand alone?", {"Each channel was normed by itself, not each group.": normed(x, (2, 3))}
         ),
@@ -296,11 +297,6 @@ def _group_norm(answer) -> Mistake | None:
         ),
         *told("Does your function do anything yet?", {"Nothing is changed.": x}),
     ]
-    otherwise = Mistake(
-        "x.unflatten(1, (groups, -1)) makes (batch, groups, channels, rows, columns). Measure over the last three.",
-        "The result is not (x − mean) / √(variance + 1e-5), group by group.",
-    )
-    return compared(got, group_norm(x, 2), known, otherwise, atol=1e-4)
 
 
 @exercise(
@@ -310,55 +306,57 @@ def _group_norm(answer) -> Mistake | None:
 )
 def _reach(answer) -> Mistake | None:
     """A function (layers) -> the squares seen, for a list of convolutions (window, stride)."""
-    tries = [
-        [(3, 1)],
-        [(3, 1), (3, 1)],
-        [(3, 2), (3, 1)],
-        [(3, 1), (3, 2), (3, 1), (1, 1), (3, 2), (5, 1)],
-        [],
-        [(1, 2), (5, 1)],
-    ]
-    got = [number(call(answer, each), "The function gives one number.") for each in tries]
-
-    def seen(start=1, grow=lambda k: k - 1, later=True, before=False, added=False):
-        def one(layers):
-            squares, step = start, 1
-            for window, stride in layers:
-                step = step * stride if before else step
-                squares += grow(window) * step
-                step = step * stride if later and not before else step
-                step = step + stride - 1 if added else step
-            return squares
-
-        return [one(each) for each in tries]
-
-    def product_of(layers):
-        squares = 1
-        for window, _ in layers:
-            squares *= window
-        return squares
-
-    known = [
-        *told("What does a stride of 2 do to the layers after it?", {"The strides are not used.": seen(later=False)}),
-        *told(
-            "Two windows of 3 overlap: what do they see together?", {"Each adds k − 1, not k.": seen(grow=lambda k: k)}
-        ),
-        *told(
-            "Does a layer's own stride count for itself?",
-            {"The stride counts from the next layer on.": seen(before=True)},
-        ),
-        *told("How much does one square see before any layer?", {"It begins at 1: itself.": seen(start=0)}),
-        *told("How much does one square see before any layer?", {"It begins at 1: itself.": seen(0, lambda k: k)}),
-        *told("Two strides of 2: how large is a step then?", {"Strides multiply.": seen(later=False, added=True)}),
-        *told(
-            "Do two windows of 3 see 9 squares in a row?", {"Windows are not multiplied.": [*map(product_of, tries)]}
-        ),
-    ]
+    got = []
+    for each in _LAYERS:
+        got.append(number(call(answer, each), "The function gives one number."))
     otherwise = Mistake(
         "Follow [(3, 2), (3, 1)] by hand: 1, then 1 + 2 = 3, then each step counts 2: 3 + 2 · 2 = 7.",
         "For each layer: squares += (window − 1) · step, then step *= stride.",
     )
-    return compared(got, seen(), known, otherwise)
+    return compared(got, _seen(), _miscounted(), otherwise)
+
+
+#: Convolutions (window, stride) that `unet.7` is tried with.
+_LAYERS = [
+    *([(3, 1)], [(3, 1), (3, 1)], [(3, 2), (3, 1)], [], [(1, 2), (5, 1)]),
+    [(3, 1), (3, 2), (3, 1), (1, 1), (3, 2), (5, 1)],
+]
+
+
+def _seen(start=1, grow=lambda window: window - 1, step=lambda old, stride: old * stride, first=False) -> list[int]:
+    """The squares seen after each of _LAYERS, counted rightly or by other rules; `first`: a stride counts at once."""
+    counted = []
+    for layers in _LAYERS:
+        squares, size = start, 1
+        for window, stride in layers:
+            after = step(size, stride)
+            squares += grow(window) * (after if first else size)
+            size = after
+        counted.append(squares)
+    return counted
+
+
+def _miscounted() -> list[tuple[list[int], Mistake]]:
+    """Wrong counts, and what to say to each."""
+    start = "How much does one square see before any layer?"
+    products = [math.prod(window for window, _ in layers) for layers in _LAYERS]
+    return [
+        *told(
+            "What does a stride of 2 do to the layers after it?", {"Strides are left out.": _seen(step=lambda *_: 1)}
+        ),
+        *told("Two windows of 3 overlap: what do they see together?", {"Add k − 1, not k.": _seen(grow=int)}),
+        *told(
+            "Does a layer's own stride count for itself?",
+            {"A stride counts from the next layer on.": _seen(first=True)},
+        ),
+        *told(start, {"It begins at 1: itself.": _seen(start=0)}),
+        *told(start, {"It begins at 1, and each layer adds k − 1.": _seen(start=0, grow=int)}),
+        *told(
+            "Two strides of 2: how large is a step then?",
+            {"Strides multiply.": _seen(step=lambda old, new: old + new - 1)},
+        ),
+        *told("Do two windows of 3 see 9 squares in a row?", {"Windows are not multiplied.": products}),
+    ]
 
 
 @exercise(
@@ -370,8 +368,9 @@ def _weaker(answer) -> Mistake | None:
     """A function (skip, number, share) -> the skip 0 as it is, every other one `share` times as strong."""
     skip = random(2, 3, 4, 4)
     cases = list(product((0, 1, 5), (0.0, 0.5, 1.5)))
-    wanted = "The result has the shape of the skip."
-    each_one = [shaped(call(answer, skip, *each), skip.shape, wanted, f"{wanted} It has {{}}.") for each in cases]
+    wanted, each_one = "The result has the shape of the skip.", []
+    for each in cases:
+        each_one.append(shaped(call(answer, skip, *each), skip.shape, wanted, f"{wanted} It has {{}}."))
     got = np.stack(each_one)
 
     def as_said(factor):

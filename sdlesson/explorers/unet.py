@@ -48,18 +48,8 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
         spread = spreads[stage]
         channels = sorted(spread.topk(min(_SHOWN, len(spread))).indices.tolist())
         some = found[stage][channels]  # (8, h, w)
-        limit = float(some.abs().max())
-        sides = f"{some.shape[1]} by {some.shape[2]}"
-        tiles = [
-            tile(
-                map_picture(each, limit),
-                f"channel {number}",
-                f"Channel {number} of {stage}, {sides}: {float(each.min()):.2f} to {float(each.max()):.2f}",
-                side=110,
-                squares=True,
-            )
-            for number, each in zip(channels, some, strict=True)
-        ]
+        limit, sides = float(some.abs().max()), f"{some.shape[1]} by {some.shape[2]}"
+        tiles = [_map(each, number, stage, limit) for number, each in zip(channels, some, strict=True)]
         state = "all skips whole" if not cut else f"without the {_told(names, cut)}"
         words = f"What the UNet expects at step {step}, {state}"
         heading = f"{stage}, step {step} of 0 to {count - 1}, {state}: maps of {sides} numbers, up to ±{limit:.2f}"
@@ -75,6 +65,13 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
     }
     prompt = trace.settings["prompts"][0]
     return Explorer(f"UNet explorer: the maps of {len(maps)} stages at {count} steps of “{prompt}”.", knobs, show)
+
+
+def _map(values: torch.Tensor, channel: int, stage: str, limit: float) -> str:
+    """One map (h, w) as a tile."""
+    span = f"{float(values.min()):.2f} to {float(values.max()):.2f}"
+    words = f"Channel {channel} of {stage}, {values.shape[0]} by {values.shape[1]}: {span}"
+    return tile(map_picture(values, limit), f"channel {channel}", words, side=110, squares=True)
 
 
 def _told(names: list[str], cut: tuple[int, ...]) -> str:
