@@ -277,7 +277,7 @@ def test_the_explorer_shows_what_was_recorded_and_asks_again_when_a_skip_is_cut(
     explorer = explore_unet(toy, run, maps)
     stage, step, cut = (explorer.knobs[name] for name in ("stage", "step", "cut"))
     assert f"{len(maps)} stages at 3 steps of “a horse”" in repr(explorer)
-    assert "mid_block, step 1 of 0 to 2, all skips whole" in explorer.page.value
+    assert "up_blocks.0, step 1 of 0 to 2, all skips whole" in explorer.page.value
     stage.value, step.value = "conv_out", 2
     first = maps["conv_out"][2][2]  # rows: two negative prompts, then the first prompt
     assert f"up to ±{first.abs().max():.2f}" in explorer.page.value

@@ -19,7 +19,7 @@ from .base import NARROW, WIDE, Explorer, in_a_row, map_picture, tile
 from .slider import Slider
 from .steps import expected_pictures
 
-_SHOWN = 8  # maps of a stage: two rows of four on a narrow page
+_SHOWN, _SIDE = 8, 110  # maps of a stage, and how wide each is drawn
 
 
 def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torch.Tensor]]) -> Explorer:
@@ -50,16 +50,19 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
         some = found[stage][channels]  # (8, h, w)
         limit, sides = float(some.abs().max()), f"{some.shape[1]} by {some.shape[2]}"
         tiles = [_map(each, number, stage, limit) for number, each in zip(channels, some, strict=True)]
+        beside = f'<div style="max-width:{4 * _SIDE + 36}px">{in_a_row(tiles)}</div>'  # rows of four
         state = "all skips whole" if not cut else f"without the {_told(names, cut)}"
         words = f"What the UNet expects at step {step}, {state}"
         heading = f"{stage}, step {step} of 0 to {count - 1}, {state}: maps of {sides} numbers, up to ±{limit:.2f}"
-        return f"<p><b>{escape(heading)}</b></p>" + in_a_row([tile(picture, "expected, decoded", words), *tiles])
+        return f"<p><b>{escape(heading)}</b></p>" + in_a_row(
+            [tile(picture, "expected, decoded", words, side=256), beside]
+        )
 
     every = tuple(range(len(names)))
     cuts = [("none", ()), *((f"{k}: {name}", (k,)) for k, name in enumerate(names)), ("all", every)]
     style = {"style": WIDE, "layout": NARROW}
     knobs = {
-        "stage": ipywidgets.Dropdown(options=list(maps), value="mid_block", description="stage", **style),
+        "stage": ipywidgets.Dropdown(options=list(maps), value=list(maps)[-3], description="stage", **style),
         "step": Slider("step", range(count), count // 2, plays=True),
         "cut": ipywidgets.Dropdown(options=cuts, value=(), description="cut the skip", **style),
     }
@@ -71,7 +74,7 @@ def _map(values: torch.Tensor, channel: int, stage: str, limit: float) -> str:
     """One map (h, w) as a tile."""
     span = f"{float(values.min()):.2f} to {float(values.max()):.2f}"
     words = f"Channel {channel} of {stage}, {values.shape[0]} by {values.shape[1]}: {span}"
-    return tile(map_picture(values, limit), f"channel {channel}", words, side=110, squares=True)
+    return tile(map_picture(values, limit), f"channel {channel}", words, side=_SIDE, squares=True)
 
 
 def _told(names: list[str], cut: tuple[int, ...]) -> str:
