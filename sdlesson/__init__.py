@@ -17,6 +17,7 @@ LESSONS = {
     "embeddings": "Embeddings",
     "latents": "Latents",
     "sigmas": "Sigmas",
+    "unet": "UNet",
     "guidance": "Guidance",
     "decoding": "Decoding",
     "attention": "Attention",
@@ -54,7 +55,7 @@ _HOME = {  # public name -> the module that it lives in
     "read_trace": "decoding",
 }
 _MODULES = frozenset(
-    (*LESSONS, *PAGES, "unet", "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
+    (*LESSONS, *PAGES, "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
 )
 
 __all__ = [*_HOME, "LESSONS", "PAGES", "__version__"]  # found by __getattr__
