@@ -105,7 +105,7 @@ def pred_original(x, output, sigma: float, prediction_type: str = "epsilon"):
 
 
 def derivative(x, denoised, sigma: float):
-    """dx/dsigma = (x - x0) / sigma, which is the noise itself (Karras et al. 2022, equation 3)."""
+    """dx/dsigma = (x - x0) / sigma, which is the noise itself (Karras et al. 2022, equation 1 with 3)."""
     return (x - denoised) / sigma
 
 

@@ -113,6 +113,21 @@ def test_each_panel_can_have_its_own_axis_and_the_frame_can_be_cut():
     assert fig.words.endswith("The frame ends at -1.5 and 2.")
 
 
+def test_points_are_not_joined_where_nothing_is_known_between_them():
+    panel = {"a": {"up": ([0, 3, 9], [1, 2, 3]), "down": ([0, 3, 9], [3, 2, 1])}}
+    fig = figure_curves(panel, "step", "size", joined=False)
+    assert [line.get_linestyle() for line in fig.axes[0].lines] == ["None"] * 2
+    assert len({line.get_marker() for line in fig.axes[0].lines}) == 2 and fig.words.startswith("Points of size")
+    assert [line.get_linestyle() for line in figure_curves(panel, "step", "size").axes[0].lines] == ["-"] * 2
+
+
+def test_a_scale_can_be_logarithmic_on_both_sides_of_0():
+    fig = figure_curves({"": {"up": ([0, 1, 2], [1, -1e3, 1e6])}}, "step", "size", linear=1)
+    axis = fig.axes[0].transData.transform([(0, y) for y in (-100, -10, 0, 10, 100)])[:, 1]
+    down, low, up, high = np.diff(axis)
+    assert abs(down - high) < 1e-6 and abs(low - up) < 1e-6  # the same above 0 and below
+
+
 def test_a_plot_is_stored_with_a_palette_and_looks_the_same():
     fig = figure_curves({"": {"up": (range(9), range(9)), "down": (range(9), range(9, 0, -1))}}, "step", "size")
     kind, file = fig.render()

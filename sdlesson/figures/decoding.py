@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from ..decoding import to_pil
@@ -131,7 +132,8 @@ def _rings(change: torch.Tensor, square: tuple[int, int], factor: int) -> list[t
 def figure_clipping(decoded: Mapping[str, torch.Tensor], *, widest: float = 2.0) -> Figure:
     """For decoded pictures, title -> (1, 3, H, W): a histogram of their values, and where clamping cuts them off.
 
-    Values beyond ±`widest` are counted at its ends. Orange is outside of -1 ... 1; the map shows by how many levels.
+    Values beyond ±`widest` are counted at its ends. Orange is outside of -1 ... 1; below, on the pale picture, a colour
+    says by how many levels.
     """
     fig = new_figure(figsize=(2.5 * len(decoded) + 0.4, 4.3))
     grid = fig.subplots(2, len(decoded), squeeze=False, height_ratios=[1, 1.5])
@@ -150,11 +152,14 @@ def figure_clipping(decoded: Mapping[str, torch.Tensor], *, widest: float = 2.0)
         upper.set_xlabel("decoded value", fontsize=9)
         upper.tick_params(labelsize=8)
         open_axes(upper)
+        pale = to_pil(values)[0].convert("L").point(lambda level: 150 + level * 100 // 255)
+        lower.imshow(pale, cmap="gray", vmin=0, vmax=255)
         plot_map(outside[name], ax=lower)
-        lower.images[0].set(cmap=SEQUENTIAL, clim=(0, limit))
+        shown = outside[name].numpy()
+        lower.images[1].set(cmap=SEQUENTIAL, clim=(0, limit), array=np.ma.masked_less(shown, 0.5))  # half a level
         told.append(f"{name}, {cut} cut off")
     grid[0][0].set_ylabel("% of the values", fontsize=9)
-    fig.colorbar(lower.images[0], ax=list(grid[1]), shrink=0.9, pad=0.01).set_label("levels cut off", fontsize=9)
+    fig.colorbar(lower.images[1], ax=list(grid[1]), shrink=0.9, pad=0.01).set_label("levels cut off", fontsize=9)
     fig.words = f"Histograms of decoded values, and maps of where they lie outside of -1 to 1: {'; '.join(told)}."
     return fig
 
