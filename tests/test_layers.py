@@ -27,6 +27,7 @@ LAYERS = [
     "explorers",
     "exercises",
     "tiny",
+    "lab",
     "cli",
     "__main__",
 ]
