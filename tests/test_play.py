@@ -106,22 +106,22 @@ def end_of(page: Page, play, check) -> tuple[str, str]:
 
 def one_page(page: Page) -> None:
     """Every picture of the lesson on one page, against `paint`."""
-    names, model = page.names, page.names["sd"]
-    sizes = {name: names[name] for name in ("height", "width", "guidance_scale")}
-    stated = dict(sizes, seed=names["seed"], num_inference_steps=names["num_inference_steps"], model=model)
+    names, model = page.names, page.names.get("sd")
+    settings = ("seed", "num_inference_steps", "guidance_scale", "height", "width")
+    stated = {name: names[name] for name in settings if name in names} | {"model": model}
     for pictures, titles, words in page.shown:
         if words.startswith("Painted for: "):
-            compare(words, pictures, dict(prompt=names["yours"], seed=7, model=model))
+            compare(words, pictures, {"prompt": names["yours"], "seed": 7, "model": model})
         elif titles[:1] == ["out.png"]:
-            compare("the loop's picture", pictures, dict(stated, prompt=names["prompt"]))
+            compare("the loop's picture", pictures, stated | {"prompt": names["prompt"]})
         elif titles[:1] == ["right"]:
-            compare("the right one of three", pictures[:1], dict(stated, prompt=names["prompt"][:1]))
+            compare("the right one of three", pictures[:1], stated | {"prompt": names["prompt"][:1]})
         elif titles[:1] == ["before"]:
-            compare("before", pictures[:1], dict(stated, prompt=names["prompt"][:1]))
+            compare("before", pictures[:1], stated | {"prompt": names["prompt"][:1]})
         elif "other noise" in words:
             seeds = [int(title.removeprefix("seed ")) for title in titles]
-            more = dict(stated, seed=seeds, num_inference_steps=10, prompt=names["prompt"][:1] * len(seeds))
-            compare("other seeds", pictures, more)
+            more = {"seed": seeds, "num_inference_steps": 10, "prompt": names["prompt"][:1] * len(seeds)}
+            compare("other seeds", pictures, stated | more)
         else:
             raise Wrong(f"nobody has compared {titles or words}")
 
@@ -221,7 +221,7 @@ def test_one_page_out_of_order(tmp_path, monkeypatch):
             page.shown.clear()
             before = dict(page.names)
 
-            def again(page, number=number):
+            def again(page, number=number, test=test):
                 page.run(number)
                 if number >= test:  # the page claims nothing of its picture before this cell
                     page.shown[:] = [each for each in page.shown if each[1][:1] != ["right"]]

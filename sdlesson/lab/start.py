@@ -25,7 +25,7 @@ _LAYOUT = {
     "metadata": {"id": "default"},
 }
 HOW = """\
-JupyterLab opens on lesson 00 in your browser; if it does not, copy the address below into one.
+JupyterLab opens on the first lesson in your browser; if it does not, copy the address below into one.
 Shift + Enter runs a cell and goes to the next. The folder at the top left lists the other lessons.
 Your copies are in {folder}
 To end: save in the browser (Ctrl + S), then press Ctrl + C here, twice.
