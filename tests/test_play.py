@@ -164,6 +164,149 @@ def one_page_plays():
     yield "128 × 256", {"height = width": "0; height, width = 128, 256"}
 
 
+HORSE, DUCK = '"a photograph of an astronaut riding a horse"', '"a cartoon of a duck"'
+#: Lesson -> (name, other value): each a play of its own.
+OTHERS = {
+    "tokens": [
+        ("prompt", '["a horse"]'),
+        ("prompt", '["a horse", "a duck"]'),
+        ("prompt", HORSE),
+        ("prompt", '[""]'),
+        ("prompt", '["horse " * 100]'),
+        ("corpus", '{"banana": 3, "ananas": 2, "nana": 9}'),
+        ("batch", '["a", "b", "a b c"]'),
+        ("story", '"short"'),
+    ],
+    "embeddings": [
+        ("prompt", DUCK),
+        ("prompt", '"a horse"'),
+        ("prompt", '["a horse"]'),
+        ("prompt", '"a robot riding a horse in the snow"'),
+        ("first", DUCK),
+        ("steps", "[0, 1]"),
+        ("order", '["a horse", "a duck"]'),
+        ("twins", '["a horse on a beach", "a horse in a city"]'),
+    ],
+    "latents": [
+        ("many", "4"),
+        ("at", "[3, 2, 1]"),
+        ("some", "[0]"),
+        ("shares", "[0.5]"),
+        ("prompt", DUCK),
+        ("prompt", f"[{DUCK}]"),
+        ("seeds", "[1]"),
+        ("seeds", "[7, 8, 9, 10]"),
+    ],
+    "sigmas": [
+        ("steps", "10"),
+        ("steps", "7"),
+        ("steps", "50"),
+        ("steps", "1"),
+        ("prompt", DUCK),
+        ("prompt", f"[{DUCK}]"),
+        ("seeds", "[1, 2]"),
+        ("shown", "[0, 500]"),
+    ],
+    "guidance": [
+        ("prompt, steps", f"{DUCK}, 15"),
+        ("prompt, steps", f"{HORSE}, 8"),
+        ("prompt, steps", f"{HORSE}, 20"),
+        ("prompt, steps", f"[{HORSE}], 15"),
+        ("scales", "[0, 3]"),
+        ("scales", "[0, 1, 2, 3, 5, 8, 15]"),
+        ("few", "4"),
+        ("odd", '"hello"'),
+    ],
+    "decoding": [
+        ("prompt, steps", f"{DUCK}, 10"),
+        ("prompt, steps", f"{HORSE}, 5"),
+        ("prompt, steps", f"{HORSE}, 20"),
+        ("prompt, steps", f"[{HORSE}], 10"),
+        ("prompt, steps", f"{HORSE}, 3"),
+        ("scales", "[1, sd.guidance_scale]"),
+        ("shown", "[0, 1]"),
+        ("prompt, steps", '"", 10'),
+    ],
+    "attention": [
+        ("prompt, steps", '"a cartoon of a penguin riding a duck in the snow", 12'),
+        ("prompt, steps", '"a photograph of an astronaut riding a red horse on the moon", 6'),
+        ("prompt, steps", '"a photograph of an astronaut riding a red horse on the moon", 20'),
+        ("prompt, steps", '["a photograph of an astronaut riding a red horse on the moon"], 12'),
+        ("prompt, steps", '"a horse", 12'),
+        ("other", DUCK),
+        ("levels", "[300]"),
+        ("number", "2"),
+    ],
+    "steering": [
+        ("steps", "6"),
+        ("steps", "20"),
+        ("prompt, unwanted", f'{DUCK}, "in the snow"'),
+        ("prompt, unwanted", f'[{DUCK}], "in the snow"'),
+        ("seeds", "[1]"),
+        ("seeds", "[1, 2, 3]"),
+        ("strengths", "[0.5]"),
+        ("shares", "[0, 1]"),
+        ("k", "1"),
+    ],
+    "samplers": [
+        ("prompt, scale", f"{DUCK}, 3"),
+        ("prompt, scale", f"{HORSE}, 1"),
+        ("prompt, scale", f"[{HORSE}], 3"),
+        ("budgets", "[5]"),
+        ("budgets", "[5, 10, 20, 40]"),
+        ("counts", "[5, 10, 20]"),
+        ("many", "[10, 40]"),
+        ("n, rho", "8, 7"),
+    ],
+    "training": [
+        ("levels", "[80, 420]"),
+        ("shown", "[420]"),
+        ("number", "2"),
+        ("few", "4"),
+        ("steps", "10"),
+        ("level", "[80]"),
+        ("mounts", '["horse", "duck"]'),
+        ("tiny", "False"),
+    ],
+    "symptoms": [
+        ("prompt, steps", f"{HORSE}, 8"),
+        ("prompt, steps", f"{HORSE}, 4"),
+        ("prompt, steps", f"{HORSE}, 20"),
+        ("prompt, steps", f"[{HORSE}], 8"),
+        ("seeds", "[1, 2]"),
+        ("seeds", "[5]"),
+        ("seeds", "[1, 2, 3]"),
+        ("strong", "5"),
+        ("case", DUCK),
+    ],
+}
+
+
+def guidance(page: Page) -> None:
+    """The pictures of the scales, as the page decodes them."""
+    names = page.names
+    stated = {"prompt": names["prompt"], "seed": 43, "num_inference_steps": names["steps"], "model": names["sd"]}
+    for scale in names["scales"]:
+        compare(f"guidance {scale}", names["to_pil"](names["pixels"][scale, 4]), stated | {"guidance_scale": scale})
+
+
+def decoding(page: Page) -> None:
+    names = page.names
+    stated = {"prompt": names["prompt"], "num_inference_steps": names["steps"], "model": names["sd"]}
+    compare("the picture", [names["picture"]], stated)
+
+
+def symptoms(page: Page) -> None:
+    names = page.names
+    stated = {"prompt": [names["prompt"]] * len(names["seeds"]), "seed": names["seeds"], "model": names["sd"]}
+    compare("healthy", names["healthy"].pictures(), stated | {"num_inference_steps": names["steps"]})
+
+
+#: What compares a lesson's pictures with `paint`. The others' pictures are no paintings of settings, or are compared by
+#: the lesson's own assertions.
+CHECKS = {"guidance": guidance, "decoding": decoding, "symptoms": symptoms}
+
+
 def tally(topic: str, ends: dict[str, tuple[str, str]]) -> None:
     """Print how the plays of a lesson ended; fail where one ended badly."""
     counts = Counter(end for end, _ in ends.values())
@@ -233,3 +376,13 @@ def test_one_page_out_of_order(tmp_path, monkeypatch):
     for number in cells:  # a fresh kernel, and one cell of the page
         ends[f"cell {number} alone"] = end_of(Page("onepage"), lambda page, number=number: page.run(number), one_page)
     tally("onepage, out of order", ends)
+
+
+@pytest.mark.parametrize("topic", OTHERS)
+def test_another_lesson_with_other_settings(topic, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(OTHERS[topic]) >= 8
+    check, ends = CHECKS.get(topic, lambda page: None), {}
+    for name, value in OTHERS[topic]:
+        ends[f"{name} = {value}"] = end_of(Page(topic), changed({name: value}), check)
+    tally(topic, ends)
