@@ -235,7 +235,7 @@ OTHERS = {
         ("prompt, steps", '"a horse", 12'),
         ("other", DUCK),
         ("levels", "[300]"),
-        ("number", "2"),
+        ("prompt, steps", '"a photograph of an astronaut riding a red horse on the moon", 3'),
     ],
     "steering": [
         ("steps", "6"),
