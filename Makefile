@@ -90,7 +90,7 @@ $(READY): pyproject.toml constraints.txt
 		echo "making $(VENV)"; rm -rf $(VENV); mkdir $(VENV); touch $(HALF); "$$PYTHON" -m venv $(VENV); \
 	fi
 	@touch $(HALF)
-	@echo "installing what the lessons need: 2 to 10 minutes, once; the download is 0.4 GB, on Linux with PyTorch's GPU build some 3 GB"
+	@echo "installing what the lessons need, once: 0.4 GB and some 5 minutes; far more on Linux with PyTorch's build for NVIDIA GPUs"
 	$(BIN)/python -m pip install -c constraints.txt -e .
 	$(BIN)/python -m ipykernel install --sys-prefix --env OMP_WAIT_POLICY PASSIVE
 	@pwd -P > $@

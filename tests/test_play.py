@@ -205,7 +205,7 @@ OTHERS = {
         ("prompt", DUCK),
         ("prompt", f"[{DUCK}]"),
         ("seeds", "[1, 2]"),
-        ("shown", "[0, 500]"),
+        ("shown, spoiled", "[0, 500], []"),
     ],
     "guidance": [
         ("prompt, steps", f"{DUCK}, 15"),
@@ -246,7 +246,7 @@ OTHERS = {
         ("seeds", "[1, 2, 3]"),
         ("strengths", "[0.5]"),
         ("shares", "[0, 1]"),
-        ("k", "1"),
+        ("pulls", "[0, 8]"),
     ],
     "samplers": [
         ("prompt, scale", f"{DUCK}, 3"),
