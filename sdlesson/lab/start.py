@@ -59,7 +59,7 @@ def prepare(folder: Path, *, projector: bool = False) -> list[str]:
 
 def arguments(folder: Path, more: Sequence[str]) -> list[str]:
     """JupyterLab's other arguments; `more` comes last, so that a learner's own word wins."""
-    ours = ["--ServerApp.log_level=WARN", "--LabApp.log_level=WARN"]  # the address is told at every level
+    ours = ["--ServerApp.log_level=ERROR", "--LabApp.log_level=ERROR"]  # the address is told at every level
     return [*ours, f"--ServerApp.root_dir={folder}", f"--LabApp.default_url=/lab/tree/{_FIRST}", *more]
 
 
