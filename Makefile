@@ -16,6 +16,7 @@ endif
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TEST   := $(VENV)/.test
 BOOK   := $(VENV)/.book
 HALF   := $(VENV)/.half-made
 WORKERS ?= 2
@@ -34,19 +35,19 @@ export OMP_WAIT_POLICY ?= PASSIVE
 .DELETE_ON_ERROR:
 
 lab: $(READY)
-	ARGS="$$LAB_ARGS" $(CALL) -m jupyter lab --notebook-dir=notebooks
+	ARGS="$$LAB_ARGS" $(CALL) -m sdlesson lab
 
-test: $(READY)
+test: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS"
 
-test-all: $(READY)
+test-all: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS" -m "full or not full"
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(CALL) -m pytest -n "$$WORKERS"
 
 paint: $(READY)
 	$(CALL) -m sdlesson paint -- "$$PROMPT"
 
-lint: $(READY)
+lint: $(TEST)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
@@ -93,10 +94,15 @@ $(READY): pyproject.toml constraints.txt
 		echo "making $(VENV)"; rm -rf $(VENV); mkdir $(VENV); touch $(HALF); "$$PYTHON" -m venv $(VENV); \
 	fi
 	@touch $(HALF)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
+	@echo "installing what the lessons need, once: 0.4 GB and some 5 minutes; far more on Linux with PyTorch's build for NVIDIA GPUs"
+	$(BIN)/python -m pip install -c constraints.txt -e .
 	$(BIN)/python -m ipykernel install --sys-prefix --env OMP_WAIT_POLICY PASSIVE
 	@pwd -P > $@
 	@rm -f $(HALF)
+
+$(TEST): $(READY)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
+	@touch $@
 
 $(BOOK): $(READY)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[book]"

@@ -255,3 +255,14 @@ def test_pictures_are_drawn_in_their_own_colours(mode):
     shown = plot_picture(Image.new(mode, (4, 3))).images[0].get_array()
     white = mode == "RGBA" or mode == "CMYK"  # see-through, and no ink
     assert shown.shape == (3, 4, 3) and (np.asarray(shown) == (255 if white else 0)).all()
+
+
+def test_a_projectors_figures_are_larger(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, metadata, raw: shown.append(metadata))
+    for scale in (None, "1.5"):
+        if scale:
+            monkeypatch.setenv("SDLESSON_FIGURE_SCALE", scale)
+        figure_pictures([Image.new("RGB", (8, 8))], inches=2)._ipython_display_()
+    plain, large = (about["image/jpeg"] for about in shown)
+    assert (plain["width"], large["width"]) == (144, 216)

@@ -26,6 +26,7 @@ LAYERS = [
     "explorers",
     "exercises",
     "tiny",
+    "lab",
     "cli",
     "__main__",
 ]

@@ -204,6 +204,21 @@ def test_every_figure_says_in_words_what_it_shows(notebook):
     assert [about for about in pictures if len(about.get("alt", "")) < 20] == []
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_no_line_of_code_scrolls_sideways(path):
+    """A laptop's screen shows 100 characters of a cell."""
+    if "full_size" in path.name:
+        pytest.skip("its cells are being rewritten")
+    cells = code_cells(nbformat.read(path, as_version=4))
+    assert [line for cell in cells for line in cell.source.splitlines() if len(line) > 100] == []
+
+
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda path: path.name)
+def test_every_lesson_ends_with_a_way_on(lesson):
+    last = nbformat.read(lesson, as_version=4).cells[-1].source
+    assert re.search(r"^\*\*Next\.\*\* .*\]\([\w.]+\)", last, flags=re.M)
+
+
 def test_a_third_of_the_cells_can_be_compared(notebook):
     def comparable(cell):
         return "assert" in cell.source or any(output.output_type == "stream" for output in cell.outputs)

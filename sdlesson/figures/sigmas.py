@@ -31,10 +31,9 @@ def figure_sigmas(scheduler) -> Figure:
     fig = new_figure(figsize=(7, 2.4))
     sigmas = scheduler.sigmas
     plot_sigmas(sigmas, ax=fig.subplots())
-    fig.words = (
-        f"A falling curve of {len(sigmas)} noise levels, steep at first: {sigmas[0]:.2f}, {sigmas[1]:.2f}, "
-        f"{sigmas[2]:.2f} … {sigmas[-2]:.2f}, 0."
-    )
+    first = ", ".join(f"{sigma:.2f}" for sigma in sigmas[:3])
+    rest = f" … {sigmas[-2]:.2f}, 0" if len(sigmas) > 3 else ""
+    fig.words = f"A falling curve of {len(sigmas)} noise levels, steep at first: {first}{rest}."
     return fig
 
 
