@@ -34,7 +34,8 @@ def test_a_core_is_not_too_long(lesson):
 
 
 def test_comments_are_prose_and_exercises_and_deeper_parts_count_apart(tmp_path):
-    assert code_minutes("x = 1\n\n# two words\ny = f(\n    2)\n") == pytest.approx(3 / 10 + 2 / 200)
+    assert code_minutes("x = 1\n\n# two words\ny = f(\n    2)\n") == pytest.approx(2 / 10 + 2 / 200)
+    assert code_minutes(f"x = f({'a, ' * 50})\n") == pytest.approx(3 / 10)
     cells = [
         ("markdown", "# T\n**Time:** 7 minutes"),
         ("markdown", "## 1 · Core\none two"),

@@ -1,4 +1,4 @@
-"""True minutes of a lesson: prose words / 200 + code lines / 10; comments are prose, exercises stand apart.
+"""True minutes of a lesson: prose words / 200 + lines of code / 10; comments are prose, exercises apart.
 
     python tools/count_minutes.py            # a table of all lessons
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-WORDS_A_MINUTE, LINES_A_MINUTE = 200, 10
+WORDS_A_MINUTE, LINES_A_MINUTE, COLUMNS = 200, 10, 100
 EXERCISES = ("Your turn", "Exercises")
 ENDS = ("What you take with you", "Recap")
 
@@ -32,15 +32,19 @@ def words(text: str) -> int:
 
 
 def code_minutes(source: str) -> float:
-    """The minutes of a code cell: lines with code in them, and the words of its comments."""
-    said, lines = 0, set()
-    quiet = {tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+    """The minutes of a code cell: its lines of code, and the words of its comments.
+
+    A line is a statement, and each further 100 characters of it another one, however it is wrapped.
+    """
+    said, lines, long = 0, 0, 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             said += words(token.string)
-        elif token.type not in quiet:
-            lines |= set(range(token.start[0], token.end[0] + 1))
-    return said / WORDS_A_MINUTE + len(lines) / LINES_A_MINUTE
+        elif token.type == tokenize.NEWLINE:
+            lines, long = lines + -(-long // COLUMNS), 0
+        else:
+            long += len(token.string.strip()) + 1  # with the blank behind it
+    return said / WORDS_A_MINUTE + lines / LINES_A_MINUTE
 
 
 def minutes(path: Path) -> Minutes:
