@@ -71,7 +71,7 @@ def lesson_number(topic: str) -> str:
 
 
 def notebook_name(topic: str) -> str:
-    """The name of a lesson's notebook without its ending, such as "05_guidance". Raises KeyError for another topic."""
+    """The name of a lesson's notebook without its ending, such as "06_guidance". Raises KeyError for another topic."""
     number, title = lesson_number(topic), (LESSONS | PAGES)[topic]
     return f"{number}_{title}".lstrip("_").lower().replace(" ", "_")
 
