@@ -14,17 +14,6 @@ LESSONS = {path.stem: path for path in count["lessons"]()}
 #: Lessons whose core is still too long, or whose promise is still to be set: the list may only become shorter.
 LONG = {"01_tokens", "02_embeddings", "03_latents", "04_sigmas", "07_decoding", "09_steering", "10_samplers"}
 LONG |= {"11_training", "12_full_size", "symptoms"}
-    "01_tokens",
-    "02_embeddings",
-    "03_latents",
-    "04_sigmas",
-    "07_decoding",
-    "09_steering",
-    "10_samplers",
-    "11_training",
-    "12_full_size",
-    "symptoms",
-}
 UNTOLD = {"12_full_size"}
 
 
