@@ -207,8 +207,6 @@ def test_every_figure_says_in_words_what_it_shows(notebook):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_no_line_of_code_scrolls_sideways(path):
     """A laptop's screen shows 100 characters of a cell."""
-    if "full_size" in path.name:
-        pytest.skip("its cells are being rewritten")
     cells = code_cells(nbformat.read(path, as_version=4))
     assert [line for cell in cells for line in cell.source.splitlines() if len(line) > 100] == []
 
