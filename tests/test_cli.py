@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
 import shutil
@@ -76,6 +77,25 @@ def test_every_option(here, toy, toy_folder):
     with Image.open("deep/my.PNG") as picture:
         assert picture.size == (64, 40)
         assert np.array_equal(np.asarray(picture), np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((), {"dtype": None, "low_memory": "auto"}),
+        (("--low-memory", "--dtype", "bfloat16"), {"dtype": "bfloat16", "low_memory": True}),
+    ],
+)
+def test_how_a_model_is_kept_and_computed(here, monkeypatch, toy, words, expected):
+    asked = {}
+    monkeypatch.setattr("sdlesson.cli.load", lambda name, **options: asked.update(options) or copy.deepcopy(toy))
+    assert run("paint", "horse", "--steps", 1, *words) == 0
+    assert expected.items() <= asked.items()
+
+
+def test_a_dtype_that_is_none_is_one_sentence(here, capsys):
+    assert run("paint", "horse", "--dtype", "int8") == 2
+    assert "int8 is no dtype to compute in" in capsys.readouterr().err
 
 
 def test_several_prompts_and_pictures_are_numbered(here, toy):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import CLIPTextModel, CLIPTokenizer
 
 
-_MAPPED = 128 * 2**20  # bytes of a weight file that are in memory at once while it is converted to another dtype
+_MAPPED = 32 * 2**20  # bytes of a weight file that are in memory at once while it is converted to another dtype
 
 
 def stored_dtype(folder: Path, part: str, dtype: torch.dtype) -> torch.dtype:
@@ -131,7 +131,7 @@ def read_weights(files: list[Path], dtype: torch.dtype) -> dict[str, torch.Tenso
     """The tensors of safetensors files by name, those of real numbers in `dtype`.
 
     A tensor that is stored in `dtype` stays on the disk until it is used; the others are converted one by one, the
-    file closed and opened anew after every 128 MiB: what a closed file had in memory is free again. Raises
+    file closed and opened anew after every 32 MiB: what a closed file had in memory is free again. Raises
     safetensors' SafetensorError where a file is not whole.
     """
     from safetensors import safe_open
