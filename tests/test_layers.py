@@ -27,6 +27,7 @@ LAYERS = [
     "explorers",
     "exercises",
     "tiny",
+    "doctor",  # what `sdlesson doctor` reports
     "cli",
     "__main__",
 ]
