@@ -38,9 +38,8 @@ def shortened(text: str, folder: str | os.PathLike) -> str:
 
     The folder may stand in the text as it was named, with the home for its "~", or past all links.
     """
-    named = Path(folder).expanduser()
-    ways = {str(each) for each in (named, named.absolute(), named.resolve())}
+    named, home = os.path.expanduser(folder), os.path.expanduser("~")
+    ways = {named if os.path.isdir(named) else "", os.path.abspath(named), os.path.realpath(named)}
     for way in sorted(ways, key=len, reverse=True):
-        text = text.replace(way, Path(way).name or way)
-    home = os.path.expanduser("~")
+        text = text.replace(way, Path(way).name) if Path(way).name else text
     return text.replace(home, "~") if Path(home).name else text  # in some containers "/" is the home
