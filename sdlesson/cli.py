@@ -1,4 +1,7 @@
-"""The command `sdlesson`: its arguments, its sentences, its exit codes (0 done, 2 bad input, 130 interrupted)."""
+"""The command `sdlesson`: its arguments, its sentences, its exit codes.
+
+0 is done, 1 what `doctor` finds wrong with a model, 2 bad input, 130 interrupted.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .loading import checks
-from .loading.errors import BadInput
+from .loading.errors import BadInput, ModelError, shortened
+from .loading.quiet import quick_imports
 from .loading.writing import check_writable
 from .models import default_model, find, load
 from .tokens import TruncationWarning, UnknownWordsWarning, as_prompts
@@ -63,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
     _add_lab(commands)
     _add_paint(commands)
+    _add_doctor(commands)
     return parser
 
 
@@ -169,6 +174,41 @@ def paint(args: argparse.Namespace) -> int:
                 scale = f"guidance {run.guidance_scale:g}, seed {job.seed}"
                 _say(f"{job.path}: {run.width}x{run.height}, {run.num_inference_steps} steps, {scale}, {sd.name}")
     return 0
+
+
+def _add_doctor(commands) -> None:
+    about = "What of a model is as v1.4's, and what this machine can do with it: a report to paste into a question."
+    add = commands.add_parser("doctor", help="report on a model and this machine", description=about)
+    add.set_defaults(command=doctor)
+    add.add_argument(
+        "model", nargs="?", metavar="MODEL", help="tiny, a folder, or a hub id (default: $SDLESSON_MODEL, else tiny)"
+    )
+    add.add_argument("--revision", metavar="R", help="branch, tag or commit of a hub id")
+    add.add_argument(
+        "--steps",
+        type=lambda text: _whole(text, 2, 1000),
+        default=4,
+        metavar="S",
+        help="steps of the picture that is compared with the pipeline's (default: 4)",
+    )
+    add.add_argument("--quick", action="store_true", help="leave out diffusers' pipeline")
+
+
+def doctor(args: argparse.Namespace) -> int:
+    """`sdlesson doctor`: 1 where the model cannot be loaded or does not do as diffusers' pipeline does."""
+    name, holds = args.model or default_model(), True
+    try:
+        find(name, revision=args.revision)  # a wrong name is told before torch is imported
+        with quick_imports():
+            from .doctor import report
+        with _warnings_as_sentences():
+            for line in report(name, revision=args.revision, steps=args.steps, quick=args.quick):
+                _say(line.text)
+                holds = holds and line.holds
+    except ModelError as error:
+        _say(f"sdlesson: {shortened(str(error), name)}", error=True)
+        return 1
+    return 0 if holds else 1
 
 
 class _Job(NamedTuple):

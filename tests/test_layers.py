@@ -27,6 +27,7 @@ LAYERS = [
     "exercises",
     "tiny",
     "lab",
+    "doctor",  # what `sdlesson doctor` reports
     "cli",
     "__main__",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 
 #: What would break the line or hide a part of it: control characters, line separators, halves of characters.
 _UNPRINTED = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -29,3 +31,15 @@ def first_line(error: BaseException) -> str:
 def listed(words: list[str]) -> str:
     """ "a, b and c"."""
     return " and ".join([*([", ".join(words[:-1])] if words[1:] else []), words[-1]])
+
+
+def shortened(text: str, folder: str | os.PathLike) -> str:
+    """`text` without the way to `folder`, of which the name is left, and with "~" for the home: to be shown to others.
+
+    The folder may stand in the text as it was named, with the home for its "~", or past all links.
+    """
+    named, home = os.path.expanduser(folder), os.path.expanduser("~")
+    ways = {named if os.path.isdir(named) else "", os.path.abspath(named), os.path.realpath(named)}
+    for way in sorted(ways, key=len, reverse=True):
+        text = text.replace(way, Path(way).name) if Path(way).name else text
+    return text.replace(home, "~") if Path(home).name else text  # in some containers "/" is the home
