@@ -42,7 +42,7 @@ test: $(TEST)
 
 test-all: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS" -m "full or not full"
-	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(CALL) -m pytest -n "$$WORKERS"
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 $(CALL) -m pytest -n "$$WORKERS"
 
 paint: $(READY)
 	$(CALL) -m sdlesson paint -- "$$PROMPT"
