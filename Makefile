@@ -5,6 +5,7 @@
 #   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
 #   make book     make build/book, the lessons as a web site
+#   make fast     add OpenVINO, which runs a big model on the CPU about twice as fast
 #   make test-all   the tests, every lesson on every model and in every dtype, and the tests without vector units
 #   make badges   write links to Binder and Colab (REPOSITORY=owner/name)
 
@@ -15,6 +16,7 @@ endif
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+TEST   := $(VENV)/.test
 BOOK   := $(VENV)/.book
 HALF   := $(VENV)/.half-made
 WORKERS ?= 2
@@ -29,23 +31,23 @@ CALL := $(BIN)/python tools/call.py
 # Threads that wait for each other without spinning: on a machine that does anything else, spinning costs minutes.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: lab test test-all paint lint lessons train bench images kit book badges clean moved
+.PHONY: lab test test-all paint lint lessons train bench images kit book fast badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
-	ARGS="$$LAB_ARGS" $(CALL) -m jupyter lab --notebook-dir=notebooks
+	ARGS="$$LAB_ARGS" $(CALL) -m sdlesson lab
 
-test: $(READY)
+test: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS"
 
-test-all: $(READY)
+test-all: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS" -m "full or not full"
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(CALL) -m pytest -n "$$WORKERS"
 
 paint: $(READY)
 	$(CALL) -m sdlesson paint -- "$$PROMPT"
 
-lint: $(READY)
+lint: $(TEST)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 
@@ -70,6 +72,9 @@ kit: $(READY)
 book: $(BOOK)
 	$(BIN)/python tools/build_book.py
 
+fast: $(READY)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[fast]"
+
 badges: $(READY)
 	$(BIN)/python tools/write_badges.py "$$REPOSITORY"
 
@@ -89,10 +94,15 @@ $(READY): pyproject.toml constraints.txt
 		echo "making $(VENV)"; rm -rf $(VENV); mkdir $(VENV); touch $(HALF); "$$PYTHON" -m venv $(VENV); \
 	fi
 	@touch $(HALF)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
+	@echo "installing what the lessons need, once: 0.4 GB and some 5 minutes; far more on Linux with PyTorch's build for NVIDIA GPUs"
+	$(BIN)/python -m pip install -c constraints.txt -e .
 	$(BIN)/python -m ipykernel install --sys-prefix --env OMP_WAIT_POLICY PASSIVE
 	@pwd -P > $@
 	@rm -f $(HALF)
+
+$(TEST): $(READY)
+	$(BIN)/python -m pip install -c constraints.txt -e ".[test]"
+	@touch $@
 
 $(BOOK): $(READY)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[book]"

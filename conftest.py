@@ -12,9 +12,9 @@ os.environ.pop("SDLESSON_MODEL", None)  # the stored outputs are those of the bu
 
 
 def pytest_collectstart(collector):
-    """Leave stderr out of nbval's comparison: progress bars write there, with timings."""
+    """Leave out of nbval's comparison what differs: stderr, where progress bars write, and the pages of explorers."""
     if hasattr(collector, "skip_compare"):
-        collector.skip_compare += ("stderr",)
+        collector.skip_compare += ("stderr", "text/html")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -20,7 +20,7 @@ from browser.conftest import ALL_EXPLORERS, BEFORE, notebook_of
 from browser.lab import browser, jupyter_lab, run_all
 
 #: explorer -> the label of the slider that is moved
-SLIDERS = {"steps": "step", "sigmas": "steps", "guidance": "guidance", "attention": "step"}
+SLIDERS = {"steps": "step", "sigmas": "steps", "guidance": "guidance", "attention": "step", "unet": "step"}
 
 _OPEN = """([cell, at]) => new Promise(done => {
     const places = document.querySelectorAll('.jp-CodeCell');

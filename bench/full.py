@@ -63,9 +63,9 @@ atexit.register(lambda: open(times, "w").write(json.dumps(spent)))
 
 OURS = """
 from sdlesson.cli import main
-folder, prompt, steps, scale, seed, out, _, way = sys.argv[1:]
-lean = ["--low-memory"] if "lean" in way else []
-main(["paint", prompt, "--model", folder, "--steps", steps, "--guidance", scale, "--seed", seed, "-o", out, *lean])
+folder, prompt, steps, scale, seed, out, dtype, way = sys.argv[1:]
+more = ["--dtype", dtype] + ["--low-memory"] * ("lean" in way)
+main(["paint", prompt, "--model", folder, "--steps", steps, "--guidance", scale, "--seed", seed, "-o", out, *more])
 """
 
 #: The least that paints with OpenVINO: the converted files, the text encoder of transformers, K-LMS of diffusers.
@@ -136,12 +136,12 @@ WAYS = {
 }
 
 
-def device_name(device: torch.device) -> str:
-    """The machine in words: its GPU, or the CPU's threads and vector units."""
+def device_name(device: torch.device, dtype: torch.dtype) -> str:
+    """The machine in words: its GPU, or the CPU's threads and those of its units that are used."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     kind = torch.backends.cpu.get_cpu_capability()
-    units = " and bfloat16 units" if fast_dtype(device) == torch.bfloat16 else ""
+    units = " and bfloat16 units" if dtype == torch.bfloat16 else ""
     return f"{torch.get_num_threads()} threads of a {platform.machine()} CPU with {kind}{units}"
 
 
@@ -173,7 +173,8 @@ def differences(one: Path, other: Path) -> tuple[float, float]:
 def measure(args) -> list[Measured]:
     """All ways by turns, `args.turns` times; the medians of each as one row."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name, dtype = device_name(device), fast_dtype(device)
+    dtype = getattr(torch, args.dtype) if args.dtype else fast_dtype(device)
+    name = device_name(device, dtype)
     dtypes = {way: torch.float32 if way.endswith("defaults") else dtype for way in WAYS}
     work = sum(flops(empty_parts())["unet"].values())
     rates = {kind: matmul_rate(kind, device, size=2048, least=2) for kind in set(dtypes.values())}
@@ -222,6 +223,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--guidance", type=float, default=8.0)
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="as on a processor that is fast in this one")
     parser.add_argument("--turns", type=int, default=1, help="pictures of each way")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument(

@@ -154,8 +154,8 @@ def fresh_weights(name: str, shape: tuple, random):
 
     if len(shape) == 1:
         return torch.zeros(shape) if name.endswith("bias") else torch.ones(shape)
-    spread = 0.02 if "embedding.weight" in name else (3 * math.prod(shape[1:])) ** -0.5
-    return torch.randn(shape, generator=random) * spread
+    std = 0.02 if "embedding.weight" in name else (3 * math.prod(shape[1:])) ** -0.5
+    return torch.randn(shape, generator=random) * std
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A Sphinx extension: figures keep their words, explorers become a sentence, formulas need no script."""
+"""A Sphinx extension: figures keep their words, explorers are a page, answers wait, formulas need no script."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
 ROOT = Path(__file__).resolve().parent.parent
+_PHONE = 420  # pixels: a wider figure would be squeezed on a phone until nobody can read its words
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -30,16 +31,68 @@ class Words(SphinxPostTransform):
                 continue
             forms = {form["mime_type"]: form for form in bundle.children}
             words = forms["text/plain"].astext() if "text/plain" in forms else ""
-            if WIDGET in forms or forms.keys() == {"text/plain"} and shows_explorer(bundle.parent.parent):
-                bundle.replace_self(explorer_note(words))
+            if WIDGET in forms or "image" not in "".join(forms) and shows_explorer(bundle.parent.parent):
+                page = forms["text/html"].children if "text/html" in forms else []
+                bundle.replace_self([explorer_note(words), *page])
             for picture in bundle.findall(nodes.image):
                 picture["alt"] = words
+                if float(re.sub("[^0-9.]", "", str(picture.get("width", ""))) or 0) > _PHONE:
+                    picture["classes"].append("wide-figure")
         for picture in self.document.findall(nodes.image):
             picture["classes"].append(
                 "dark-light"
             )  # the theme would dim it in the dark, but its colours mean something
             if not picture.get("alt"):
                 logging.getLogger(__name__).warning("a picture without words", location=picture)
+
+
+class guess(nodes.General, nodes.Element):
+    """What answers a question: folded until the reader has guessed."""
+
+
+class Guesses(SphinxPostTransform):
+    """Fold what answers a *Predict*: the outputs of the code behind it, and the *Explain* that follows them.
+
+    The code stays in sight: one guesses from it. So does all from the next code, heading or Predict on.
+    """
+
+    default_priority = 90  # the outputs have their forms by then
+
+    def run(self, **kwargs) -> None:
+        for quote in list(self.document.findall(nodes.block_quote)):
+            if quote.astext().startswith("Predict."):
+                fold(quote)
+
+
+def fold(quote: nodes.block_quote) -> None:
+    """Fold what answers the Predict `quote`, up to the next one or the end of its section."""
+    last, explains = None, False
+    for node in quote.parent.children[quote.parent.index(quote) + 1 :]:
+        if isinstance(node, nodes.container) and node.get("nb_element") == "cell_code" and not explains:
+            for output in [each for each in node.children if "cell_output" in each["classes"]]:
+                last = guess()
+                output.replace_self(last)
+                last += output
+        elif isinstance(node, nodes.Structural | nodes.container) or is_predict(node):
+            return
+        elif last is not None:
+            explains = explains or node.astext().startswith("Explain.")
+            if not explains:
+                return
+            node.parent.remove(node)
+            last += node
+
+
+def is_predict(node: nodes.Node) -> bool:
+    return isinstance(node, nodes.block_quote) and node.astext().startswith("Predict.")
+
+
+def open_guess(self, node: guess) -> None:
+    self.body.append('<details class="guess"><summary>I have guessed</summary>')
+
+
+def close_guess(self, node: guess) -> None:
+    self.body.append("</details>")
 
 
 def settle_links(app, document: nodes.document) -> None:
@@ -89,6 +142,8 @@ def block_formula(self, node: nodes.math_block) -> None:
 
 def setup(app) -> dict[str, bool]:
     app.add_post_transform(Words)
+    app.add_post_transform(Guesses)
+    app.add_node(guess, html=(open_guess, close_guess))
     app.connect("doctree-read", settle_links)
     app.connect("autodoc-process-docstring", plain_docstring)
     app.add_html_math_renderer("mathml", (inline_formula, None), (block_formula, None))  # no script, no network

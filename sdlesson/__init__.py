@@ -17,6 +17,7 @@ LESSONS = {
     "embeddings": "Embeddings",
     "latents": "Latents",
     "sigmas": "Sigmas",
+    "unet": "UNet",
     "guidance": "Guidance",
     "decoding": "Decoding",
     "attention": "Attention",
@@ -54,7 +55,7 @@ _HOME = {  # public name -> the module that it lives in
     "read_trace": "decoding",
 }
 _MODULES = frozenset(
-    (*LESSONS, *PAGES, "unet", "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
+    (*LESSONS, *PAGES, "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
 )
 
 __all__ = [*_HOME, "LESSONS", "PAGES", "__version__"]  # found by __getattr__
@@ -70,7 +71,7 @@ def lesson_number(topic: str) -> str:
 
 
 def notebook_name(topic: str) -> str:
-    """The name of a lesson's notebook without its ending, such as "05_guidance". Raises KeyError for another topic."""
+    """The name of a lesson's notebook without its ending, such as "06_guidance". Raises KeyError for another topic."""
     number, title = lesson_number(topic), (LESSONS | PAGES)[topic]
     return f"{number}_{title}".lstrip("_").lower().replace(" ", "_")
 

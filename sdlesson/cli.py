@@ -40,7 +40,10 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command and leave with its exit code; `argv` defaults to the command line's arguments."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch reads it at its import: threads that wait do not spin
     try:
-        args = _parser().parse_args(argv)
+        args, more = _parser().parse_known_args(argv)
+        if more and args.command is not lab:
+            raise BadInput(f"unrecognized arguments: {' '.join(more)} (see sdlesson --help)")
+        args.more = more
         code = args.command(args)
     except BadInput as error:
         _say(f"sdlesson: {error}", error=True)
@@ -62,9 +65,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="sdlesson", description="A small Stable Diffusion of one's own, to learn from.")
     parser.add_argument("--version", action=_Version, help="print the version and leave")
     commands = parser.add_subparsers(title="commands", required=True, metavar="command")
+    _add_lab(commands)
     _add_paint(commands)
     _add_doctor(commands)
     return parser
+
+
+def _add_lab(commands) -> None:
+    about = "Open the lessons in JupyterLab, on copies of your own. All other arguments go to JupyterLab."
+    add = commands.add_parser("lab", help="open the lessons in JupyterLab", description=about, allow_abbrev=False)
+    add.set_defaults(command=lab)
+    add.add_argument("--projector", action="store_true", help="larger type and figures, for a room")
+    add.add_argument("--into", type=Path, metavar="FOLDER", help="where your copies are (default: my_lessons)")
+    add.add_argument("--solutions", action="store_true", help="lay the solutions there, too")
+    add.add_argument("--copies", action="store_true", help="only make or renew the copies; start nothing")
+
+
+def lab(args: argparse.Namespace) -> int:
+    """`sdlesson lab`: renew the working copies, then serve them; all that is wrong is told before JupyterLab starts."""
+    from .lab import copies, start, tree
+
+    if not args.copies:
+        start.check_user(args.more)
+    elif args.more:
+        raise BadInput(f"--copies starts no JupyterLab that could take {' '.join(args.more)}.")
+    lessons = tree.find_lessons()
+    folder = (args.into or lessons.with_name("my_lessons")).expanduser().resolve()
+    for sentence in copies.renew(tree.learners_tree(lessons, solutions=args.solutions), folder):
+        _say(sentence)
+    if args.copies:
+        return 0
+    _say(start.HOW.format(folder=folder))
+    return start.start(folder, args.more, projector=args.projector)
 
 
 def _add_paint(commands) -> None:
@@ -109,6 +141,9 @@ def _add_paint(commands) -> None:
         metavar="FILE",
         help="PNG to write (default: out.png); more than one picture: out-1.png, out-2.png, ...",
     )
+    add.add_argument(
+        "--dtype", metavar="D", help="what to compute in: float32, bfloat16 or float16 (default: the model's)"
+    )
     add.add_argument("--low-memory", action="store_true", help="a big model takes less memory, and longer")
     add.add_argument("--trace", type=Path, metavar="FILE", help="record every step in one safetensors file")
 
@@ -120,7 +155,7 @@ def paint(args: argparse.Namespace) -> int:
     name = args.model or default_model()
     find(name, revision=args.revision)  # a wrong name is told before torch is imported
     with _warnings_as_sentences():
-        sd = load(name, revision=args.revision, low_memory=args.low_memory or "auto")
+        sd = load(name, revision=args.revision, dtype=args.dtype, low_memory=args.low_memory or "auto")
         from . import decoding, guidance
 
         run = guidance.resolve_settings(sd, [job.prompt for job in jobs], **_options(args))

@@ -132,7 +132,7 @@ def flat_map(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     centred = checks.tensor(vectors, "vectors", "(n, dim)", 2).detach().float().cpu()
     centred = centred - centred.mean(dim=0)
-    _, spread, directions = torch.linalg.svd(centred, full_matrices=False)
+    _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
     axes = directions[:2]
     axes = axes * axes.gather(1, axes.abs().argmax(dim=1, keepdim=True)).sign()
-    return centred @ axes.T, (spread**2 / (spread**2).sum())[:2]
+    return centred @ axes.T, (singular**2 / (singular**2).sum())[:2]

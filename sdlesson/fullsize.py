@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+import statistics
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 
+from .engine.openvino import core
 from .loading.quiet import quiet
 
 if TYPE_CHECKING:
@@ -176,16 +180,50 @@ def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", *, size:
         return 2 * size**3 / seconds(lambda: one @ other, device, least=least)
 
 
-def winograd_1d(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Two neighbouring outputs of a filter of 3 with 4 multiplications instead of 6: F(2, 3) of Winograd (1980).
+def medians(ways: Mapping[str, Callable[[], object]], *, turns: int = 5) -> dict[str, float]:
+    """The median seconds of a call of each way, of `turns` calls by turns after a first one that is not counted.
 
-    `x` has shape (..., 4), `weights` (3,); the result (..., 2) is [x0 w0 + x1 w1 + x2 w2, x1 w0 + x2 w1 + x3 w2].
+    By turns: what else the machine does meanwhile slows all ways alike.
     """
-    w0, w1, w2 = weights
-    x0, x1, x2, x3 = x.unbind(-1)
-    m1, m4 = (x0 - x2) * w0, (x1 - x3) * w2
-    m2, m3 = (x1 + x2) * ((w0 + w1 + w2) / 2), (x2 - x1) * ((w0 - w1 + w2) / 2)
-    return torch.stack([m1 + m2 + m3, m2 - m3 - m4], -1)
+    took = {name: [] for name in ways}
+    for _ in range(turns + 1):
+        for name, work in ways.items():
+            start = time.perf_counter()
+            work()
+            took[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each[1:]) for name, each in took.items()}
+
+
+def grown_by(work: Callable[[], object]) -> int:
+    """How many bytes this process grew by, at most, while `work` was called; looked at every millisecond."""
+    process, done = psutil.Process(), threading.Event()
+    before = most = process.memory_info().rss
+
+    def look():
+        nonlocal most
+        while not done.wait(0.001):
+            most = max(most, process.memory_info().rss)
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
+    return most - before
+
+
+def graph_of(module: Module, *inputs: torch.Tensor):
+    """`module` as a graph of OpenVINO (openvino.Model), traced with `inputs`, whose shapes and dtypes it keeps.
+
+    Needs OpenVINO: see engine.openvino.is_installed.
+    """
+    core()  # which imports OpenVINO as it should be
+    from openvino import convert_model
+
+    with torch.no_grad(), quiet():
+        return convert_model(module, example_input=inputs, input=[tuple(each.shape) for each in inputs])
 
 
 def peak_gib(gib: Mapping[str, float], working: Mapping[str, float], *, by_turns: bool, libraries: float) -> float:

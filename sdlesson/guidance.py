@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
 
 import torch
+from tqdm import tqdm
 
 from . import sigmas
 from .embeddings import embed, embed_texts, pair
@@ -55,35 +54,6 @@ class Settings:
     width: int
 
 
-@dataclass(frozen=True)
-class Steering:
-    """What takes a hand in a run on its way (the lesson on steering); the default leaves it alone, to the last bit.
-
-    `change(x, sigma)` gives other latents x = picture + sigma * noise, before the first step and after each one (the
-    last time at sigma 0). `interval` = (low, high): guidance counts where low < sigma <= high, and (0, inf) is
-    everywhere; elsewhere the prompt's plain guess is taken, at half the work. `loss` makes one number of the predicted
-    original (batch, 4, h/8, w/8), which is then moved by sigma^2 / (sigma^2 + 1) times the loss's gradient, downhill.
-    Raises BadInput for what is no function, and for an interval that is no pair of numbers.
-    """
-
-    change: Callable[[torch.Tensor, float], torch.Tensor] | None = None
-    interval: tuple[float, float] = (0.0, math.inf)
-    loss: Callable[[torch.Tensor], torch.Tensor] | None = None
-
-    def __post_init__(self):
-        for name in ("change", "loss"):
-            if not (getattr(self, name) is None or callable(getattr(self, name))):
-                raise BadInput(f"Steering's {name} is a function, not {checks.told(getattr(self, name))}.")
-        ends = tuple(self.interval) if isinstance(self.interval, Sequence) else ()
-        if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends):
-            raise BadInput(f"Steering's interval is two noise levels, (low, high), not {checks.told(self.interval)}.")
-
-    def guides(self, sigma: float | None = None) -> bool:
-        """Does guidance count at `sigma`, or (None) at every noise level?"""
-        low, high = self.interval
-        return (low <= 0 and high == math.inf) or (sigma is not None and low < sigma <= high)
-
-
 @dataclass(frozen=True, eq=False)
 class Trace:
     """A whole run: its settings (JSON values), ids and text embeddings of [negative, prompt], and every Step."""
@@ -108,8 +78,7 @@ def resolve_settings(
     prompts = as_prompts(prompt)
     negatives = pair(prompts, negative_prompt)[: len(prompts)]
     check_scheduler(sd.scheduler)
-    most = sd.scheduler.config.num_train_timesteps
-    steps = checks.whole(num_inference_steps, "number of steps", 1, most)
+    steps = checks.whole(num_inference_steps, "number of steps", 1, sd.scheduler.config.num_train_timesteps)
     scale = sd.guidance_scale if guidance_scale is None else guidance_scale
     if abs(scale := checks.number(scale, "guidance scale")) > checks.MOST_GUIDANCE:
         raise BadInput(f"The guidance scale must lie between -1e6 and 1e6: {scale:g} would overflow.")
@@ -132,7 +101,7 @@ def denoise(
     latents: torch.Tensor | None = None,
     text_embeddings: torch.Tensor | None = None,
     start: int = 0,
-    steering: Steering = Steering(),
+    steering=None,
     order: int = 4,
     progress: bool = False,
 ) -> Iterator[Step]:
@@ -142,12 +111,14 @@ def denoise(
     `guidance_scale` are the model's own. Noise: `latents` of spread 1 (batch, 4, h/8, w/8) if given, else drawn from
     `generator`, else from `seed`, on the CPU; a list of either gives each picture its own. `text_embeddings`, (2 *
     batch, 77, dim), replace those of negative_prompt and prompt. With `start` that many steps are left out, and
-    `latents` are those before the next one, as Step.noisy. `order` is that of K-LMS; `progress` shows a bar.
+    `latents` are those before the next one, as Step.noisy. `steering` is a steering.Steering, which takes a hand in the
+    run; None leaves it alone. `order` is that of K-LMS; `progress` shows a bar.
     Schedulers of second order call the UNet, and yield, more than num_inference_steps times. Raises BadInput at once,
     before the first step. Words that a model of a closed world never read are named by an UnknownWordsWarning.
     """
     run = resolve_settings(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
-    steering = as_steering(steering)
+    if steering is not None:
+        checks.part(steering, "a sdlesson.steering.Steering", "guides")
     generator = seeded(seed) if generator is None else generator
     check_generator(generator)
     if not 0 <= checks.whole(start, "start") <= run.num_inference_steps:
@@ -162,8 +133,6 @@ def denoise(
     if text_embeddings is None:
         warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
     if progress:
-        from tqdm import tqdm
-
         solver.times = tqdm(solver.times)
     return _descend(sd, solver, latents, embeddings, run.guidance_scale, steering)
 
@@ -212,8 +181,8 @@ def record(
     ids = tokenize(sd.tokenizer, run.negative_prompts + run.prompts)
     if text_embeddings is None:
         warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
-    own, wanted = text_embeddings, "(2 * batch, tokens, dim)"
-    embeddings = embed(sd.text_encoder, ids) if own is None else checks.tensor(own, "text embeddings", wanted, 3)
+        text_embeddings = embed(sd.text_encoder, ids)
+    embeddings = checks.tensor(text_embeddings, "text embeddings", "(2 * batch, tokens, dim)", 3)
     steps = tuple(denoise(sd, prompt, seed=seed, text_embeddings=embeddings, **options))
     seeds = as_seeds(seed)
     seeds = seeds if isinstance(seeds, list) else [seeds] * len(run.prompts)
@@ -241,10 +210,10 @@ def _noise(sd: StableDiffusion, run: Settings, latents: torch.Tensor | None, gen
     return latents
 
 
-def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None, steering: Steering) -> torch.Tensor:
+def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None, steering) -> torch.Tensor:
     """Those rows of [negative, prompt] that the guidance scale needs: both halves, or at scale 1 and 0 only one."""
     batch = len(run.prompts)
-    rows = needed(run.guidance_scale, batch) if steering.guides() else slice(None)
+    rows = needed(run.guidance_scale, batch) if steering is None or steering.guides() else slice(None)
     if given is None:
         return embed_texts(sd, (run.negative_prompts + run.prompts)[rows])
     given = checks.tensor(given, "text embeddings", "(2 * batch, tokens, dim)", 3)
@@ -255,27 +224,23 @@ def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None, 
     return given[rows]
 
 
-def as_steering(value: Steering | None) -> Steering:
-    """The steering, None being no hand in the run; raises BadInput for anything else."""
-    if not isinstance(value, Steering | None):
-        raise BadInput(f"The steering is a sdlesson.guidance.Steering, not {checks.told(value)}.")
-    return Steering() if value is None else value
-
-
-def _descend(sd: StableDiffusion, solver, latents, embeddings, guidance_scale: float, steering: Steering):
+def _descend(sd: StableDiffusion, solver, latents, embeddings, guidance_scale: float, steering):
     """Yield the Steps; `embeddings` holds both halves, or the one that `guidance_scale` needs."""
-    latents = _changed(steering, solver, latents, 0)
+    latents = latents if steering is None else steering.changed(latents, solver, 0)
     for index, timestep in enumerate(solver.times):
         sigma, noisy = solver.sigma(index), latents
         scaled = solver.scale_model_input(noisy, index)
-        scale = guidance_scale if steering.guides(sigma) else 1.0
+        scale = guidance_scale if steering is None or steering.guides(sigma) else 1.0
         with torch.no_grad():
             noise_uncond, noise_text = guesses(sd.fastest("unet"), scaled, solver.timestep(index), embeddings, scale)
         # Latents of spread 1 are brought to the scale x0 + sigma * noise first: one formula for all schedulers.
         x = scaled * (sigma**2 + 1) ** 0.5
-        noise_pred = _pulled(steering, solver, x, guide(noise_uncond, noise_text, scale), sigma)
+        noise_pred = guide(noise_uncond, noise_text, scale)
+        if steering is not None:
+            noise_pred = steering.pulled(noise_pred, x, sigma, solver.prediction_type)
         pred_original = sigmas.pred_original(x, noise_pred, sigma, solver.prediction_type)
-        latents = _changed(steering, solver, solver.step(noise_pred, pred_original, index, noisy), index + 1)
+        latents = solver.step(noise_pred, pred_original, index, noisy)
+        latents = latents if steering is None else steering.changed(latents, solver, index + 1)
         yield Step(
             index=index,
             timestep=timestep,
@@ -287,34 +252,3 @@ def _descend(sd: StableDiffusion, solver, latents, embeddings, guidance_scale: f
             pred_original=pred_original,
             noisy=noisy,
         )
-
-
-def _changed(steering: Steering, solver, x: torch.Tensor, i: int) -> torch.Tensor:
-    """What `steering.change` makes of the latents before step i (after the last step: at sigma 0)."""
-    if steering.change is None:
-        return x
-    sigma = solver.sigma(i) if i < len(solver.times) else 0.0
-    shrink = (sigma**2 + 1) ** 0.5 if solver.scheduler.init_noise_sigma == 1 else 1.0  # latents of spread 1
-    changed = steering.change(x * shrink, sigma)
-    if not isinstance(changed, torch.Tensor) or changed.shape != x.shape or not changed.is_floating_point():
-        raise BadInput(f"Steering's change gives back latents {tuple(x.shape)}, not {checks.told(changed)}.")
-    return changed.to(x) / shrink
-
-
-def _pulled(steering: Steering, solver, x: torch.Tensor, guided: torch.Tensor, sigma: float) -> torch.Tensor:
-    """The UNet's output changed so that its predicted original goes down the slope of `steering.loss`.
-
-    The way is sigma^2 / (sigma^2 + 1) times the gradient: classifier guidance (Dhariwal and Nichol 2021, algorithm 2)
-    for a guess of x0 that follows x as 1 / (sigma^2 + 1), as the best guess of latents of spread 1 does.
-    """
-    if steering.loss is None:
-        return guided
-    original = sigmas.pred_original(x, guided, sigma, solver.prediction_type).detach().requires_grad_()
-    with torch.enable_grad():
-        loss = steering.loss(original)
-        if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
-            raise BadInput("Steering's loss gives back one number, a tensor made from the predicted original.")
-        (gradient,) = torch.autograd.grad(loss, original)
-    root = (sigma**2 + 1) ** 0.5
-    weights = {"epsilon": sigma / root**2, "sample": -((sigma / root) ** 2), "v_prediction": sigma / root}
-    return guided + weights[solver.prediction_type] * gradient

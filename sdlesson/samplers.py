@@ -111,6 +111,7 @@ def euler_ancestral(denoiser: Callable, x, sigmas: Sequence[float], generator: t
     """Euler's step to a level below the next one, and fresh noise up to it. One call a step.
 
     The two levels' squares add up: down^2 + fresh^2 = sigma_next^2. The noise is drawn on the CPU, from `generator`.
+    Raises BadInput for noise levels that do not fall.
     """
     checks.noise_levels(sigmas)
     for sigma, sigma_next in pairwise(sigmas):
@@ -118,9 +119,8 @@ def euler_ancestral(denoiser: Callable, x, sigmas: Sequence[float], generator: t
             raise BadInput(
                 f"The noise levels of this sampler must fall; {float(sigma):g} rises to {float(sigma_next):g}."
             )
-        fresh = (
-            sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5
-        )  # the square root of next^2 * (sigma^2 - next^2) / sigma^2
+        # the square root of next^2 * (sigma^2 - next^2) / sigma^2
+        fresh = sigma_next * (1 - (sigma_next / sigma) ** 2) ** 0.5
         down = sigma_next**2 / sigma
         slope = derivative(x, denoiser(x, sigma), sigma)
         noise = torch.randn(x.shape, generator=generator, dtype=x.dtype).to(x.device)
@@ -166,7 +166,10 @@ class Denoiser:
 
     @cached_property
     def embeddings(self) -> torch.Tensor:
-        """The text embeddings that the scale needs: (2, 77, dim), or at scale 0 and 1 one half, (1, 77, dim)."""
+        """The text embeddings that the scale needs: (2, 77, dim), or at scale 0 and 1 one half, (1, 77, dim).
+
+        Raises BadInput where a prompt is no text.
+        """
         for text in (self.prompt, self.negative_prompt):
             if not isinstance(text, str):
                 raise BadInput(f"A Denoiser paints one prompt, a text, not {checks.told(text)}.")
@@ -221,17 +224,17 @@ def karras_sigmas(
     return levels
 
 
-def one_hill(x, sigma: float, spread=1.0):
-    """The best guess of x0 where the data are spread around 0 by `spread` (a number, or one for each number of x)."""
-    return x * spread**2 / (spread**2 + sigma**2)
+def one_hill(x, sigma: float, std=1.0):
+    """The best guess of x0 where the data lie around 0 with the standard deviation `std` (one number, or one each)."""
+    return x * std**2 / (std**2 + sigma**2)
 
 
-def one_hill_way(x, sigma: float, after: float, spread=1.0):
+def one_hill_way(x, sigma: float, after: float, std=1.0):
     """Where the true way from x at level `sigma` is at level `after`, in the world of `one_hill`: no steps needed.
 
-    dx/dsigma = x * sigma / (spread^2 + sigma^2) has the solution x ~ sqrt(spread^2 + sigma^2).
+    dx/dsigma = x * sigma / (std^2 + sigma^2) has the solution x ~ sqrt(std^2 + sigma^2).
     """
-    return x * ((spread**2 + after**2) / (spread**2 + sigma**2)) ** 0.5
+    return x * ((std**2 + after**2) / (std**2 + sigma**2)) ** 0.5
 
 
 def error(x: torch.Tensor, truth: torch.Tensor) -> float:

@@ -105,7 +105,7 @@ def pred_original(x, output, sigma: float, prediction_type: str = "epsilon"):
 
 
 def derivative(x, denoised, sigma: float):
-    """dx/dsigma = (x - x0) / sigma, which is the noise itself (Karras et al. 2022, equation 3)."""
+    """dx/dsigma = (x - x0) / sigma, which is the noise itself (Karras et al. 2022, equation 1 with 3)."""
     return (x - denoised) / sigma
 
 
@@ -189,15 +189,15 @@ def sample_lms(denoiser, x, sigmas: Sequence[float], order: int = 4) -> list:
     return way
 
 
-def two_hills(x, sigma: float, centres=(-1.0, 1.0), spread: float = 0.2):
+def two_hills(x, sigma: float, centres=(-1.0, 1.0), std: float = 0.2):
     """The best guess of x0 for numbers drawn half around each of two centres: the mean of x0, given x.
 
-    Each hill alone would say (centre * sigma^2 + x * spread^2) / (sigma^2 + spread^2); they count by how likely each
+    Each hill alone would say (centre * sigma^2 + x * std^2) / (sigma^2 + std^2); they count by how likely each
     makes x (Bayes' rule). `x` is an array of any shape.
     """
     x = np.asarray(x, dtype=float)[..., None]  # (..., 1): one column for each hill
-    variance = sigma**2 + spread**2
-    guesses = (np.asarray(centres) * sigma**2 + x * spread**2) / variance  # (..., hills)
+    variance = sigma**2 + std**2
+    guesses = (np.asarray(centres) * sigma**2 + x * std**2) / variance  # (..., hills)
     logs = -((x - np.asarray(centres)) ** 2) / (2 * variance)
     shares = np.exp(logs - logs.max(axis=-1, keepdims=True))
     return (guesses * shares).sum(axis=-1) / shares.sum(axis=-1)
@@ -288,7 +288,7 @@ class OwnSteps:
         return self.scheduler.scale_model_input(x, self.timestep(i))
 
     def step(self, output, original, i: int, x):
-        """The latents at the next noise level."""
+        """The latents at the next noise level; raises BadInput where the scheduler knows no such model."""
         try:
             return self.scheduler.step(output, self.timestep(i), x, return_dict=False, **self.extra)[0]
         except NotImplementedError as error:  # some know no UNet that predicts the sample

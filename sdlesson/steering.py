@@ -4,21 +4,85 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import torch
 
-from .guidance import Steering, as_steering, denoise, resolve_settings
+from . import sigmas
+from .guidance import denoise, resolve_settings
 from .latents import as_latents, encode, initial_noise, preview, seeded
 from .loading import checks
 from .loading.errors import BadInput
 from .models import StableDiffusion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What takes a hand in a run on its way; the default leaves it alone, to the last bit.
+
+    `change(x, sigma)` gives other latents x = picture + sigma * noise, before the first step and after each one (the
+    last time at sigma 0). `interval` = (low, high): guidance counts where low < sigma <= high, and (0, inf) is
+    everywhere; elsewhere the prompt's plain guess is taken, at half the work. `loss` makes one number of the predicted
+    original (batch, 4, h/8, w/8), which is then moved by sigma^2 / (sigma^2 + 1) times the loss's gradient, downhill.
+    Raises BadInput for what is no function, and for an interval that is no pair of numbers.
+    """
+
+    change: Callable[[torch.Tensor, float], torch.Tensor] | None = None
+    interval: tuple[float, float] = (0.0, math.inf)
+    loss: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+    def __post_init__(self):
+        for name in ("change", "loss"):
+            if not (getattr(self, name) is None or callable(getattr(self, name))):
+                raise BadInput(f"Steering's {name} is a function, not {checks.told(getattr(self, name))}.")
+        ends = tuple(self.interval) if isinstance(self.interval, Sequence) else ()
+        if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends):
+            raise BadInput(f"Steering's interval is two noise levels, (low, high), not {checks.told(self.interval)}.")
+
+    def guides(self, sigma: float | None = None) -> bool:
+        """Does guidance count at `sigma`, or (None) at every noise level?"""
+        low, high = self.interval
+        return (low <= 0 and high == math.inf) or (sigma is not None and low < sigma <= high)
+
+    def changed(self, x: torch.Tensor, solver, i: int) -> torch.Tensor:
+        """What `change` makes of the latents `x` before step i of `solver` (after the last step: at sigma 0).
+
+        Raises BadInput where that are no latents of the same shape.
+        """
+        if self.change is None:
+            return x
+        sigma = solver.sigma(i) if i < len(solver.times) else 0.0
+        shrink = (sigma**2 + 1) ** 0.5 if solver.scheduler.init_noise_sigma == 1 else 1.0  # latents of spread 1
+        changed = self.change(x * shrink, sigma)
+        if not isinstance(changed, torch.Tensor) or changed.shape != x.shape or not changed.is_floating_point():
+            raise BadInput(f"Steering's change gives back latents {tuple(x.shape)}, not {checks.told(changed)}.")
+        return changed.to(x) / shrink
+
+    def pulled(self, guided: torch.Tensor, x: torch.Tensor, sigma: float, prediction_type: str) -> torch.Tensor:
+        """The UNet's output, like `x` = picture + sigma * noise, changed so that its x0 goes down the slope of `loss`.
+
+        The way is sigma^2 / (sigma^2 + 1) times the gradient: classifier guidance (Dhariwal and Nichol 2021, algorithm
+        2) for a guess of x0 that follows x as 1 / (sigma^2 + 1), as the best guess of latents of spread 1 does. Raises
+        BadInput where the loss is not one number made from the predicted original.
+        """
+        if self.loss is None:
+            return guided
+        original = sigmas.pred_original(x, guided, sigma, prediction_type).detach().requires_grad_()
+        with torch.enable_grad():
+            loss = self.loss(original)
+            if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
+                raise BadInput("Steering's loss gives back one number, a tensor made from the predicted original.")
+            (gradient,) = torch.autograd.grad(loss, original)
+        root = (sigma**2 + 1) ** 0.5
+        weights = {"epsilon": sigma / root**2, "sample": -((sigma / root) ** 2), "v_prediction": sigma / root}
+        return guided + weights[prediction_type] * gradient
 
 
 def first_step(strength: float, num_inference_steps: int) -> int:
@@ -94,7 +158,8 @@ def inpaint(
     and mask settle already: start, latents, height and width, and a `steering` that changes the latents itself.
     """
     _refuse(options, "start", "latents", "height", "width")
-    steering = as_steering(options.pop("steering", None))
+    steering = options.pop("steering", None)
+    steering = Steering() if steering is None else checks.part(steering, "a sdlesson.steering.Steering", "guides")
     if steering.change is not None:
         raise BadInput("inpaint changes the latents before each step by itself; leave out Steering(change=...).")
     free = checks.mask(mask)

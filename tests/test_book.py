@@ -20,6 +20,8 @@ from run_lessons import lessons  # noqa: E402
 WORDS = "A curve that falls from 14.61 to 0."
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+M8AAQAB+gFAsyoAAAAASUVORK5CYII="
 EXPLORER = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "Step explorer: 20 steps."}
+STILL = {"text/plain": "Two prompts.", "text/html": "<figure>two pictures</figure>"}
+PREDICT = "> **Predict.** What comes out?"
 TEXT = "# Toy\n\nSee [solutions](solutions), [this](#A-heading), [code](../README.md) and $\\sigma^2$.\n\n## A heading"
 
 
@@ -30,9 +32,16 @@ def toy_pages(folder: Path) -> Path:
     about = {"image/png": {"alt": WORDS, "width": 40, "height": 20}}
     figure = new_output("display_data", data={"image/png": PIXEL, "text/plain": WORDS}, metadata=about)
     explorer = new_output("execute_result", data=EXPLORER, execution_count=1)
-    stored = new_output("execute_result", data={"text/plain": "Two prompts."}, execution_count=2)
+    stored = new_output("execute_result", data=STILL, execution_count=2)
+    answer = new_output("stream", text="the answer is 42")
     cells = [
-        new_markdown_cell(TEXT),
+        new_markdown_cell("# Toy\n\n" + PREDICT),
+        new_code_cell("print(answer)", outputs=[answer], execution_count=3),
+        new_markdown_cell("**Explain.** It is 42.\n\nA second paragraph.\n\n" + PREDICT),
+        new_code_cell("print(again)", outputs=[answer], execution_count=4),
+        new_markdown_cell("Not an explanation.\n\n## Later"),
+        new_code_cell("print(third)", outputs=[answer], execution_count=5),
+        new_markdown_cell(TEXT.removeprefix("# Toy")),
         new_code_cell("figure()", outputs=[figure, explorer], execution_count=1),
         new_code_cell("explore_two_prompts()", outputs=[stored], execution_count=2),
     ]
@@ -80,8 +89,23 @@ def test_figures_keep_their_words(toy_book):
 def test_an_explorer_is_a_sentence(toy_book):
     page = (toy_book / "notebooks" / "toy.html").read_text()
     assert "An explorer runs here in JupyterLab. Step explorer: 20 steps." in page
-    assert "An explorer runs here in JupyterLab. Two prompts." in page
+    assert "<figure>two pictures</figure>" in page.partition("JupyterLab. Two prompts.</p>")[2]
     assert "widget-view" not in page and "requirejs" not in page
+
+
+def test_what_answers_a_predict_is_folded_and_nothing_else(toy_book):
+    page = (toy_book / "notebooks" / "toy.html").read_text()
+    folds = re.findall(r'<details class="guess"><summary>I have guessed</summary>(.*?)</details>', page, flags=re.S)
+    first, second = folds
+    assert "the answer is 42" in first and "It is 42." in first and "A second paragraph." in first
+    assert "the answer is 42" in second and "Not an explanation" not in second
+    assert "print(" not in first + second and "What comes out?" not in first + second  # the code and the question stay
+    assert page.count("the answer is 42") == 3
+
+
+def test_on_paper_every_answer_is_open(toy_book):
+    style, script = ((toy_book / "_static" / name).read_text() for name in ("custom.css", "book.js"))
+    assert "details.guess::details-content" in style.partition("@media print")[2] and "beforeprint" in script
 
 
 def test_formulas_and_links_need_no_network(toy_book):

@@ -16,8 +16,8 @@ import sdlesson
 from sdlesson import BadInput, attention, guidance, latents, samplers, sigmas, steering, symptoms
 from sdlesson.figures.base import plot_picture
 from sdlesson.figures.decoding import figure_trace
-from sdlesson.guidance import Steering
 from sdlesson.loading import checks
+from sdlesson.steering import Steering
 
 PROMPT = "a photograph of an astronaut riding a horse"
 

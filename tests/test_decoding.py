@@ -31,11 +31,12 @@ from sdlesson.figures.decoding import (
     figure_trace,
     plot_amounts,
 )
-from sdlesson.guidance import Steering, record
+from sdlesson.guidance import record
 from sdlesson.latents import initial_noise, seeded
 from sdlesson.loading import writing as files
 from sdlesson.loading.errors import BadInput
 from sdlesson.models import ARTICLE_SCHEDULE
+from sdlesson.steering import Steering
 
 PROMPT = "a photograph of an astronaut riding a horse"
 FIVE = [
@@ -373,7 +374,7 @@ def test_figure_of_the_clipping():
     bars = [bar for bar in fig.axes[1].patches if bar.get_height() > 0]
     assert [round(bar.get_height()) for bar in bars] == [95, 5]
     assert bars[0].get_facecolor() != bars[1].get_facecolor()
-    assert fig.axes[4].images[0].get_array().max() == pytest.approx(2 * 127.5)
+    assert fig.axes[4].images[1].get_array().max() == pytest.approx(2 * 127.5)
     values[0, :, 0, 1:5] = 0
     values = torch.cat([values, torch.zeros(1, 3, 90, 10)], dim=2)
     assert "rare, under 1 % cut off" in figure_clipping({"rare": values}).words

@@ -76,7 +76,7 @@ def test_the_preview_takes_latents_and_a_matrix_of_any_dtype(of_latents, of_matr
 
 def test_every_way_of_painting_gives_latents_of_32_bits(sd, picture):
     x = latents.initial_noise(1, *sd.size, generator=latents.seeded(2))
-    pull = guidance.Steering(loss=steering.pull_colour(torch.randn(5, 3), (-0.5, -0.5, 1), 1))
+    pull = steering.Steering(loss=steering.pull_colour(torch.randn(5, 3), (-0.5, -0.5, 1), 1))
     mask = torch.zeros(sd.size, dtype=torch.bool)
     mask[:24] = True
     *_, last = guidance.denoise(sd, PROMPT, steering=pull, **SHORT)

@@ -74,8 +74,12 @@ def test_pair():
 def test_embeddings_are_drawn_with_positions_to_the_right():
     embeddings = torch.randn(2, 12, 8, generator=torch.Generator().manual_seed(0))
     fig = figure_embeddings(embeddings, words=5, numbers=6)
-    np.testing.assert_array_equal(fig.axes[1].images[0].get_array(), embeddings[1, :, :6].T)
-    assert "position 5" in fig.axes[1].get_title()
+    _empty, first, prompt, _bar = fig.axes
+    np.testing.assert_array_equal(prompt.images[0].get_array(), embeddings[1, :, :6].T)
+    assert "position 5" in prompt.get_title()
+    pairs = first.images[0].get_array().data  # places 0, 1, 2, a gap after each pair
+    np.testing.assert_array_equal(pairs[:, 3:5], embeddings[:, 1, :6].T)
+    assert pairs.shape == (6, 8) and np.isnan(pairs[:, 2]).all()
     assert "different" in fig.words
     embeddings[1, 0] = embeddings[0, 0]
     assert "the same" in figure_embeddings(embeddings, words=5).words
@@ -153,10 +157,11 @@ def test_captions_are_drawn_once_for_each_colouring():
     places = torch.tensor([[0.0, 0.0], [0.1, 0.0], [5.0, 5.0], [5.1, 5.0]])
     colourings = {"by style": ["a", "a", "b", "b"], "by mount": ["c", "d", "c", "d"]}
     fig = figure_captions(places, colourings, torch.tensor([0.9, 0.1]))
-    assert len(fig.axes) == 2 and [len(each.get_offsets()) for each in fig.axes[0].collections] == [2, 2]
+    assert [ax.get_title() for ax in fig.axes] == ["a", "b", "c", "d"]
+    assert [len(each.get_offsets()) for each in fig.axes[0].collections] == [4, 2]  # all, pale, and those that are lit
+    assert fig.axes[2].collections[1].get_offsets().tolist() == places[[0, 2]].tolist()
     assert "by style, 4; by mount, 0" in fig.words
-    assert "90 %" in fig.axes[0].get_xlabel()
-    assert figure_captions(places, colourings).axes[0].get_xlabel() == ""
+    assert "90 %" in fig.get_supxlabel() and figure_captions(places, colourings).get_supxlabel() == ""
 
 
 def test_scores_stand_below_their_pictures():

@@ -200,6 +200,7 @@ FUNCTIONS = {
             "latents.5",
             "sigmas.3",
             "sigmas.4",
+            *(f"unet.{number}" for number in range(4, 9)),
             "guidance.4",
             "decoding.5",
         ],

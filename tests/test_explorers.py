@@ -190,6 +190,33 @@ def test_the_guidance_explorer_paints_another_pair(toy, runs):
     assert "Seed 1 is painted at guidance 0, 3. For 5, type it below" in explorer.page.value
 
 
+@pytest.mark.parametrize(
+    ("scale", "seed", "said"), [(3, 1.5, "whole number from 0 to"), (3, -1, "not -1"), (1e9, 1, "1e6")]
+)
+def test_the_guidance_explorer_says_what_it_does_not_take(toy, runs, scale, seed, said):
+    explorer = explore_guidance(toy, runs)
+    explorer.boxes[0].value, explorer.boxes[1].value = scale, seed
+    explorer.painting.start()
+    assert said in explorer.said.value and explorer.boxes[0].value == scale and explorer.boxes[1].value == seed
+    explorer.boxes[0].value, explorer.boxes[1].value = 1000, 3  # far, but possible: it is painted as it was typed
+    explorer.painting.start()
+    explorer.painting.wait(60)
+    assert explorer.knobs["guidance"].value == 1000
+
+
+def test_a_slider_knows_whether_the_kernel_has_heard_it():
+    slider = Slider("step", range(5))
+    slider.index = 3
+    assert slider.heard == 3 and slider.value == 3
+    slider.choose_from(range(9), 8)
+    assert slider.heard == slider.index == 8
+
+
+def test_a_viewer_without_a_kernel_gets_the_page_of_an_explorer(toy, runs):
+    bundle = explore_guidance(toy, runs)._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle and "<img src=" in bundle["text/html"]
+
+
 def test_the_guidance_explorer_needs_to_know_seeds_and_one_prompt(toy, runs):
     unknown = record(toy, "a horse", num_inference_steps=2, latents=runs[0].steps[0].latents[:1])
     with pytest.raises(BadInput, match="seed"):

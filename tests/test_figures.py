@@ -113,6 +113,21 @@ def test_each_panel_can_have_its_own_axis_and_the_frame_can_be_cut():
     assert fig.words.endswith("The frame ends at -1.5 and 2.")
 
 
+def test_points_are_not_joined_where_nothing_is_known_between_them():
+    panel = {"a": {"up": ([0, 3, 9], [1, 2, 3]), "down": ([0, 3, 9], [3, 2, 1])}}
+    fig = figure_curves(panel, "step", "size", joined=False)
+    assert [line.get_linestyle() for line in fig.axes[0].lines] == ["None"] * 2
+    assert len({line.get_marker() for line in fig.axes[0].lines}) == 2 and fig.words.startswith("Points of size")
+    assert [line.get_linestyle() for line in figure_curves(panel, "step", "size").axes[0].lines] == ["-"] * 2
+
+
+def test_a_scale_can_be_logarithmic_on_both_sides_of_0():
+    fig = figure_curves({"": {"up": ([0, 1, 2], [1, -1e3, 1e6])}}, "step", "size", linear=1)
+    axis = fig.axes[0].transData.transform([(0, y) for y in (-100, -10, 0, 10, 100)])[:, 1]
+    down, low, up, high = np.diff(axis)
+    assert abs(down - high) < 1e-6 and abs(low - up) < 1e-6  # the same above 0 and below
+
+
 def test_a_plot_is_stored_with_a_palette_and_looks_the_same():
     fig = figure_curves({"": {"up": (range(9), range(9)), "down": (range(9), range(9, 0, -1))}}, "step", "size")
     kind, file = fig.render()
@@ -240,3 +255,14 @@ def test_pictures_are_drawn_in_their_own_colours(mode):
     shown = plot_picture(Image.new(mode, (4, 3))).images[0].get_array()
     white = mode == "RGBA" or mode == "CMYK"  # see-through, and no ink
     assert shown.shape == (3, 4, 3) and (np.asarray(shown) == (255 if white else 0)).all()
+
+
+def test_a_projectors_figures_are_larger(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, metadata, raw: shown.append(metadata))
+    for scale in (None, "1.5"):
+        if scale:
+            monkeypatch.setenv("SDLESSON_FIGURE_SCALE", scale)
+        figure_pictures([Image.new("RGB", (8, 8))], inches=2)._ipython_display_()
+    plain, large = (about["image/jpeg"] for about in shown)
+    assert (plain["width"], large["width"]) == (144, 216)

@@ -6,14 +6,16 @@ import dataclasses
 import importlib.util
 import json
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 import torch
-from torch.nn.functional import conv1d
 
 from sdlesson import fullsize
 from sdlesson.engine.measured import Measured, keep_measured, read_measured
+from sdlesson.engine.openvino import core
 from sdlesson.figures.fullsize import figure_bars, figure_measured, figure_memory
 from sdlesson.loading.errors import BadInput
 
@@ -56,11 +58,41 @@ def test_working_memory_is_that_of_the_largest_layer(real):
     assert all(not module._forward_hooks for part in real.values() for module in part.modules())
 
 
-def test_four_multiplications_give_what_the_filter_gives():
+def test_the_median_is_of_calls_by_turns_without_the_first(monkeypatch):
+    clock, order = [0.0], []
+    spends = {"quick": iter([9.0, 1.0, 3.0, 2.0]), "slow": iter([9.0, 4.0, 8.0, 5.0])}
+
+    def way(name):
+        order.append(name)
+        clock[0] += next(spends[name])
+
+    monkeypatch.setattr(fullsize.time, "perf_counter", lambda: clock[0])
+    ways = {name: lambda name=name: way(name) for name in spends}
+    assert fullsize.medians(ways, turns=3) == {"quick": 2.0, "slow": 5.0}
+    assert order == ["quick", "slow"] * 4
+
+
+def test_a_process_grows_by_what_its_work_takes_and_gives_back():
+    def hold():
+        kept = torch.ones(2**24)  # 64 MiB
+        time.sleep(0.05)
+        return kept
+
+    assert 60 * 2**20 < fullsize.grown_by(hold) < 100 * 2**20
+    assert fullsize.grown_by(lambda: time.sleep(0.02)) < 20 * 2**20
+    with pytest.raises(ValueError, match="the work's own"):
+        fullsize.grown_by(lambda: (_ for _ in ()).throw(ValueError("the work's own")))
+    assert not [each for each in threading.enumerate() if "look" in each.name]
+
+
+def test_a_graph_keeps_the_shapes_and_the_numbers():
+    pytest.importorskip("openvino", reason="the extra `fast`")
     torch.manual_seed(0)
-    x, weights = torch.randn(7, 4, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
-    expected = conv1d(x[:, None], weights[None, None])[:, 0]
-    torch.testing.assert_close(fullsize.winograd_1d(x, weights), expected)
+    layer, x = torch.nn.Conv2d(3, 4, 3, padding=1), torch.randn(2, 3, 8, 8)
+    graph = fullsize.graph_of(layer, x)
+    assert [list(each.shape) for each in graph.inputs] == [[2, 3, 8, 8]]
+    compiled = core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    torch.testing.assert_close(torch.from_numpy(compiled([x.numpy()])[0]), layer(x).detach())
 
 
 def test_the_peak_is_the_worst_moment():
@@ -149,6 +181,13 @@ def test_the_measured_figure_has_a_panel_for_each_number():
     widths = [[bar.get_width() for bar in bars(ax)] for ax in figure.axes]
     assert widths == [[18.5, 27.0], [400.0, 600.0], [2.5, 5.4]]
     assert "pipeline, defaults, float32: 27.0 seconds a step, 600 in all, 5.40 GiB" in figure.words
+
+
+def test_each_row_has_the_matrix_rate_of_its_own_dtype():
+    rows = [ROW, dataclasses.replace(ROW, way="sdlesson, lean", dtype="bfloat16", limit_seconds=5.0)]
+    lines = figure_measured(rows).axes[0].lines
+    assert [tuple(line.get_xdata()) for line in lines] == [(20.0, 20.0), (5.0, 5.0)]
+    assert [sum(line.get_ydata()) / 2 for line in lines] == [0, 1]
 
 
 NUMBERS = 859_520_964

@@ -19,10 +19,11 @@ from toy import write_toy
 import sdlesson
 from sdlesson.embeddings import text_embeddings
 from sdlesson.figures.guidance import figure_guesses, plot_guesses
-from sdlesson.guidance import Steering, Step, denoise, guide, record
+from sdlesson.guidance import Step, denoise, guide, record
 from sdlesson.latents import initial_noise, seeded
 from sdlesson.loading.errors import BadInput
 from sdlesson.models import ARTICLE_SCHEDULE
+from sdlesson.steering import Steering
 
 PROMPT = "a photograph of an astronaut riding a horse"
 

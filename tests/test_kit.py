@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from kill import kills
 
+from sdlesson.lab.tree import learners_tree
 from sdlesson.loading.writing import recover
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,9 @@ import make_kit  # noqa: E402
 
 THIS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 TORCH = f"torch-2.13.0+cpu-cp{THIS.replace('.', '')}-cp{THIS.replace('.', '')}-manylinux_2_28_x86_64.whl"
+
+
+FEW = ("notebooks/00_one_page.ipynb", "notebooks/images")
 
 
 class FakePip:
@@ -52,9 +56,9 @@ class FakePip:
 
 @pytest.fixture
 def kit(tmp_path):
-    """A kit with empty wheels."""
+    """The learner's folder of a kit with empty wheels."""
     make_kit.main(["-o", str(tmp_path / "kit")], FakePip())
-    return tmp_path / "kit"
+    return tmp_path / "kit" / "learner"
 
 
 @pytest.fixture
@@ -85,10 +89,37 @@ def test_the_kit_holds_what_a_room_needs(kit):
     files = files_of(kit)
     assert {"README.md", "LICENSE", "constraints.txt", "SHA256SUMS", "install.sh", "install.bat", "install.py"} <= files
     assert {f"wheels/{TORCH}", "wheels/sdlesson-0.1.0-py3-none-any.whl"} <= files
-    lessons = {path.relative_to(ROOT).as_posix() for path in make_kit.lessons()}
-    pictures = {f"notebooks/images/{path.name}" for path in (ROOT / "notebooks" / "images").iterdir()}
-    assert {name for name in files if name.startswith("notebooks/")} == lessons | pictures | {"notebooks/README.md"}
-    assert any("solutions/" in name for name in lessons) and len(lessons) > 20
+    published = learners_tree(ROOT / "notebooks")
+    assert {name for name in files if name.startswith("lessons/")} == {f"lessons/{name}" for name in published}
+
+
+def test_the_learners_folder_holds_no_answers_and_the_instructors_has_them(kit):
+    texts = {name: (kit / name).read_text(encoding="utf-8") for name in files_of(kit) if name.endswith(("md", "ipynb"))}
+    assert len(texts) > 13 and not [name for name in texts if "solutions" in name or "TEACHING" in name]
+    assert not [name for name, text in texts.items() if "The key" in text or '"output_type"' in text]
+    instructor = files_of(kit.parent / "instructor")
+    assert {f"notebooks/{path.name}" for path in (ROOT / "notebooks").glob("*.ipynb")} < instructor
+    assert "TEACHING.md" in instructor and sum("solutions/" in name for name in instructor) > 12
+
+
+def test_lessons_are_those_of_the_commit(tmp_path, monkeypatch, capsys):
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a", *words], cwd=tmp_path / "clone", check=True)
+
+    (tmp_path / "clone" / "notebooks").mkdir(parents=True)
+    for name in (*make_kit.TEXTS, "TEACHING.md"):
+        (tmp_path / "clone" / name).touch()
+    lesson = tmp_path / "clone" / "notebooks" / "a.ipynb"
+    lesson.write_text('{"cells": []}')
+    monkeypatch.setattr(make_kit, "ROOT", tmp_path / "clone")
+    monkeypatch.setattr(make_kit, "package_files", set)
+    assert "a kit is made in a git clone" in refused(capsys, tmp_path / "kit", FakePip())
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        git(*words)
+    lesson.write_text('{"cells": [{"cell_type": "markdown", "source": "solved"}]}')
+    make_kit.main(["-o", str(tmp_path / "kit")], FakePip())
+    texts = [path.read_text() for path in (tmp_path / "kit").rglob("a.ipynb")]
+    assert len(texts) == 2 and "solved" not in "".join(texts)
 
 
 def test_pip_gets_the_tested_versions_and_the_arguments_of_the_command(tmp_path, capsys):
@@ -125,22 +156,21 @@ def test_a_failure_is_one_sentence_and_leaves_no_kit(tmp_path, capsys, pip, why)
 
 
 def test_it_replaces_an_older_kit_and_nothing_else(kit, capsys):
-    (kit / "old.txt").touch()
-    make_kit.main(["-o", str(kit)], FakePip())
-    assert "old.txt" not in files_of(kit)
+    whole = kit.parent
+    (whole / "old.txt").touch()
+    make_kit.main(["-o", str(whole)], FakePip())
+    assert "old.txt" not in files_of(whole)
     capsys.readouterr()
-    (kit / ".venv").mkdir()
-    assert "is in use" in refused(capsys, kit, FakePip())
-    (kit / ".venv").rmdir()
-    (kit / "notebooks" / "progress.json").touch()
-    assert "is in use" in refused(capsys, kit, FakePip())
-    (kit / "notebooks" / "progress.json").unlink()
+    for name in (".venv", "my_lessons"):
+        (kit / name).mkdir()
+        assert "is in use" in refused(capsys, whole, FakePip())
+        (kit / name).rmdir()
     (kit / "SHA256SUMS").unlink()
-    assert "is no kit" in refused(capsys, kit, FakePip())
+    assert "is no kit" in refused(capsys, whole, FakePip())
     assert "is no kit" in refused(capsys, kit / "README.md", FakePip())
 
 
-@pytest.mark.parametrize("name", ["SHA256SUMS", "install.py", "wheels/a.whl"])
+@pytest.mark.parametrize("name", ["learner/SHA256SUMS", "learner/install.py", "learner/wheels/a.whl"])
 def test_it_replaces_no_folder_that_has_one_thing_in_common_with_a_kit(tmp_path, capsys, name):
     (tmp_path / "kit" / name).parent.mkdir(parents=True)
     (tmp_path / "kit" / name).touch()
@@ -150,14 +180,14 @@ def test_it_replaces_no_folder_that_has_one_thing_in_common_with_a_kit(tmp_path,
 def test_an_empty_folder_becomes_a_kit(tmp_path):
     (tmp_path / "kit").mkdir()
     make_kit.main(["-o", str(tmp_path / "kit")], FakePip())
-    assert (tmp_path / "kit" / "install.py").exists()
+    assert (tmp_path / "kit" / "learner" / "install.py").exists()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is killed")
 @pytest.mark.parametrize("older", [True, False])
 def test_a_kill_leaves_the_older_kit_or_the_new_one_and_the_next_one_is_made(tmp_path, monkeypatch, older):
-    few = make_kit.lessons()[:2]
-    monkeypatch.setattr(make_kit, "lessons", lambda: few)
+    committed = make_kit.committed
+    monkeypatch.setattr(make_kit, "committed", lambda *names: committed(*make_kit.TEXTS, "TEACHING.md", *FEW))
     monkeypatch.setattr(make_kit, "package_files", lambda: {"sdlesson/__init__.py"})
     home = tmp_path / "home"
 
@@ -190,7 +220,7 @@ def test_the_texts_are_filled_in_and_know_no_registry(kit):
     assert "--no-index" in texts["install.py"] and "--find-links" in texts["install.py"]
     assert not [name for name in ("install.sh", "install.bat", "install.py") if "http" in texts[name]]
     ast.parse(texts["install.py"], feature_version=(3, 11))
-    named = set(re.findall(r"`([a-zA-Z0-9_]+(?:\.[a-z]+|/))`", texts["README.md"])) - {"out.png", "00_one_page.ipynb"}
+    named = set(re.findall(r"`([a-zA-Z0-9_]+(?:\.[a-z]+|/))`", texts["README.md"])) - {"first_picture.png"}
     assert named and [name for name in named if not (kit / name).exists()] == []
 
 
@@ -252,34 +282,43 @@ def installed(installer, monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is killed")
 def test_lessons_that_a_kill_left_out_come_with_the_next_installation(installed, kit, tmp_path):
-    seat, all_of_them = tmp_path / "seat", files_of(kit / "notebooks")
+    seat, all_of_them = tmp_path / "seat", files_of(kit / "lessons")
     counts = set()
-    for _ in kills(lambda: shutil.rmtree(seat, True), lambda: installed.main([str(seat)]), every=23):
-        lessons = files_of(seat / "notebooks")
+    for _ in kills(lambda: shutil.rmtree(seat, True), lambda: installed.main([str(seat)]), every=11):
+        lessons = files_of(seat / "lessons")
         counts.add(len(lessons))
         whole = {name for name in lessons if not name.endswith(".part")}
-        assert all(
-            (seat / "notebooks" / name).read_bytes() == (kit / "notebooks" / name).read_bytes() for name in whole
-        )
+        assert all((seat / "lessons" / name).read_bytes() == (kit / "lessons" / name).read_bytes() for name in whole)
         installed.main([str(seat)])
-        assert files_of(seat / "notebooks") == all_of_them
+        assert files_of(seat / "lessons") == all_of_them
     assert len(counts) > 3
 
 
-def test_what_is_there_stays_and_what_is_missing_comes(installed, kit, tmp_path):
-    notebooks = tmp_path / "seat" / "notebooks"
-    (notebooks / "images").mkdir(parents=True)
-    (notebooks / "00_one_page.ipynb").write_text("a learner's work")
-    (notebooks / "01_tokens.ipynb").symlink_to("gone")
-    (notebooks / "mine.ipynb").touch()
-    installed.main([str(tmp_path / "seat")])
-    assert (notebooks / "00_one_page.ipynb").read_text() == "a learner's work"
-    assert (notebooks / "01_tokens.ipynb").is_symlink() and (notebooks / "mine.ipynb").exists()
-    left_out = {"01_tokens.ipynb"}  # the link to nowhere
-    assert files_of(notebooks) == files_of(kit / "notebooks") - left_out | {"mine.ipynb"}
+def test_a_newer_kit_renews_the_lessons_and_leaves_a_learners_work(installed, kit, tmp_path):
+    seat = tmp_path / "seat"
+    for folder in ("lessons", "my_lessons"):
+        (seat / folder).mkdir(parents=True)
+        (seat / folder / "00_one_page.ipynb").write_text("older")
+    installed.main([str(seat)])
+    new = (kit / "lessons" / "00_one_page.ipynb").read_bytes()
+    assert (seat / "lessons" / "00_one_page.ipynb").read_bytes() == new
+    assert (seat / "my_lessons" / "00_one_page.ipynb").read_text() == "older"
 
 
-def test_it_installs_offline_and_keeps_a_learners_lessons(installer, kit, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("broken", ["make", "install", "kernel", "lay out", "paint"])
+def test_nothing_is_called_installed_before_a_picture_was_painted(installer, tmp_path, monkeypatch, capsys, broken):
+    steps = {"make": "venv", "install": "pip", "kernel": "ipykernel", "lay out": "lab", "paint": "paint"}
+    monkeypatch.setattr(
+        installer.subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, int(steps[broken] in command[2:4])),
+    )
+    with pytest.raises(SystemExit, match="^Could not "):
+        installer.main([str(tmp_path / "seat")])
+    assert "Installed" not in capsys.readouterr().out
+
+
+def test_it_installs_offline(installer, kit, tmp_path, monkeypatch, capsys):
     calls = []
 
     def ran(command, env):
@@ -289,17 +328,15 @@ def test_it_installs_offline_and_keeps_a_learners_lessons(installer, kit, tmp_pa
     monkeypatch.setattr(installer.subprocess, "run", ran)
     seat = tmp_path / "a seat"
     installer.main([str(seat)])
-    (venv, _), (pip, settings), (kernel, _) = calls
+    (venv, _), (pip, settings), (kernel, _), (copies, _), (paint, _) = calls
     assert venv[1:] == ["-m", "venv", str(seat / ".venv")]
     assert pip[1:5] == ["-m", "pip", "--isolated", "install"] and "--no-index" in pip
     assert pip[pip.index("--find-links") + 1] == str(kit / "wheels") and pip[-1] == "sdlesson"
     assert kernel[1:] == ["-m", "ipykernel", "install", "--sys-prefix", "--env", "OMP_WAIT_POLICY", "PASSIVE"]
     assert settings["PIP_CONFIG_FILE"] == installer.os.devnull
-    assert "-m jupyter lab" in capsys.readouterr().out
-
-    (seat / "notebooks" / "00_one_page.ipynb").write_text("a learner's work")
-    installer.main([str(seat)])
-    assert (seat / "notebooks" / "00_one_page.ipynb").read_text() == "a learner's work"
+    assert copies[1:] == ["-m", "sdlesson", "lab", "--copies"] and paint[1:4] == ["-m", "sdlesson", "paint"]
+    said = capsys.readouterr().out
+    assert "Installed" in said and said.rstrip().endswith("-m sdlesson lab")
 
 
 @pytest.mark.parametrize("words", [["one", "two"], ["--help"]])

@@ -13,7 +13,6 @@ from sdlesson import LESSONS, PAGES
 PACKAGE = Path(__file__).resolve().parent.parent / "sdlesson"
 
 #: From the ground up. A module imports its own layer and those before it; the rooms are layers of their own, in order.
-#: `unet`, one call, is the guidance lesson's second room until it has a lesson of its own.
 LAYERS = [
     "sdlesson",  # the names, and the lessons' order
     "loading",
@@ -21,13 +20,14 @@ LAYERS = [
     "world",
     "models",
     "tiny.optimizer",  # a tool of its own; the lesson on training trains with it
-    *(room for topic in LESSONS for room in (("unet", topic) if topic == "guidance" else (topic,))),
+    *LESSONS,
     *PAGES,
     "figures",
     "explorers",
     "exercises",
     "tiny",
     "doctor",  # what `sdlesson doctor` reports
+    "lab",
     "cli",
     "__main__",
 ]

@@ -33,7 +33,6 @@ os.symlink(sys.executable, sys.argv[1] + "/bin/python")
 PROGRAMS = [
     "sdlesson/__main__.py",
     "sdlesson/tiny.py",
-    "jupyter.py",
     "pip.py",
     "ipykernel.py",
     "pytest.py",
@@ -103,8 +102,8 @@ def test_arguments_arrive_as_words(checkout, target):
     words = ["--one", 'a "b" $5', "--two=it's \\ `touch pwned`", "$(touch", "pwned)", ";"]
     words += [os.path.expanduser("~/x"), "~y", "*", ""]
     name = "LAB_ARGS" if target == "lab" else "ARGS"
-    (made,) = checkout.make(target, f"{name}={text}")
-    own = {"paint": 1, "test": 2, "lab": 2}.get(target, 0)  # what the target says itself before them
+    *_, made = checkout.make(target, f"{name}={text}")  # `test` installs its tools first
+    own = {"paint": 1, "test": 2, "lab": 1}.get(target, 0)  # what the target says itself before them
     assert made["argv"][own : own + len(words)] == words
     assert len(made["argv"]) == own + len(words) + (2 if target == "paint" else 0)
 
@@ -168,6 +167,17 @@ def test_the_kernel_of_the_environment_has_calm_threads(tmp_path):
     found = KernelSpecManager(kernel_dirs=[str(tmp_path / "share/jupyter/kernels")]).get_kernel_spec("python3")
     assert found.env == {"OMP_WAIT_POLICY": "PASSIVE"} and found.argv[0] == sys.executable
     assert found.display_name.startswith("Python 3")
+
+
+def test_only_the_tests_install_the_tests_tools(tmp_path):
+    made = Checkout(tmp_path / "checkout")
+
+    def installed(target):
+        return [each["argv"][-1] for each in made.make(target) if each["name"] == "pip.py" and "-e" in each["argv"]]
+
+    assert installed("lab") == ["."]
+    assert installed("test") == [".[test]"]
+    assert installed("test") == installed("lab") == []
 
 
 def test_conda_sets_the_variable_and_the_page_names_its_kernel():

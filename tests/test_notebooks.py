@@ -34,8 +34,8 @@ RUNS = [
     for model in ["toy", *DTYPES, *(COUSINS if not NARROW & {path.stem.partition("_")[2]} else [])]
 ]
 RUNS += [(path, model) for path in SOLUTIONS for model in DTYPES[1:]]
-#: Lesson -> what it runs on each time. 00 calls each network by hand, 10 asks for gradients.
-DAILY = {"00_one_page": ["big bfloat16"], "03_latents": ["toy"], "10_training": ["toy", "big bfloat16"]}
+#: Lesson -> what it runs on each time. 00 calls each network by hand, 11 asks for gradients.
+DAILY = {"00_one_page": ["big bfloat16"], "03_latents": ["toy"], "11_training": ["toy", "big bfloat16"]}
 
 
 def marked(path: Path, model: str):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,9 @@ from sdlesson import models
 from sdlesson.attention import record_attention
 from sdlesson.decoding import paint_latents
 from sdlesson.engine import openvino
-from sdlesson.guidance import Steering
 from sdlesson.loading.errors import ModelError
 from sdlesson.models import StableDiffusion
+from sdlesson.steering import Steering
 
 PROMPT = "a photograph of an astronaut riding a horse"
 OPTIONS = {"num_inference_steps": 4, "seed": 1}
@@ -77,6 +78,21 @@ def test_where_the_cpu_has_units_it_computes_in_bfloat16(tiny):
         return
     sd = sdlesson.load("tiny", device="cpu", engine="openvino", dtype="bfloat16")
     assert 0 < levels(picture(sd), picture(tiny)) < 2
+
+
+ONE_THREAD = """
+import sys, torch, sdlesson
+from sdlesson.engine import openvino
+assert torch.get_num_threads() == 1 and not openvino.computes_in(torch.bfloat16)
+sd = sdlesson.load("tiny", device="cpu", engine="openvino", dtype="float32")
+sdlesson.paint("a horse", model=sd, num_inference_steps=1)
+"""
+
+
+def test_one_thread_computes_in_float32_and_not_in_bfloat16(fast):
+    """In bfloat16 OpenVINO would end the process: it divides by zero."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", ONE_THREAD], env=environment, check=True)
 
 
 def touched(kind: str, sd: StableDiffusion) -> StableDiffusion:

@@ -149,7 +149,7 @@ def orders(sigmas, start=80, stop=320):
         errors = []
         for n in (start, stop):
             levels = sigmas(n + 1)[:-1].tolist()  # without the step to 0, which is the same for all n
-            way = sampler(partial(samplers.one_hill, spread=SPREADS), x * levels[0], levels)
+            way = sampler(partial(samplers.one_hill, std=SPREADS), x * levels[0], levels)
             truth = samplers.one_hill_way(x * levels[0], levels[0], levels[-1], SPREADS)
             errors.append(samplers.error(samplers.end(way), truth))
         found[name] = samplers.fitted_order((start, stop), errors)

@@ -227,7 +227,7 @@ def test_two_hills_far_out_and_at_the_ends():
     assert np.isfinite(sdlesson.sigmas.two_hills(xs, 0.001)).all()
     assert sdlesson.sigmas.two_hills(0.0, 5.0) == pytest.approx(0)
     np.testing.assert_allclose(sdlesson.sigmas.two_hills(xs, 1e-9), xs)  # without noise, what is seen is what is
-    assert sdlesson.sigmas.two_hills(2.5, 3.0, centres=(2.0, 2.0), spread=0) == pytest.approx(2)
+    assert sdlesson.sigmas.two_hills(2.5, 3.0, centres=(2.0, 2.0), std=0) == pytest.approx(2)
 
 
 def test_a_walk_of_order_one_is_eulers():
@@ -312,6 +312,7 @@ def test_figure_ways_tells_where_they_end(panels):
     way = [np.array([5.0, -4.0, 1.0]), np.array([2.0, -2.0, 0.5]), np.array([1.0, -1.0, 0.2])]
     fig = drawn(figure_ways({f"way\n{k}": ([4.0, 1.0, 0.0], way) for k in range(panels)}))
     assert len(fig.axes) == panels and all(len(ax.lines) == 3 + 1 for ax in fig.axes)
+    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["ends above 0", "ends below 0"]
     np.testing.assert_allclose(fig.axes[0].lines[0].get_ydata(), [5 / 17**0.5, 2 / 2**0.5, 1])
     assert fig.axes[0].lines[0].get_color() == fig.axes[0].lines[1].get_color() != fig.axes[0].lines[2].get_color()
     assert fig.axes[0].xaxis_inverted() and 0 not in fig.axes[0].lines[0].get_xdata()
@@ -330,6 +331,7 @@ def test_figure_basis_draws_a_polynomial_for_each_past_sigma(i, order, known):
     assert len(left.get_legend().get_texts()) == known
     assert len(left.child_axes) == (known == 4)  # the oldest of four once more, enlarged
     if known == 4:
+        assert len(left.child_axes[0].get_xticklabels()) == 2
         np.testing.assert_array_equal(
             left.child_axes[0].lines[0].get_ydata(),
             left.lines[6].get_ydata()[: len(left.child_axes[0].lines[0].get_ydata())],
@@ -348,6 +350,9 @@ def test_figure_coefficients_draws_every_weight():
     heights = [bar.get_height() for bar in fig.axes[0].patches]
     assert len(heights) == 1 + 2 + 8 * 3
     assert sum(heights) == pytest.approx(10)  # each step's add up to 1
+    middles = [bar.get_x() + bar.get_width() / 2 for bar in fig.axes[0].patches]
+    for step in range(10):  # the bars of each step stand around its tick
+        assert np.mean([x for x in middles if abs(x - step) < 0.5]) == pytest.approx(step)
     assert "up to 3" in fig.words
 
 

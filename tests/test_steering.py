@@ -14,10 +14,10 @@ from toy import SCHEDULE
 
 from sdlesson.embeddings import text_embeddings
 from sdlesson.figures.steering import figure_entries, figure_mask, figure_mixes, plot_mask, plot_mixes
-from sdlesson.guidance import Steering, denoise, guide, record
+from sdlesson.guidance import denoise, guide, record
 from sdlesson.latents import encode, fit_preview, initial_noise, preview, seeded, to_tensor
 from sdlesson.loading.errors import BadInput
-from sdlesson.steering import first_step, img2img, inpaint, latent_mask, lerp, noised, pull_colour, slerp
+from sdlesson.steering import Steering, first_step, img2img, inpaint, latent_mask, lerp, noised, pull_colour, slerp
 from sdlesson.world import Scene, draw
 
 PROMPT = "a photograph of an astronaut riding a horse"
@@ -197,6 +197,8 @@ def test_figures(toy, picture):
     scheduler.set_timesteps(20)
     fig = figure_entries(scheduler, [0.25, 1])
     assert "strength 0.25: 5 steps left, from sigma 0.6" in fig.words and "strength 1: 20 steps" in fig.words
+    ax = fig.axes[0]
+    assert ax.get_yscale() == "log" and len(ax.lines[0].get_ydata()) == 20 and min(ax.lines[0].get_ydata()) > 0
     one, other = torch.randn((2, 1, 4, 8, 8), generator=torch.Generator().manual_seed(0))
     fig = figure_mixes(one, other, [0, 0.5, 1])
     assert len(fig.axes) == 2 and "degrees apart" in fig.words

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -131,6 +132,10 @@ def test_report_and_figure_say_what_is_off(toy, healthy):
     assert "sick: input, first down" in fig.words and "one: none" in fig.words
     (ax, _bar) = fig.axes
     assert len(ax.texts) == 3 * len(signs(healthy))
+    colourless = np.ma.getmaskarray(np.ma.masked_invalid(ax.images[0].get_array()))[1]  # of the sick one
+    assert [name for name, off in zip(signs(healthy), colourless, strict=True) if off] == [
+        "brightness", "contrast", "roughness",
+    ]  # fmt: skip
 
 
 def test_numbers_in_two_digits():

@@ -31,7 +31,7 @@ def named_sections() -> list[tuple[str, str]]:
     named = []
     for line in TEXT.splitlines():
         lesson = None
-        for word, slanted in re.findall(r"\b(0\d|1[01]|Symptoms)\b|(?<!\*)\*([^*|]+)\*(?!\*)", line):
+        for word, slanted in re.findall(r"\b(0\d|1[0-2]|Symptoms)\b|(?<!\*)\*([^*|]+)\*(?!\*)", line):
             lesson = word.lower() or lesson
             if slanted and lesson:
                 named.append((lesson, slanted))

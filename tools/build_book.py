@@ -59,7 +59,7 @@ def api() -> dict[str, list[str]]:
         ]
         pages[topic] = [topic, *beside]
     taken = {module for modules in pages.values() for module in modules}
-    for folder in ("figures", "explorers", "exercises", "loading", "engine", "world", "tiny"):
+    for folder in ("figures", "explorers", "exercises", "loading", "engine", "lab", "world", "tiny"):
         inside = [f"{folder}.{path.stem}" for path in sorted((package / folder).glob("*.py")) if path.stem[0] != "_"]
         judges = folder == "exercises"  # what they know is not for learners' eyes
         pages[folder] = [folder, *(module for module in inside if module not in taken and not judges)]
@@ -77,10 +77,11 @@ def api_page(name: str, modules: Sequence[str]) -> str:
 
 
 def link_api(path: Path, topic: str) -> None:
-    """Lead from a lesson's page to its functions' page, in a cell at its end."""
+    """Lead from a lesson's page to its functions' page, and to a copy that runs, in a cell at its end."""
     notebook = nbformat.read(path, as_version=4)
     words = (
-        f"What this lesson imports from `sdlesson` stands, function by function, under [{topic}](../api/{topic}.md)."
+        f"What this lesson imports from `sdlesson` stands, function by function, under [{topic}](../api/{topic}.md). "
+        "Here you read; to run this page, and to change it, see [how to start](../index.md#Start)."
     )
     notebook.cells.append(nbformat.v4.new_markdown_cell(words))
     nbformat.write(notebook, path)

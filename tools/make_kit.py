@@ -2,6 +2,8 @@
 
     python tools/make_kit.py [-o FOLDER] [arguments for pip download ...]      FOLDER: build/kit, if none is named
 
+It holds two folders: `learner`, from which seats are installed, without solutions and without the quiz's key, and
+`instructor` with those. Lessons are those of the last commit: what somebody has typed into them meanwhile stays out.
 The wheels are for the Python and the kind of computer that make the kit: make it on a computer like those in the room.
 (`--platform` alone does not help: pip still chooses the dependencies by the system on which it runs.)
 """
@@ -10,21 +12,23 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import re
-import shutil
 import subprocess
 import sys
+import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from run_lessons import lessons
-
 from sdlesson import BadInput
+from sdlesson.lab.tree import learners_tree
 from sdlesson.loading.writing import check_folder, recover, replace_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES = Path(__file__).resolve().parent / "kit"
+TEXTS = ("constraints.txt", "LICENSE")
 Pip = Callable[[list[str]], int]  # takes pip's arguments, returns its exit code
 
 
@@ -38,23 +42,25 @@ def make(folder: Path, for_pip: list[str], pip: Pip) -> None:
     refuse_to_replace(folder)
 
     def fill(kit: Path) -> None:
-        collect_wheels(kit / "wheels", for_pip, pip)
+        learner = kit / "learner"
+        collect_wheels(learner / "wheels", for_pip, pip)
         copy_lessons(kit)
-        lines = sums(kit)
-        (kit / "SHA256SUMS").write_bytes(lines)
-        fill_templates(kit, *target(kit / "wheels"), hashlib.sha256(lines).hexdigest())
+        lines = sums(learner)
+        (learner / "SHA256SUMS").write_bytes(lines)
+        fill_templates(learner, *target(learner / "wheels"), hashlib.sha256(lines).hexdigest())
 
     replace_folder(folder, fill)
 
 
 def refuse_to_replace(folder: Path) -> None:
     """An older kit may be replaced; other files, and a kit in which somebody works, may not."""
-    known = (folder / "install.py", folder / "SHA256SUMS", folder / "wheels")
+    learner = folder / "learner"
+    known = (learner / "install.py", learner / "SHA256SUMS", learner / "wheels")
     empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not empty and not all(path.exists() for path in known):
         raise KitError(f"{folder} exists and is no kit; name another folder with -o")
     check_folder(folder)
-    used = [name for name in (".venv", "notebooks/progress.json") if (folder / name).exists()]
+    used = [name for name in (".venv", "my_lessons") if (learner / name).exists()]
     if used:
         raise KitError(f"{folder} is in use, it holds {used[0]}; delete the folder, or name another one with -o")
 
@@ -95,14 +101,26 @@ def target(wheels: Path) -> tuple[str, str]:
     return f"3.{version[1]}", platform
 
 
+def committed(*names: str) -> tarfile.TarFile:
+    """Files and folders of the project as the last commit has them."""
+    done = subprocess.run(["git", "archive", "HEAD", *names], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        raise KitError("the lessons of the last commit cannot be read; a kit is made in a git clone")
+    return tarfile.open(fileobj=io.BytesIO(done.stdout))
+
+
 def copy_lessons(kit: Path) -> None:
-    """The lessons with pictures and solutions, laid out as in the repository; nothing that a learner left there."""
-    texts = [ROOT / name for name in ("constraints.txt", "LICENSE", "TEACHING.md", "notebooks/README.md")]
-    pictures = [path for path in (ROOT / "notebooks" / "images").iterdir() if path.is_file()]
-    for path in [*lessons(), *pictures, *filter(Path.exists, texts)]:
-        place = kit / path.relative_to(ROOT)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, place)
+    """The learner's lessons; for the instructor TEACHING.md, and the lessons with outputs, pictures and solutions."""
+    with tempfile.TemporaryDirectory() as scratch, committed(*TEXTS, "TEACHING.md", "notebooks") as archive:
+        there = Path(scratch)
+        archive.extractall(there, filter="data")
+        files = {f"learner/lessons/{name}": text for name, text in learners_tree(there / "notebooks").items()}
+        files |= {f"learner/{name}": (there / name).read_bytes() for name in TEXTS}
+        for path in [there / "TEACHING.md", *(path for path in (there / "notebooks").rglob("*") if path.is_file())]:
+            files[f"instructor/{path.relative_to(there).as_posix()}"] = path.read_bytes()
+    for name, content in files.items():
+        (kit / name).parent.mkdir(parents=True, exist_ok=True)
+        (kit / name).write_bytes(content)
 
 
 def fill_templates(kit: Path, python: str, platform: str, sums: str) -> None:
@@ -118,8 +136,9 @@ def fill_templates(kit: Path, python: str, platform: str, sums: str) -> None:
 
 
 def sums(kit: Path) -> bytes:
-    """The checksums of what is installed, as `sha256sum` writes them; notebooks will change in a learner's hands."""
-    files = [kit / "constraints.txt", *sorted((kit / "wheels").iterdir())]
+    """The checksums of all that is installed, as `sha256sum` writes them."""
+    lessons = [path for path in sorted((kit / "lessons").rglob("*")) if path.is_file()]
+    files = [kit / "constraints.txt", *sorted((kit / "wheels").iterdir()), *lessons]
     lines = (f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(kit).as_posix()}\n" for path in files)
     return "".join(lines).encode()
 

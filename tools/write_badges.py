@@ -46,8 +46,9 @@ def checked(repository: str, branch: str) -> tuple[str, str]:
 
 
 def addresses(place: str, repository: str, branch: str) -> tuple[str, str]:
-    """Where Binder and Colab open the notebook that lies at `place` in the repository."""
-    binder = f"https://mybinder.org/v2/gh/{repository}/{branch.replace('/', '%2F')}?urlpath=lab/tree/{place}"
+    """Where Binder (a learner's copy, see postBuild) and Colab open the notebook that lies at `place`."""
+    copy = re.sub(r"^notebooks/(?=\w+\.ipynb$)", "my_lessons/", place)
+    binder = f"https://mybinder.org/v2/gh/{repository}/{branch.replace('/', '%2F')}?urlpath=lab/tree/{copy}"
     return binder, f"https://colab.research.google.com/github/{repository}/blob/{branch}/{place}"
 
 

@@ -30,6 +30,8 @@ from .lean import upcast_layers, versions
 PARTS = ("unet", "vae")
 _PRECISIONS = {torch.float32: ("f32", "FP32"), torch.bfloat16: ("bf16", "BF16")}  # to ask for, and as CPUs tell them
 
+_THREADS = {torch.float32: 1, torch.bfloat16: 2}  # at least: with one, OpenVINO 2026.4 divides by zero in bfloat16
+
 _LARGE = 2**28  # bytes of a part that is not kept in memory while the other one is compiled
 
 _SIDE = 8  # the sides of the latents that the parts are traced with: any multiple of the UNet's halvings, 2^3
@@ -52,9 +54,10 @@ def core():
 
 
 def computes_in(dtype: torch.dtype) -> bool:
-    """Can OpenVINO compute in `dtype` on this CPU? In float32 on every one, in bfloat16 where it has units for that."""
-    told = core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return dtype in _PRECISIONS and _PRECISIONS[dtype][1] in told
+    """Can OpenVINO compute in `dtype` here? In float32 always, in bfloat16 where the CPU has units and two threads."""
+    if dtype not in _PRECISIONS or torch.get_num_threads() < _THREADS[dtype]:
+        return False
+    return _PRECISIONS[dtype][1] in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 class Engine:
@@ -95,7 +98,7 @@ def _compiled(part: Compiled, shapes: Sequence[torch.Size]):
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _PRECISIONS[part.computes_in][0],
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "INFERENCE_NUM_THREADS": max(torch.get_num_threads(), _THREADS[part.computes_in]),
     }
     return core().compile_model(model, "CPU", options)
 

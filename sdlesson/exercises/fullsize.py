@@ -39,7 +39,7 @@ def _weight(answer, *, numbers) -> Mistake | None:
 @exercise(
     "fullsize.2",
     hint="Operations divided by operations a second are seconds. How many steps?",
-    learned="It is a bound for programs that do all these operations; section 11 shows how near real ones come.",
+    learned="It is a bound for programs that do all these operations; section 9 shows how near real ones come.",
 )
 def _least_time(answer, *, step, rate, steps) -> Mistake | None:
     """The least seconds of so many guided steps at a rate of FLOPs a second."""

@@ -33,7 +33,7 @@ def _input_shapes(answer, *, sd) -> Mistake | None:
             )
         if shape[1:] != (channels, *size):
             return Mistake(
-                "Only the batch changes here. The rest is the shape of one picture's latents, printed in section 1.",
+                "Only the batch changes here. The rest is the shape of one picture's latents: think of `step.noisy`.",
                 f"After the batch comes {channels, *size}, not {shape[1:]}.",
             )
     if (guided[0], plain[0]) == (3, 6):
@@ -94,7 +94,7 @@ def _swapped_scale(answer, *, swapped) -> Mistake | None:
 
 @exercise(
     "guidance.3",
-    hint="Section 6 ends with the remedies. Which of them is left? A copy with one change: dict(burnt, …=…)",
+    hint="Section 5 ends with the remedies. Which of them is left? A copy with one change: dict(burnt, …=…)",
     learned="A solver of low order does not swing at this pull, and the UNet is called as often as before.",
 )
 def _calm_solver(answer, *, burnt) -> Mistake | None:
@@ -104,7 +104,7 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
         burnt,
         "order",
         copied="dict(burnt, …=…)",
-        unchanged="Nothing is different yet. Compare the four pictures of section 6.",
+        unchanged="Nothing is different yet. Compare the four pictures of section 5.",
         beside=Mistake(
             "Change the solver, and nothing else. What is its setting called?",
             "You changed {}; change `order` alone.",

@@ -54,9 +54,9 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
 )
 def _measure(answer, **_facts) -> Mistake | None:
     """A function latents -> scaling factor, one number: 1 / std over everything."""
-    spread = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 4, 1, 1)
+    std = torch.tensor([1.0, 2.0, 4.0, 7.0]).view(1, 4, 1, 1)
     contrast = torch.linspace(0.5, 1.5, 5).view(5, 1, 1, 1)
-    latents = random(5, 4, 3, 3) * spread * contrast + spread - 2
+    latents = random(5, 4, 3, 3) * std * contrast + std - 2
     got = call(answer, latents)
     many = np.size(array(got))
     if many != 1:

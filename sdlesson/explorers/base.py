@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..figures.base import BLUE, DIVERGING, GREEN, ORANGE, PINK, new_figure, open_axes
 from ..guidance import Step
+from ..loading import checks
 from ..loading.errors import BadInput
 
 WIDE = {"description_width": "initial"}  # labels are never cut
@@ -52,6 +53,11 @@ class Explorer(ipywidgets.VBox):
     def __repr__(self):
         return self.words
 
+    def _repr_mimebundle_(self, **kwargs):
+        """The widget; and the present page as it is, for a viewer without a kernel."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return bundle and bundle | {"text/html": self.page.value}
+
     def refresh(self) -> None:
         """Make the page of the knobs' present values."""
         try:
@@ -63,6 +69,11 @@ class Explorer(ipywidgets.VBox):
     def say(self, sentence: str) -> None:
         """Say one sentence below the knobs; "" takes it away."""
         self.said.value = f'<p role="status" aria-live="polite">{escape(sentence)}</p>' if sentence else ""
+
+
+def typed_seed(value: float) -> int:
+    """The seed that stands in a box for numbers; raises BadInput, where a narrower box would round or clamp unsaid."""
+    return checks.whole(int(value) if float(value).is_integer() else value, "seed", 0, 2**32 - 1)
 
 
 class Painting:

@@ -12,7 +12,7 @@ from ..decoding import decode, to_pil
 from ..guidance import Step, Trace, denoise
 from ..loading.errors import BadInput
 from ..models import StableDiffusion
-from .base import WIDE, WRAPPED, Explorer, Painting, in_a_row, picture_source, tile
+from .base import WIDE, WRAPPED, Explorer, Painting, in_a_row, picture_source, tile, typed_seed
 from .slider import Slider
 
 
@@ -32,7 +32,8 @@ def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
         painted.keep(trace.steps[-1].latents, trace.settings["guidance_scale"], trace.settings["seeds"])
 
     def run():
-        scale, seed, count = own_scale.value, own_seed.value, settings["num_inference_steps"]
+        scale, seed = own_scale.value, typed_seed(own_seed.value)
+        count = settings["num_inference_steps"]
         options = {"num_inference_steps": count, "negative_prompt": settings["negative_prompts"][0], "seed": seed}
         steps = denoise(sd, painted.prompt, guidance_scale=scale, **options)
         return steps, count, partial(done, scale, seed)  # the boxes may change meanwhile
@@ -45,8 +46,8 @@ def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
 
     scale_slider = Slider("guidance", painted.scales)
     seed_slider = Slider("seed", painted.seeds)
-    own_scale = ipywidgets.BoundedFloatText(5, min=-5, max=50, step=0.5, description="another guidance", style=WIDE)
-    own_seed = ipywidgets.BoundedIntText(1, min=0, max=2**32 - 1, description="another seed", style=WIDE)
+    own_scale = ipywidgets.FloatText(5, step=0.5, description="another guidance", style=WIDE)
+    own_seed = ipywidgets.FloatText(1, step=1, description="another seed", style=WIDE)
     painting = Painting("Paint", run, lambda sentence: explorer.say(sentence))
     own = ipywidgets.Box([own_scale, own_seed, painting.row], layout=WRAPPED)
     words = f"Guidance explorer: {len(painted.runs)} recorded runs of “{painted.prompt}”."

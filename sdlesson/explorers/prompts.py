@@ -12,7 +12,7 @@ from ..decoding import paint_latents
 from ..guidance import denoise
 from ..models import StableDiffusion
 from ..tokens import unknown_words
-from .base import WIDE, Explorer, Painting, in_a_row, picture_source, tile
+from .base import WIDE, Explorer, Painting, in_a_row, picture_source, tile, typed_seed
 from .slider import Slider
 
 
@@ -26,7 +26,7 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
 
     def run():
         prompts = [first_box.value, second_box.value]
-        steps = denoise(sd, prompts, seed=[seed_box.value] * 2)  # one seed for both: the same noise
+        steps = denoise(sd, prompts, seed=[typed_seed(seed_box.value)] * 2)  # one seed for both: the same noise
         return steps, 20, partial(done, prompts)  # the boxes may change meanwhile
 
     def done(prompts, steps):
@@ -52,7 +52,7 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
     wide = ipywidgets.Layout(width="min(100%, 44em)")
     first_box = ipywidgets.Text(first, description="first prompt", style=WIDE, layout=wide)
     second_box = ipywidgets.Text(second, description="second prompt", style=WIDE, layout=wide)
-    seed_box = ipywidgets.BoundedIntText(seed, min=0, max=2**32 - 1, description="seed", style=WIDE)
+    seed_box = ipywidgets.FloatText(seed, step=1, description="seed", style=WIDE)
     slider = Slider("step", range(20), plays=True)
     painting = Painting("Paint", run, lambda sentence: explorer.say(sentence))
     words = "Two prompts, the same noise: where do the pictures part?"

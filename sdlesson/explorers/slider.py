@@ -11,12 +11,14 @@ _IN_THE_BROWSER = """
 function render({ model, el }) {
   const make = (kind) => document.createElement(kind);
   const label = make("label"), text = make("span"), range = make("input"), shown = make("span");
+  const busy = make("span");
   el.className = "sdlesson-slider";
   range.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the arrow keys to the slider
   Object.assign(range, { type: "range", min: 0, step: 1 });
   label.append(text, range);
   shown.ariaHidden = "true"; // the slider itself says it
-  el.append(label, shown);
+  busy.role = "status";
+  el.append(label, shown, busy);
 
   const draw = () => {
     const names = model.get("names"), index = model.get("index");
@@ -26,9 +28,12 @@ function render({ model, el }) {
     range.setAttribute("aria-valuetext", names[index]);
     shown.textContent = names[index];
   };
-  const go = (index) => { model.set("index", index); model.save_changes(); };
+  const listen = () => { if (model.get("heard") === Number(range.value)) busy.textContent = ""; };
+  const wait = () => { busy.textContent = "The kernel is busy; this comes when it is free."; listen(); };
+  const go = (index) => { model.set("index", index); model.save_changes(); setTimeout(wait, 700); };
   range.addEventListener("input", () => go(Number(range.value)));
   model.on("change:index change:names", draw);
+  model.on("change:heard", listen);
   draw();
 
   if (!model.get("plays")) return;
@@ -72,6 +77,7 @@ class Slider(anywidget.AnyWidget):
     label = traitlets.Unicode().tag(sync=True)
     names = traitlets.List(traitlets.Unicode()).tag(sync=True)
     index = traitlets.Int(0).tag(sync=True)
+    heard = traitlets.Int(0).tag(sync=True)  # the last index that the kernel has taken in
     plays = traitlets.Bool(False).tag(sync=True)
     value = traitlets.Any()
 
@@ -79,7 +85,7 @@ class Slider(anywidget.AnyWidget):
         self.values = list(values)
         first = self.values[0] if value is None else value
         names, index = [_name(each) for each in self.values], self.values.index(first)
-        super().__init__(label=label, names=names, index=index, plays=plays, value=first)
+        super().__init__(label=label, names=names, index=index, heard=index, plays=plays, value=first)
 
     def choose_from(self, values: Sequence, value) -> None:
         """Take other values, and choose one of them."""
@@ -90,7 +96,7 @@ class Slider(anywidget.AnyWidget):
 
     @traitlets.observe("index")
     def _choose(self, change):
-        self.value = self.values[change.new]
+        self.value, self.heard = self.values[change.new], change.new
 
     @traitlets.observe("value")
     def _find(self, change):

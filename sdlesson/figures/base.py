@@ -187,11 +187,15 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
     return fig
 
 
-def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, ax=None):
-    """Draw up to five named curves, name -> (xs, ys), in the lessons' colours; returns the Axes."""
+def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, joined: bool = True, ax=None):
+    """Draw up to five named curves, name -> (xs, ys), in the lessons' colours; returns the Axes.
+
+    Curves that are not `joined`, a few points with nothing known between them, are marks alone, a shape for each.
+    """
     ax = given_axes(ax, (7, 2.9))
-    for (name, (xs, ys)), colour in zip(curves.items(), (ORANGE, BLUE, GREEN, PINK, INK), strict=False):
-        ax.plot(xs, ys, "o-", color=colour, markersize=3.5, linewidth=1.4, label=name)
+    for (name, (xs, ys)), colour, mark in zip(curves.items(), (ORANGE, BLUE, GREEN, PINK, INK), "os^Dv", strict=False):
+        style = {"marker": "o", "markersize": 3.5} if joined else {"marker": mark, "markersize": 7, "linestyle": "none"}
+        ax.plot(xs, ys, color=colour, linewidth=1.4, label=name, alpha=1 if joined else 0.85, **style)
     ax.set_xlabel(xlabel, fontsize=9)
     ax.set_ylabel(ylabel, fontsize=9)
     ax.tick_params(labelsize=8)
@@ -202,18 +206,23 @@ def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, ax=Non
     return open_axes(ax)
 
 
-def figure_curves(panels: Mapping[str, Mapping[str, tuple]], xlabel, ylabel: str, *, ylim=None) -> WordedFigure:
+def figure_curves(
+    panels: Mapping[str, Mapping[str, tuple]], xlabel, ylabel: str, *, ylim=None, joined=True, linear: float = 0
+) -> WordedFigure:
     """Panels of curves side by side, title -> (name -> (xs, ys)), on one scale upwards; `ylim` cuts off the rest.
 
-    `xlabel` is one for all panels, or a list with one for each.
+    `xlabel` is one for all panels, or a list with one for each. Not `joined`: marks without lines. With `linear` the
+    scale is even up to ±`linear` and logarithmic beyond, above and below 0.
     """
     fig = new_figure(figsize=(10 if len(panels) > 1 else 7, 2.9))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     labels = [xlabel] * len(panels) if isinstance(xlabel, str) else xlabel
     told, named = [], set()
     for ax, (title, curves), label in zip(axes, panels.items(), labels, strict=True):
-        plot_curves(curves, label, ylabel if ax is axes[0] else "", ax=ax)
+        plot_curves(curves, label, ylabel if ax is axes[0] else "", joined=joined, ax=ax)
         ax.set_title(title, fontsize=10)
+        if linear:
+            ax.set_yscale("symlog", linthresh=linear)
         if ylim:
             ax.set_ylim(ylim)
         if ax.get_legend() and named >= curves.keys():  # a legend to the left has told all these names
@@ -222,7 +231,8 @@ def figure_curves(panels: Mapping[str, Mapping[str, tuple]], xlabel, ylabel: str
         told.append(f"{title}: {'; '.join(_span(name, ys) for name, (_, ys) in curves.items())}")
     against = " and ".join(dict.fromkeys(labels))
     cut = f" The frame ends at {ylim[0]:g} and {ylim[1]:g}." if ylim else ""
-    fig.words = f"Curves of {ylabel} against {against}. {'. '.join(told)}.{cut}".replace("\n", " ")
+    drawn = "Curves" if joined else "Points"
+    fig.words = f"{drawn} of {ylabel} against {against}. {'. '.join(told)}.{cut}".replace("\n", " ")
     return fig
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from ..decoding import to_pil
@@ -131,7 +132,8 @@ def _rings(change: torch.Tensor, square: tuple[int, int], factor: int) -> list[t
 def figure_clipping(decoded: Mapping[str, torch.Tensor], *, widest: float = 2.0) -> Figure:
     """For decoded pictures, title -> (1, 3, H, W): a histogram of their values, and where clamping cuts them off.
 
-    Values beyond ±`widest` are counted at its ends. Orange is outside of -1 ... 1; the map shows by how many levels.
+    Values beyond ±`widest` are counted at its ends. Orange is outside of -1 ... 1; below, on the pale picture, a colour
+    says by how many levels.
     """
     fig = new_figure(figsize=(2.5 * len(decoded) + 0.4, 4.3))
     grid = fig.subplots(2, len(decoded), squeeze=False, height_ratios=[1, 1.5])
@@ -150,11 +152,14 @@ def figure_clipping(decoded: Mapping[str, torch.Tensor], *, widest: float = 2.0)
         upper.set_xlabel("decoded value", fontsize=9)
         upper.tick_params(labelsize=8)
         open_axes(upper)
+        pale = to_pil(values)[0].convert("L").point(lambda level: 150 + level * 100 // 255)
+        lower.imshow(pale, cmap="gray", vmin=0, vmax=255)
         plot_map(outside[name], ax=lower)
-        lower.images[0].set(cmap=SEQUENTIAL, clim=(0, limit))
+        shown = outside[name].numpy()
+        lower.images[1].set(cmap=SEQUENTIAL, clim=(0, limit), array=np.ma.masked_less(shown, 0.5))  # half a level
         told.append(f"{name}, {cut} cut off")
     grid[0][0].set_ylabel("% of the values", fontsize=9)
-    fig.colorbar(lower.images[0], ax=list(grid[1]), shrink=0.9, pad=0.01).set_label("levels cut off", fontsize=9)
+    fig.colorbar(lower.images[1], ax=list(grid[1]), shrink=0.9, pad=0.01).set_label("levels cut off", fontsize=9)
     fig.words = f"Histograms of decoded values, and maps of where they lie outside of -1 to 1: {'; '.join(told)}."
     return fig
 
@@ -165,9 +170,10 @@ def _percent(share: float) -> str:
 
 
 def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
-    """A recorded run, drawn without any model: sigma and the spread of its tensors at each step, and maps of some.
+    """A recorded run, drawn without any model: sigma and the spread (std) of its tensors at each step, and maps.
 
-    The maps show channel 0 of the first picture: latents divided by their spread, and those of the expected picture.
+    The maps show channel 0 of the first picture at `columns` steps: latents divided by their standard deviation, and
+    those of the expected picture. Raises BadInput for a run without steps.
     """
     steps = checks.part(trace, "a Trace, as `record` or `read_trace` give it", "steps").steps
     if not steps:
@@ -177,15 +183,15 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     upper, lower = fig.subfigures(2, 1, height_ratios=[1, 1.35])
     left, right = upper.subplots(1, 2)
     xs = range(len(steps))
-    spread = {name: [float(getattr(step, name).std()) for step in steps] for name in ("noisy", "pred_original")}
+    std = {name: [float(getattr(step, name).std()) for step in steps] for name in ("noisy", "pred_original")}
     plot_curves(
-        {"σ": (xs, [step.sigma for step in steps]), "std of the latents": (xs, spread["noisy"])},
+        {"σ": (xs, [step.sigma for step in steps]), "std of the latents": (xs, std["noisy"])},
         "step",
         "(no unit)",
         ax=left,
     )
     left.set_yscale("log")
-    plot_curves({"": (xs, spread["pred_original"])}, "step", "std of the\nexpected picture's latents", ax=right)
+    plot_curves({"": (xs, std["pred_original"])}, "step", "std of the\nexpected picture's latents", ax=right)
     right.set_ylim(0, None)
     grid = lower.subplots(2, columns, squeeze=False)
     rows = {
@@ -201,7 +207,7 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     fig.suptitle(prompt, fontsize=11)
     fig.words = (
         f"A recorded run of {len(steps)} steps, {prompt!r}: sigma falls from {steps[0].sigma:.1f} to "
-        f"{steps[-1].sigma:.2f}, the latents' spread from {spread['noisy'][0]:.1f} to {spread['noisy'][-1]:.1f}; maps "
+        f"{steps[-1].sigma:.2f}, the latents' spread from {std['noisy'][0]:.1f} to {std['noisy'][-1]:.1f}; maps "
         f"of channel 0 at the steps {', '.join(map(str, at))}: above the latents before the step, each divided by its "
         f"spread, below the expected picture."
     )

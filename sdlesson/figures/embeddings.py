@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from .base import (
     GREEN,
     INK,
     ORANGE,
-    PINK,
+    PALE,
     SEQUENTIAL,
     given_axes,
     new_figure,
@@ -38,9 +39,13 @@ def plot_embeddings(embeddings: torch.Tensor, *, limit: float, numbers: int = 64
 
 
 def figure_embeddings(embeddings: torch.Tensor, words: int, *, numbers: int = 64) -> Figure:
-    """The embeddings of [empty prompt, prompt], shape (2, tokens, dim); the prompt ends at position `words`."""
-    fig = new_figure(figsize=(9, 4))
-    rows = fig.subplots(2, 1, sharex=True)
+    """The embeddings of [empty prompt, prompt], shape (2, tokens, dim); the prompt ends at position `words`.
+
+    On the right their first positions once more, the columns of both texts side by side.
+    """
+    fig = new_figure(figsize=(10, 4))
+    grid = fig.subplot_mosaic([["empty", "first"], ["prompt", "first"]], width_ratios=(6, 1.5))
+    rows = [grid["empty"], grid["prompt"]]
     numbers = min(numbers, embeddings.shape[-1])
     limit = float(embeddings[..., :numbers].abs().float().quantile(0.99))
     for ax, embedding, name, padding in zip(rows, embeddings, ("empty prompt", "prompt"), (1, words), strict=True):
@@ -49,9 +54,11 @@ def figure_embeddings(embeddings: torch.Tensor, words: int, *, numbers: int = 64
         ax.set_title(title, fontsize=10)
         ax.axvline(padding - 0.5, color=INK, linewidth=1.2, linestyle=":")
     last = embeddings.shape[1] - 1
+    rows[0].set_xticks([])
     rows[-1].set_xticks([*range(0, last, 10), last])
     rows[-1].set_xlabel("position of the token", fontsize=9)
-    bar = fig.colorbar(rows[0].images[0], ax=rows, shrink=0.8, pad=0.01)
+    _plot_pairs(embeddings[:, : min(3, last + 1), :numbers], limit, grid["first"])
+    bar = fig.colorbar(rows[0].images[0], ax=list(grid.values()), shrink=0.8, pad=0.01)
     bar.set_label("value (no unit)", fontsize=9)
     same = torch.equal(embeddings[0, 0], embeddings[1, 0])
     fig.words = (
@@ -60,6 +67,21 @@ def figure_embeddings(embeddings: torch.Tensor, words: int, *, numbers: int = 64
         f"{words}. Their columns at position 0 are {'the same' if same else 'different'}."
     )
     return fig
+
+
+def _plot_pairs(embeddings: torch.Tensor, limit: float, ax) -> None:
+    """Draw the columns of two texts (2, places, numbers) in pairs, one pair for each place, with a gap after each."""
+    places = embeddings.shape[1]
+    pairs = torch.full((embeddings.shape[2], 3 * places - 1), torch.nan)
+    for place in range(places):
+        pairs[:, 3 * place : 3 * place + 2] = embeddings[:, place].detach().float().cpu().T
+    plot_map(pairs, limit=limit, ax=ax)
+    ax.set_aspect("auto")
+    ax.set_xticks([3 * place + text for place in range(places) for text in (0, 1)], ["empty", "prompt"] * places)
+    ax.tick_params(axis="x", labelrotation=90, labelsize=8, length=0)
+    for place in range(places):
+        ax.text(3 * place + 0.5, -1, place, ha="center", va="bottom", fontsize=8, color=INK)
+    ax.set_title("both, by position", fontsize=10, pad=16)
 
 
 def figure_sum(tokens: torch.Tensor, positions: torch.Tensor, labels: Sequence[str], *, numbers: int = 32) -> Figure:
@@ -150,26 +172,32 @@ def figure_cosines(tables: Mapping[str, tuple[torch.Tensor, Sequence[str]]]) -> 
 
 
 def figure_captions(places: torch.Tensor, colourings: Mapping[str, Sequence[str]], shares=None) -> Figure:
-    """A flat map of captions, places (n, 2), drawn once for each colouring: title -> n words, each in its colour."""
-    fig = new_figure(figsize=(10, 10 / len(colourings) + 0.5))
-    axes = fig.subplots(1, len(colourings), sharex=True, sharey=True, squeeze=False)[0]
-    marks = list(zip((ORANGE, BLUE, GREEN, PINK, INK, "#e69f00"), "os^DvP", strict=True))
-    told = []
-    for ax, (title, words) in zip(axes, colourings.items(), strict=True):
-        for (colour, marker), word in zip(marks, dict.fromkeys(words), strict=False):
-            chosen = places[[each == word for each in words]]
-            ax.scatter(*chosen.T, s=26, c=colour, marker=marker, linewidths=0, alpha=0.85, label=word)
-        ax.set_title(title, fontsize=10)
-        ax.legend(loc="best", framealpha=0.8, edgecolor="none", fontsize=8, handletextpad=0)
-        ax.set(xticks=[], yticks=[])
-        near = _neighbours(places)
+    """A flat map of captions, places (n, 2): a row for each of {title: n words}, each word lit on a map of its own."""
+    kinds = {title: list(dict.fromkeys(words)) for title, words in colourings.items()}
+    columns = max(map(len, kinds.values()))
+    fig = new_figure(figsize=(10, 1.75 * len(kinds) + 0.3))
+    grid = fig.subplots(len(kinds), columns, sharex=True, sharey=True, squeeze=False)
+    told, near = [], _neighbours(places)
+    for axes, (title, words), colour in zip(grid, colourings.items(), itertools.cycle((ORANGE, BLUE, GREEN))):
+        for ax in axes[len(kinds[title]) :]:
+            ax.set_axis_off()
+        for ax, word in zip(axes, kinds[title], strict=False):
+            chosen = [each == word for each in words]
+            ax.scatter(*places.T, s=6, c=PALE, linewidths=0)
+            ax.scatter(*places[chosen].T, s=16, c=colour, linewidths=0)
+            ax.set_title(word, fontsize=9, pad=3)
+            ax.set(xticks=[], yticks=[])
+        axes[0].set_ylabel(title, fontsize=9)
         told.append(f"{title}, {sum(words[i] == words[j] for i, j in enumerate(near))}")
     if shares is not None:
-        axes[0].set_xlabel(f"first direction ({100 * shares[0]:.0f} % of the differences)", fontsize=9)
-        axes[0].set_ylabel(f"second direction ({100 * shares[1]:.0f} %)", fontsize=9)
+        fig.supxlabel(
+            f"to the right: the first direction ({100 * shares[0]:.0f} % of the differences); "
+            f"upwards: the second ({100 * shares[1]:.0f} %)",
+            fontsize=9,
+        )
     fig.words = (
-        f"A flat map of {len(places)} captions, drawn {len(colourings)} times with other colours. So many of them have "
-        f"the same word as their nearest neighbour on the map: {'; '.join(told)}."
+        f"A flat map of {len(places)} captions, in {len(colourings)} rows, drawn once for each word, which is lit. So "
+        f"many of them have the same word as their nearest neighbour on the map: {'; '.join(told)}."
     )
     return fig
 

@@ -23,7 +23,10 @@ PARTS = {
 
 
 def plot_machine(shapes: dict[str, tuple], *, steps: int = 20, lit=(), ax=None):
-    """Draw the map of the machine with `shapes` on its arrows; `lit` names the parts to light (default: all)."""
+    """Draw the map of the machine with `shapes` on its arrows; `lit` names the parts to light (default: all).
+
+    Raises ValueError for a part that is not on the map.
+    """
     ax = given_axes(ax, (10, 3.7))
     lit = set(lit or PARTS)
     if lit - set(PARTS):

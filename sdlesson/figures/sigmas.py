@@ -31,10 +31,9 @@ def figure_sigmas(scheduler) -> Figure:
     fig = new_figure(figsize=(7, 2.4))
     sigmas = scheduler.sigmas
     plot_sigmas(sigmas, ax=fig.subplots())
-    fig.words = (
-        f"A falling curve of {len(sigmas)} noise levels, steep at first: {sigmas[0]:.2f}, {sigmas[1]:.2f}, "
-        f"{sigmas[2]:.2f} … {sigmas[-2]:.2f}, 0."
-    )
+    first = ", ".join(f"{sigma:.2f}" for sigma in sigmas[:3])
+    rest = f" … {sigmas[-2]:.2f}, 0" if len(sigmas) > 3 else ""
+    fig.words = f"A falling curve of {len(sigmas)} noise levels, steep at first: {first}{rest}."
     return fig
 
 
@@ -145,8 +144,10 @@ def figure_ways(ways: dict) -> Figure:
         up = way[-1] > 0
         end = levels[levels > 0].min() / 2  # where the level 0 is drawn
         shown = np.where(levels > 0, levels, end)
-        for side, colour in ((up, BLUE), (~up, ORANGE)):
-            open_axes(ax).plot(shown, heights[:, side], color=colour, linewidth=0.8, alpha=0.8)
+        for side, colour, name in ((up, BLUE, "ends above 0"), (~up, ORANGE, "ends below 0")):
+            lines = open_axes(ax).plot(shown, heights[:, side], color=colour, linewidth=0.8, alpha=0.8)
+            if lines and ax is axes[0]:
+                lines[0].set_label(name)
         ax.axvline(end, color=INK, linestyle=":", linewidth=1)
         ax.text(end, 1, "σ = 0 ", fontsize=8, color=INK, ha="right", va="top", transform=ax.get_xaxis_transform())
         ax.set(xlabel="noise level σ", title=title)
@@ -155,6 +156,7 @@ def figure_ways(ways: dict) -> Figure:
         ax.invert_xaxis()
         told.append(f"{title}, {up.sum()} of {len(up)} end above 0, {(abs(way[-1]) < 0.6).sum()} between -0.6 and 0.6")
     axes[0].set_ylabel("x ÷ √(σ² + 1)")
+    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
     fig.words = f"Curves from noise on the left to data on the right. {'; '.join(told)}.".replace("\n", " ")
     return fig
 
@@ -206,17 +208,22 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
 
 def _enlarge(ax, sigmas, heights, colour):
     """Draw the area between `heights` and 0 in a small frame at the lower left of `ax`, at its full height."""
-    frame = ax.inset_axes((0.1, 0.05, 0.5, 0.2))
+    frame = ax.inset_axes((0.1, 0.13, 0.5, 0.18))
     frame.plot(sigmas, heights, color=colour, linewidth=2)
     frame.fill_between(sigmas, heights, color=colour, alpha=0.5, linewidth=0)
     frame.axhline(0, color=INK, linewidth=0.8)
-    frame.set(xlim=(sigmas.max(), sigmas.min()), ylim=(1.2 * heights.min(), 0.3 * abs(heights).max()), xticks=[])
+    frame.set(xlim=(sigmas.max(), sigmas.min()), ylim=(1.2 * heights.min(), 0.3 * abs(heights).max()))
+    ends = (sigmas.max(), sigmas.min())
+    frame.set_xticks(ends, [f"σ {end:.2f}" for end in ends])
     frame.set_title("the area of “3 steps ago”, enlarged", fontsize=8, pad=3)
     frame.tick_params(labelsize=7)
 
 
 def figure_coefficients(sigmas, order: int = 4) -> Figure:
-    """The weights of the past slopes in every step of K-LMS, as multiples of the step sigma_(i+1) - sigma_i."""
+    """The weights of the past slopes in every step of K-LMS, as multiples of the step sigma_(i+1) - sigma_i.
+
+    The scale is even up to ±0.1 and logarithmic beyond, so that small weights of old slopes are seen beside large ones.
+    """
     steps = len(sigmas) - 1
     fig = new_figure(figsize=(10, 3))
     ax = open_axes(fig.subplots())
@@ -224,9 +231,15 @@ def figure_coefficients(sigmas, order: int = 4) -> Figure:
     for k, colour in zip(range(order), (ORANGE, BLUE, GREEN, PINK), strict=False):
         at = [i for i in range(steps) if len(shares[i]) > k]
         name = f"slope {k} step{'s' * (k != 1)} ago" if k else "slope now"
-        ax.bar([i + 0.2 * (k - 1.5) for i in at], [shares[i][k] for i in at], 0.2, color=colour, label=name)
+        middles = [i + 0.2 * (k - (len(shares[i]) - 1) / 2) for i in at]  # a step's bars stand around its tick
+        ax.bar(middles, [shares[i][k] for i in at], 0.2, color=colour, label=name)
     ax.axhline(0, color=INK, linewidth=0.8)
-    ax.set(xlabel="step", ylabel="weight ÷ step", xticks=range(steps))
+    ax.set(
+        xlabel="step", ylabel="weight ÷ step\n(logarithmic beyond ±0.1)", xticks=range(steps), xlim=(-0.7, steps - 0.3)
+    )
+    ax.set_yscale("symlog", linthresh=0.1)
+    ax.yaxis.set_major_formatter("{x:g}")
+    ax.grid(visible=False, axis="x")
     ax.legend(frameon=False, fontsize=8, ncols=order, loc="lower center", bbox_to_anchor=(0.5, 1))
     middle = ", ".join(f"{share:.2f}" for share in shares[steps // 2])
     fig.words = (

@@ -9,8 +9,19 @@ import torch
 
 from ..loading import checks
 from ..steering import first_step, latent_mask, lerp, slerp
-from .base import BLUE, INK, ORANGE, draw_arrow, given_axes, new_figure, open_axes, plane_of, plot_curves, plot_picture
-from .sigmas import plot_sigmas
+from .base import (
+    BLUE,
+    INK,
+    ORANGE,
+    draw_arrow,
+    given_axes,
+    log_axes,
+    new_figure,
+    open_axes,
+    plane_of,
+    plot_curves,
+    plot_picture,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,23 +62,24 @@ def figure_mask(picture: Image, pixels: torch.Tensor, factor: int = 8) -> Figure
 
 def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
     """Where the loop is entered at each strength, on the curve of the noise levels that `scheduler` has set."""
-    sigmas = [float(sigma) for sigma in scheduler.sigmas]
-    fig = new_figure(figsize=(7, 2.8))
-    ax = plot_sigmas(sigmas, ax=fig.subplots())
-    for note in list(ax.texts):
-        note.remove()
+    levels = [float(sigma) for sigma in scheduler.sigmas[:-1]]  # the last one, 0, has no place on a logarithmic axis
+    fig = new_figure(figsize=(7, 2.9))
+    ax = open_axes(fig.subplots())
+    ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
+    ax.set(xlabel="step (after the last one: σ = 0)", ylabel="noise level σ")
+    log_axes(ax.yaxis)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     told = []
     for strength in strengths:
-        step = first_step(strength, len(sigmas) - 1)
-        left = len(sigmas) - 1 - step
+        step = min(first_step(strength, len(levels)), len(levels) - 1)
+        left = len(levels) - first_step(strength, len(levels))
         words = f"strength {strength:g}: {left} step{'s' * (left != 1)} left"
-        ax.plot(step, sigmas[step], "o", color=BLUE, markersize=8)
-        ax.annotate(
-            words, (step, sigmas[step]), xytext=(5, 6), textcoords="offset points", fontsize=9, rotation=22, color=INK
-        )
-        told.append(f"{words}, from sigma {sigmas[step]:.2f}")
-    ax.set_xlim(None, 1.22 * (len(sigmas) - 1))
-    ax.set_ylim(None, 1.45 * max(sigmas))
+        ax.plot(step, levels[step], "o", color=BLUE, markersize=8)
+        place = {"xytext": (7, 5), "textcoords": "offset points", "fontsize": 9, "color": INK}
+        ax.annotate(words, (step, levels[step]), **place)
+        told.append(f"{words}, from sigma {levels[step]:.2f}")
+    ax.set_xlim(None, 1.3 * (len(levels) - 1))
+    ax.set_ylim(None, 2 * max(levels))
     fig.words = f"The falling curve of the noise levels, with the points where the loop is entered: {'; '.join(told)}."
     return fig
 

@@ -15,18 +15,19 @@ ROOMS = {
     "embeddings": (34, 16, 17, BLUE),
     "latents": (9, 4, 13, ORANGE),
     "sigmas": (34, 4, 17, ORANGE),
-    "guidance": (64, 10, 13, ORANGE),
-    "decoding": (87.5, 10, 12.5, GREEN),
+    "unet": (57, 10, 9, ORANGE),
+    "guidance": (68.7, 10, 10.6, ORANGE),
+    "decoding": (89.3, 10, 10.7, GREEN),
 }
 
 
 #: The rooms beside the way, drawn in their own lesson only, and the rooms that each belongs to.
 SIDE_ROOMS = {
-    "attention": ((64, 18.5, 13, BLUE), ("guidance",)),
-    "steering": ((64, 1.5, 13, ORANGE), ("guidance",)),
+    "attention": ((64, 18.5, 13, BLUE), ("unet",)),
+    "steering": ((68.5, 1.5, 13, ORANGE), ("guidance",)),
     "samplers": ((34, -4.5, 17, ORANGE), ("sigmas",)),
-    "training": ((9, -4.5, 68, PINK), ("latents", "sigmas", "guidance")),
-    "fullsize": ((9, -4.5, 68, PINK), ("latents", "sigmas", "guidance")),
+    "training": ((9, -4.5, 68, PINK), ("latents", "sigmas", "unet")),
+    "fullsize": ((9, -4.5, 68, PINK), ("latents", "sigmas", "unet")),
 }
 
 
@@ -52,7 +53,7 @@ def figure_strip(sd, here: str) -> Figure:
     ax.set_axis_off()
     fig.words = (
         f"The way through the lessons, this one's room lit ({here}): a prompt, tokens ({flow['ids']}), embeddings "
-        f"({flow['embeddings']}); a seed, latents ({flow['latents']}), sigmas; guidance joins the two and makes "
+        f"({flow['embeddings']}); a seed, latents ({flow['latents']}), sigmas; the UNet reads both, and guidance makes "
         f"latents ({flow['latents']}); decoding makes the picture ({flow['picture']})."
     )
     return fig
@@ -63,11 +64,12 @@ def _strip_arrows(flow: dict[str, str]):
     return [
         ((6, 18.5), (9, 18.5), ""),
         ((22, 18.5), (34, 18.5), f"ids\n{flow['ids']}"),
-        ((51, 18.5), (66, 15), f"     embeddings\n     {flow['embeddings']}"),
+        ((51, 18.5), (60, 15), f"           embeddings\n           {flow['embeddings']}"),
         ((5.5, 6.5), (9, 6.5), ""),
         ((22, 6.5), (34, 6.5), f"noise\n{flow['latents']}"),
-        ((51, 6.5), (66, 10), "× σ max        "),
-        ((77, 12.5), (87.5, 12.5), f"latents\n{flow['latents']}"),
+        ((51, 6.5), (60, 10), "× σ max        "),
+        ((66, 12.5), (68.7, 12.5), ""),
+        ((79.3, 12.5), (89.3, 12.5), f"latents\n{flow['latents']}"),
         ((93.7, 10), (93.7, 4.4), ""),
     ]
 
@@ -77,7 +79,8 @@ def _side_room(ax, name: str):
     (left, bottom, width, colour), neighbours = SIDE_ROOMS[name]
     for at, low, wide, *_ in (ROOMS[neighbour] for neighbour in neighbours):
         ends = (bottom + 5, low) if bottom < low else (bottom, low + 5)
-        ax.plot([at + wide / 2] * 2, ends, color=colour, linewidth=1.4, linestyle=(0, (3, 2)))
+        across = max(at + wide / 2, left + 1)  # within both boxes
+        ax.plot([across] * 2, ends, color=colour, linewidth=1.4, linestyle=(0, (3, 2)))
     box(ax, (left, bottom, width, 5), _label(name), colour, on=True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
@@ -48,8 +49,9 @@ class WordedFigure(Figure):
     def _ipython_display_(self):
         from IPython.display import display
 
-        kind, file = self.render()
-        width, height = (round(side * _PIXELS_PER_INCH) for side in self.get_size_inches())
+        scale = float(os.environ.get("SDLESSON_FIGURE_SCALE", 1))  # a projector's figures are larger
+        kind, file = self.render(2 * scale)
+        width, height = (round(side * scale * _PIXELS_PER_INCH) for side in self.get_size_inches())
         about = {"alt": self.words, "width": width, "height": height}
         display({kind: file, "text/plain": self.words}, metadata={kind: about}, raw=True)
 

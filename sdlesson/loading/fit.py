@@ -114,7 +114,10 @@ def schedule(folder: Path) -> dict | None:
 
 
 def recommended(folder: Path) -> dict:
-    """What sdlesson.json recommends for this model; empty for models that were made elsewhere."""
+    """What sdlesson.json recommends for this model; empty for models that were made elsewhere.
+
+    Raises ModelError where the guidance scale in it is no finite number.
+    """
     file = folder / "sdlesson.json"
     about = read_json(file) if file.is_file() else {}
     if "guidance_scale" in about and not _is_number(about["guidance_scale"]):
@@ -221,7 +224,10 @@ def _check_text(folder: Path, unet: dict, text: dict) -> None:
 
 
 def text_length(folder: Path) -> int | None:
-    """How many tokens the tokenizer makes of each text, or None where it does not say (transformers writes 1e30)."""
+    """How many tokens the tokenizer makes of each text, or None where it does not say (transformers writes 1e30).
+
+    Raises ModelError for a length that is no number from 3, and where the tokenizer lacks a token that each text needs.
+    """
     file = folder / "tokenizer" / "tokenizer_config.json"
     config = read_json(file) if file.is_file() else {}
     if nameless := [key for key in ("bos_token", "eos_token", "pad_token") if config.get(key, "") is None]:

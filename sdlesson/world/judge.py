@@ -102,7 +102,8 @@ def load_judge(folder: Path | str | None = None) -> Judge:
     folder = Path(__file__).parents[1] / "checkpoint" / "judge" if folder is None else Path(folder)
     weights = folder / "model.safetensors"
     if not weights.is_file():
-        raise FileNotFoundError(f"No judge at {weights}: train one with `python -m sdlesson.tiny.quality`.")
+        training = f"python -m sdlesson.tiny.judge --out {folder}"
+        raise FileNotFoundError(f"No judge at {weights}: train one with `{training}`.")
     judge = Judge()
     judge.load_state_dict(load_file(weights))
     return judge.float().eval()

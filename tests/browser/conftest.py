@@ -15,6 +15,7 @@ ALL_EXPLORERS = {
     "sigmas": "explore_sigmas()",
     "guidance": "explore_guidance(sd, [mild, trace])",
     "attention": "explore_attention(sd, trace, heat)",
+    "unet": "explore_unet(sd, trace, maps)",
     "two prompts": 'explore_two_prompts(sd, "a horse", "a duck")',
 }
 BEFORE = """\
@@ -27,9 +28,11 @@ from sdlesson.explorers.prompts import explore_two_prompts
 from sdlesson.explorers.sigmas import explore_sigmas
 from sdlesson.explorers.steps import explore_steps
 from sdlesson.explorers.tokens import explore_tokens
+from sdlesson.explorers.unet import explore_unet
+from sdlesson.unet import record_maps, stages
 
 sd = sdlesson.load()
-with record_attention(sd.unet) as heat:
+with record_attention(sd.unet) as heat, record_maps(stages(sd.unet)) as maps:
     trace = record(sd, "a photograph of an astronaut riding a horse", num_inference_steps=4)
 mild = record(sd, "a photograph of an astronaut riding a horse", num_inference_steps=4, guidance_scale=1)
 """

@@ -95,6 +95,17 @@ def test_words_are_chosen_and_an_empty_choice_gets_a_sentence(explorers):
     expect(attention.get_by_role("status")).to_have_text("Choose at least one word.")
 
 
+def test_a_skip_is_cut_and_the_maps_of_a_stage_are_seen(explorers):
+    unet = explorers.named["unet"]
+    expect(unet).to_contain_text("up_blocks.1, step 2 of 0 to 3, all skips whole")
+    unet.get_by_label("cut the skip").select_option("all")
+    expect(unet.get_by_alt_text("What the UNet expects at step 2, without the 6 skips")).to_be_visible()
+    unet.get_by_label("stage").select_option("mid_block")
+    slider(unet, "step").press("Home")
+    expect(unet).to_contain_text("mid_block, step 0 of 0 to 3, without the 6 skips: maps of 4 by 4 numbers")
+    assert unet.locator("img").count() == 9
+
+
 def test_a_run_is_stopped(explorers):
     two = explorers.named["two prompts"]
     two.get_by_label("second prompt").fill(TYPED)

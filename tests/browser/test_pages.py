@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 BOOK = Path(__file__).resolve().parents[2] / "build" / "book"
-PAGES = ["index.html", "notebooks/05_guidance.html", "notebooks/symptoms.html"]
+PAGES = ["index.html", "notebooks/06_guidance.html", "notebooks/symptoms.html"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,6 +1,6 @@
 @echo off
 rem Install the lessons of this kit without network, on Windows: install.bat [FOLDER]
-rem .venv comes into FOLDER, with a copy of the lessons; without FOLDER, into the kit itself.
+rem .venv comes into FOLDER, with the lessons; without FOLDER, into the kit itself.
 setlocal
 
 if defined PYTHON goto found

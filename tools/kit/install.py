@@ -1,6 +1,8 @@
 """Install the lessons of this kit, without network. `install.sh` and `install.bat` look for a Python and call it.
 
 python install.py [FOLDER]      .venv and the lessons come into FOLDER; without one, into the folder of the kit
+
+Nothing is called installed before a picture was painted with it.
 """
 
 import hashlib
@@ -16,10 +18,7 @@ SUMS = "@SUMS@"  # the checksum of SHA256SUMS
 
 
 def damaged(kit: Path) -> list[str]:
-    """The names of files that are missing or not as they were when the kit was made, and of wheels that it never had.
-
-    The lessons are not asked for: they change in a learner's hands.
-    """
+    """The names of files that are missing or not as they were in the new kit, and of wheels that it never had."""
     if sha256(kit / "SHA256SUMS") != SUMS:
         return ["SHA256SUMS"]
     lines = (kit / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
@@ -45,14 +44,30 @@ def install(kit: Path, venv: Path) -> Path:
 
 
 def copy_lessons(kit: Path, folder: Path) -> None:
-    """Copy the lessons that `folder` does not have yet, each whole or not at all; those that are there are kept."""
-    for path in sorted(path for path in (kit / "notebooks").rglob("*") if path.is_file()):
-        place = folder / path.relative_to(kit / "notebooks")
-        if not os.path.lexists(place):
+    """Bring the lessons in `folder` up to the kit's, each whole or not at all; a learner works on copies of them."""
+    for path in sorted(path for path in (kit / "lessons").rglob("*") if path.is_file()):
+        place = folder / path.relative_to(kit / "lessons")
+        if sha256(place) != sha256(path):
             place.parent.mkdir(parents=True, exist_ok=True)
             part = place.with_name(f".{place.name}.part")
             shutil.copyfile(path, part)
             os.replace(part, place)
+
+
+def prove(python: Path, folder: Path) -> None:
+    """Make the learner's copies and paint a picture: what does both is whole."""
+    run("lay out the lessons", python, "-m", "sdlesson", "lab", "--copies")
+    picture = folder / "first_picture.png"
+    run(
+        "paint a picture",
+        python,
+        "-m",
+        "sdlesson",
+        "paint",
+        "a photograph of an astronaut riding a horse",
+        "-o",
+        picture,
+    )
 
 
 def run(aim: str, *command) -> None:
@@ -69,10 +84,11 @@ def main(arguments: list[str]) -> None:
     wrong = damaged(KIT)
     if wrong:
         sys.exit("Copy the kit again: these of its files are missing, damaged or not its own: " + ", ".join(wrong))
-    python, notebooks = install(KIT, folder / ".venv"), folder / "notebooks"
-    copy_lessons(KIT, notebooks)
-    start = [str(python), "-m", "jupyter", "lab", f"--notebook-dir={notebooks}"]
-    print("\nInstalled. This starts JupyterLab on the lessons; begin with 00_one_page.ipynb:\n")
+    python = install(KIT, folder / ".venv")
+    copy_lessons(KIT, folder / "lessons")
+    prove(python, folder)
+    start = [str(python), "-m", "sdlesson", "lab"]
+    print("\nInstalled, and a picture was painted. This opens the lessons in your browser:\n")
     print("    " + (subprocess.list2cmdline(start) if os.name == "nt" else shlex.join(start)))
 
 

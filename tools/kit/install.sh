@@ -1,6 +1,6 @@
 #!/bin/sh
 # Install the lessons of this kit without network, on Linux or macOS: sh install.sh [FOLDER]
-# .venv comes into FOLDER, with a copy of the lessons; without FOLDER, into the kit itself.
+# .venv comes into FOLDER, with the lessons; without FOLDER, into the kit itself.
 
 for python in "${PYTHON:-python@PYTHON@}" python@PYTHON@ python3 python; do
     if "$python" -c 'import sys; sys.exit("%d.%d" % sys.version_info[:2] != "@PYTHON@")' 2>/dev/null; then

@@ -1,0 +1,1 @@
+"""The way into the lessons: what a learner gets (`tree`), working copies (`copies`), JupyterLab on them (`start`)."""

@@ -1,0 +1,82 @@
+"""True minutes of a lesson: prose words / 200 + lines of code / 10; comments are prose, exercises apart.
+
+    python tools/count_minutes.py            # a table of all lessons
+
+A heading like "7 · Deeper: title" opens a deeper part, up to the next heading of its level or a higher one.
+"""
+
+import io
+import json
+import re
+import tokenize
+from pathlib import Path
+from typing import NamedTuple
+
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+WORDS_A_MINUTE, LINES_A_MINUTE, COLUMNS = 200, 10, 100
+EXERCISES = ("Your turn", "Exercises")
+ENDS = ("What you take with you", "Recap")
+
+
+class Minutes(NamedTuple):
+    """What a lesson takes, in minutes."""
+
+    core: float
+    deeper: float
+    promised: int
+
+
+def words(text: str) -> int:
+    """The words of some Markdown, without the addresses of its links."""
+    return len(re.findall(r"\w[\w'’.-]*", re.sub(r"\]\([^)]*\)", "]", text)))
+
+
+def code_minutes(source: str) -> float:
+    """The minutes of a code cell: its lines of code, and the words of its comments.
+
+    A line is a statement, and each further 100 characters of it another one, however it is wrapped.
+    """
+    said, lines, long = 0, 0, 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            said += words(token.string)
+        elif token.type == tokenize.NEWLINE:
+            lines, long = lines + -(-long // COLUMNS), 0
+        else:
+            long += len(token.string.strip()) + 1  # with the blank behind it
+    return said / WORDS_A_MINUTE + lines / LINES_A_MINUTE
+
+
+def minutes(path: Path) -> Minutes:
+    """The minutes of one lesson: its core, its deeper parts, and what its opening promises for the core."""
+    core = deeper = 0.0
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    depth, exercise = 0, False  # the level of the Deeper heading that we are under, 0: none
+    for cell in cells:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            spent = 0 if exercise else code_minutes(source)
+            core, deeper = (core, deeper + spent) if depth else (core + spent, deeper)
+            continue
+        for part in re.split(r"^(?=#{1,6} )", source, flags=re.M):
+            if heading := re.match(r"(#+) (.*)", part):
+                level, title = len(heading[1]), heading[2]
+                if depth == 0 or level <= depth:
+                    depth = level if re.match(r"(\d+ · )?Deeper: ", title) else 0
+                exercise = title in EXERCISES or (exercise and title not in ENDS and level > 1)
+            spent = 0 if exercise else words(part) / WORDS_A_MINUTE
+            core, deeper = (core, deeper + spent) if depth else (core + spent, deeper)
+    promise = re.search(r"\*\*Time:\*\* (\d+) min", "".join(cells[0]["source"]))
+    return Minutes(core, deeper, int(promise[1]) if promise else 0)
+
+
+def lessons() -> list[Path]:
+    """The lessons in their order, and the page of symptoms."""
+    return [*sorted(NOTEBOOKS.glob("[0-9]*.ipynb")), NOTEBOOKS / "symptoms.ipynb"]
+
+
+if __name__ == "__main__":
+    print(f"{'lesson':20} core deeper promised")
+    for path in lessons():
+        core, deeper, promised = minutes(path)
+        print(f"{path.stem:20} {core:4.0f} {deeper:6.0f} {promised:8}")
