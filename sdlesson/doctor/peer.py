@@ -52,7 +52,7 @@ def painted(sd: StableDiffusion, steps: int) -> Painted:
 def peak(numbers: int) -> float:
     """How many bytes the pipeline takes in float32 for a model of so many numbers.
 
-    That is half as much again as its weights: `make bench-full` measured 5.85 GiB for v1.4's 3.97.
+    That is half as much again as its weights: `make bench-full` measured 5.85 to 6.01 GiB for v1.4's 3.97.
     """
     return 1.5 * torch.float32.itemsize * numbers
 
