@@ -83,7 +83,10 @@ tokenizer = CLIPTokenizer.from_pretrained(folder + "/tokenizer")
 ids = tokenizer(["", prompt], padding="max_length", max_length=77, truncation=True, return_tensors="pt").input_ids
 with torch.no_grad():
     texts = CLIPTextModel.from_pretrained(folder + "/text_encoder", dtype=torch.float32)(ids)[0].numpy()
-waves = Timesteps(320, flip_sin_to_cos=True, downscale_freq_shift=0)
+about = UNet2DConditionModel.load_config(folder + "/unet")
+shape = [1, about["in_channels"], about["sample_size"], about["sample_size"]]
+width, scaling = about["block_out_channels"][0], AutoencoderKL.load_config(folder + "/vae")["scaling_factor"]
+waves = Timesteps(width, flip_sin_to_cos=True, downscale_freq_shift=0)
 
 def compiled(part, shapes):
     model = core().read_model(f"{place}/{part}.xml")
@@ -98,16 +101,16 @@ def timed(into, work, *given):
 
 scheduler = LMSDiscreteScheduler.from_pretrained(folder + "/scheduler")
 scheduler.set_timesteps(int(steps))
-latents = torch.randn(1, 4, 64, 64, generator=torch.Generator().manual_seed(int(seed))) * scheduler.init_noise_sigma
-guess = compiled("unet", [[2, 4, 64, 64], [2, 320], list(texts.shape)])
+latents = torch.randn(shape, generator=torch.Generator().manual_seed(int(seed))) * scheduler.init_noise_sigma
+guess = compiled("unet", [[2, *shape[1:]], [2, width], list(texts.shape)])
 for t in scheduler.timesteps:
     x = scheduler.scale_model_input(torch.cat([latents] * 2), t)
     given = x.numpy(), waves(t.expand(2)).numpy(), texts
     plain, text = torch.from_numpy(timed(spent["unet"], guess, *given)).chunk(2)
     latents = scheduler.step(plain + float(scale) * (text - plain), t, latents).prev_sample
 del guess
-decode = compiled("vae", [[1, 4, 64, 64]])
-picture = timed(spent["vae"], decode, latents.numpy() / 0.18215)[0].transpose(1, 2, 0)
+decode = compiled("vae", [shape])
+picture = timed(spent["vae"], decode, latents.numpy() / scaling)[0].transpose(1, 2, 0)
 Image.fromarray(((picture / 2 + 0.5).clip(0, 1) * 255).round().astype("uint8")).save(out)
 """
 

@@ -92,7 +92,7 @@ def test_words_are_chosen_and_an_empty_choice_gets_a_sentence(explorers):
     attention.get_by_label("layers").select_option("4 × 4")
     expect(attention.get_by_alt_text("4 × 4 squares")).to_be_visible()
     attention.get_by_label("words").select_option([])
-    expect(attention.get_by_role("status")).to_have_text("Choose at least one word.")
+    expect(attention.locator("p[role=status]")).to_have_text("Choose at least one word.")
 
 
 def test_a_skip_is_cut_and_the_maps_of_a_stage_are_seen(explorers):
@@ -111,7 +111,7 @@ def test_a_run_is_stopped(explorers):
     two.get_by_label("second prompt").fill(TYPED)
     two.get_by_role("button", name="Paint").click()
     two.get_by_role("button", name="Stop").click()
-    expect(two.get_by_role("status")).to_contain_text("Stopped after", timeout=30_000)
+    expect(two.locator("p[role=status]")).to_contain_text("Stopped after", timeout=30_000)
     expect(two).to_contain_text("Press Paint.")
 
 
