@@ -34,7 +34,7 @@ class Page(HTMLParser):
         self.loads += named(attributes.get("style", ""))
         if "href" in attributes:
             (self.loads if tag == "link" else self.links).append(attributes["href"])
-        if tag == "img" and not attributes.get("alt", "").strip():
+        if tag == "img" and attributes.get("aria-hidden") != "true" and not attributes.get("alt", "").strip():
             self.wordless.append(attributes.get("src", ""))
 
     def handle_data(self, text):

@@ -42,7 +42,7 @@ def explore_attention(sd: StableDiffusion, trace: Trace, heat: Heat) -> Explorer
         names, size = ", ".join(words), f"{map_.shape[0]} × {map_.shape[1]} squares"
         row, column = divmod(int(map_.argmax()), map_.shape[1])
         told = f"Heat of {names} at step {step}, {size}: up to {most:.2f}, in row {row}, column {column}"
-        over = f'<img src="{upon}" alt="" style="{style}">'
+        over = f'<img src="{upon}" alt="" aria-hidden="true" style="{style}">'
         tiles = [
             tile(expected(step).convert("L"), f"heat of {names}", told, side=256, over=over),
             tile(expected(step), f"expected at step {step}", f"What the UNet expects at step {step}", side=256),
