@@ -65,17 +65,17 @@ def _upcast_small(part: Module, weights: Mapping[str, torch.Tensor]) -> dict[str
 
 
 class UpcastLinear(Linear):
-    """A linear layer that computes with its weight widened to `upcasts_to`."""
+    """A linear layer that computes with its weight widened to the dtype of what it is given."""
 
     def forward(self, x):
-        return linear(x, self.weight.to(self.upcasts_to), self.bias)
+        return linear(x, self.weight.to(x.dtype), self.bias)
 
 
 class UpcastConv2d(Conv2d):
-    """A convolution that computes with its weight widened to `upcasts_to`."""
+    """A convolution that computes with its weight widened to the dtype of what it is given."""
 
     def _conv_forward(self, x, weight, bias):
-        return super()._conv_forward(x, weight.to(self.upcasts_to), bias)
+        return super()._conv_forward(x, weight.to(x.dtype), bias)
 
 
 class UpcastEmbedding(Embedding):
