@@ -30,7 +30,7 @@ from stand_in import write_stand_in
 from sdlesson import BadInput
 from sdlesson.engine.lean import fast_dtype
 from sdlesson.engine.measured import MEASURED, Measured, keep_measured, read_measured
-from sdlesson.engine.openvino import converted, is_installed
+from sdlesson.engine.openvino import computes_in, converted, is_installed
 from sdlesson.fullsize import GIB, empty_parts, flops, matmul_rate
 from sdlesson.loading.writing import check_writable
 
@@ -183,8 +183,10 @@ def measure(args) -> list[Measured]:
     rates = {kind: matmul_rate(kind, device, size=2048, least=2) for kind in set(dtypes.values())}
     for kind, rate in rates.items():
         print(f"{name}: {rate / 1e9:.0f} GFLOP/s in {kind}; a guided step has {work / 1e9:.0f} GFLOP")
-    if device.type == "cpu" and is_installed():
+    if device.type == "cpu" and is_installed() and computes_in(dtype):
         converted(args.model)
+    else:
+        args.ways = [way for way in args.ways if way != "OpenVINO alone"]
     took, files = {way: [] for way in args.ways}, {}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(args.turns):

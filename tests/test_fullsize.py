@@ -291,9 +291,10 @@ def test_the_bench_paints_by_turns_and_keeps_a_table(bench, toy_half, tmp_path, 
     monkeypatch.setattr(sys, "argv", ["full", *words])
     bench.main()
     rows = read_measured(tmp_path / "table")
-    assert [row.way for row in rows] == list(bench.WAYS)
+    ways = [way for way in bench.WAYS if way != "OpenVINO alone" or bench.computes_in(torch.float32)]
+    assert [row.way for row in rows] == ways
     assert all(row.gib > 0.2 and row.seconds > row.step_seconds > 0 < row.vae_seconds for row in rows)
-    assert all(row.levels[0] <= 1 for row in rows) and rows[3].levels == (0.0, 0.0)
+    assert all(row.levels[0] <= 1 for row in rows) and rows[-2].levels == (0.0, 0.0)
     told = capsys.readouterr().out
     assert "ours/pipeline, defaults: picture" in told and "of the limit" in told
     assert json.loads((tmp_path / "table").read_text())[0]["device"] == bench.device_name(

@@ -73,7 +73,7 @@ def test_the_cousins_paint_their_pictures(name, cousins, monkeypatch, calls):
 
 def test_where_the_cpu_has_units_it_computes_in_bfloat16(tiny):
     if not openvino.computes_in(torch.bfloat16):
-        with pytest.raises(ModelError, match="OpenVINO cannot compute in bfloat16 on this CPU"):
+        with pytest.raises(ModelError, match="OpenVINO cannot compute in bfloat16 here"):
             sdlesson.load("tiny", device="cpu", engine="openvino", dtype="bfloat16")
         return
     sd = sdlesson.load("tiny", device="cpu", engine="openvino", dtype="bfloat16")
@@ -93,6 +93,14 @@ def test_one_thread_computes_in_float32_and_not_in_bfloat16(fast):
     """In bfloat16 OpenVINO would end the process: it divides by zero."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", ONE_THREAD], env=environment, check=True)
+
+
+@pytest.mark.parametrize("limit", ["AVX2", "avx512_core"])
+def test_a_processor_that_onednn_may_not_use_whole_is_left_to_torch(monkeypatch, limit):
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert not openvino.computes_in(torch.float32) and not openvino.computes_in(torch.bfloat16)
+    with pytest.raises(ModelError, match="OpenVINO cannot compute in float32 here"):
+        sdlesson.load("tiny", device="cpu", engine="openvino", dtype="float32")
 
 
 def touched(kind: str, sd: StableDiffusion) -> StableDiffusion:
@@ -265,7 +273,7 @@ def test_other_weights_are_converted_anew(toy_half, toy_folder):
     [
         ({"engine": "tensorrt"}, 'The engine is "auto", "torch" or "openvino", not \'tensorrt\''),
         ({"engine": "openvino", "low_memory": True}, "OpenVINO keeps its own copy of the weights in memory"),
-        ({"engine": "openvino", "dtype": "float16"}, "OpenVINO cannot compute in float16 on this CPU; take float32"),
+        ({"engine": "openvino", "dtype": "float16"}, "OpenVINO cannot compute in float16 here; take float32"),
         ({"engine": "openvino", "device": "meta"}, "OpenVINO computes on the CPU here, not on meta"),
     ],
 )

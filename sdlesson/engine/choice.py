@@ -45,7 +45,9 @@ def _check_openvino(dtype: torch.dtype) -> None:
     if not openvino.is_installed():
         raise ModelError("OpenVINO is not installed: `make fast`, or `pip install openvino`.")
     if not openvino.computes_in(dtype):
-        raise ModelError(f"OpenVINO cannot compute in {str(dtype).removeprefix('torch.')} on this CPU; take float32.")
+        raise ModelError(
+            f"OpenVINO cannot compute in {str(dtype).removeprefix('torch.')} here; take float32, or the engine torch."
+        )
 
 
 def _bytes(folder: Path, part: str, dtype: torch.dtype) -> float:

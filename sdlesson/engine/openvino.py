@@ -54,8 +54,12 @@ def core():
 
 
 def computes_in(dtype: torch.dtype) -> bool:
-    """Can OpenVINO compute in `dtype` here? In float32 always, in bfloat16 where the CPU has units and two threads."""
-    if dtype not in _PRECISIONS or torch.get_num_threads() < _THREADS[dtype]:
+    """Can OpenVINO compute in `dtype` here? In float32, and in bfloat16 where the CPU has units and two threads.
+
+    Where the environment limits what oneDNN may use (ONEDNN_MAX_CPU_ISA), OpenVINO would end the process: never there.
+    """
+    limited = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper() not in ("ALL", "DEFAULT")
+    if limited or dtype not in _PRECISIONS or torch.get_num_threads() < _THREADS[dtype]:
         return False
     return _PRECISIONS[dtype][1] in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
