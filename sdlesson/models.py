@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .loading import fit
-from .loading.errors import ModelError, first_line
+from .loading.errors import BadInput, ModelError, first_line
 from .loading.folders import WEIGHTS as _WEIGHTS
 from .loading.folders import check_folder, weight_files
 from .loading.quiet import quick_imports, quiet
@@ -225,9 +226,16 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
         parts = _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype))
         parts["vae"].enable_slicing()
         return parts, dtype, None
-    way = choice.choose(folder, dtype, low_memory, engine)
+    way, place = choice.choose(folder, dtype, low_memory, engine), None
+    if way == "openvino":
+        try:
+            place = converted(folder)
+        except (ModelError, BadInput) as error:
+            if engine == way:
+                raise
+            print(f"sdlesson: {error} Until then torch computes.", file=sys.stderr, flush=True)
+            way = "torch"
     kept = {part: dtype if way == "torch" else stored_dtype(folder, part, dtype) for part in _WEIGHTS}
-    place = converted(folder) if way == "openvino" else None
     parts = _load_parts(folder, device, kept)
     parts["vae"].enable_slicing()  # a batch one by one: a picture of v1.4's decoder takes more than a GiB
     for part in _WEIGHTS:

@@ -264,6 +264,23 @@ def test_a_full_disk_is_told_before_the_work(empty_cache, monkeypatch, toy_half)
         openvino.converted(toy_half)
 
 
+def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path, monkeypatch, toy_half):
+    (tmp_path / "cache").write_text("a file is in the way")
+    monkeypatch.setenv("SDLESSON_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ModelError, match="cannot be kept in .*; name another folder in SDLESSON_CACHE"):
+        openvino.converted(toy_half)
+
+
+def test_where_it_cannot_be_converted_auto_is_torch_and_says_why(empty_cache, monkeypatch, toy_half, capfd):
+    monkeypatch.setattr(models, "_BIG", 0)
+    monkeypatch.setattr(openvino.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    sd = sdlesson.load(toy_half, device="cpu", dtype="float32")
+    assert sd.engine is None and sd.unet.conv_in.weight.dtype == torch.float32
+    assert "make room there. Until then torch computes." in capfd.readouterr().err
+    with pytest.raises(ModelError, match="make room there"):
+        sdlesson.load(toy_half, device="cpu", dtype="float32", engine="openvino")
+
+
 def test_other_weights_are_converted_anew(toy_half, toy_folder):
     assert openvino._key(toy_half) != openvino._key(toy_folder)
     assert openvino._key(toy_half) == openvino._key(toy_half)

@@ -161,14 +161,21 @@ def converted(folder: Path) -> Path:
 
     They have the files' own 16 bits, or the 32 where those have 32. They are kept in the environment's SDLESSON_CACHE,
     else in the user's own cache folder, and may be deleted at any time. Raises ModelError where there is no room for
-    them, or the conversion fails.
+    them, the folder cannot be written to, or the conversion fails.
     """
     from filelock import FileLock
     from platformdirs import user_cache_path
 
     place = Path(os.environ.get("SDLESSON_CACHE") or user_cache_path("sdlesson")) / "openvino" / _key(folder)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(place.with_suffix(".lock")):  # another kernel may be at it
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.with_suffix(".lock")).acquire()
+    except OSError as error:
+        raise ModelError(
+            f"OpenVINO's copy of the model cannot be kept in {place.parent}: {error.strerror or error}; name another "
+            "folder in SDLESSON_CACHE."
+        ) from None
+    with lock:  # another kernel may have been at it
         if not place.is_dir():
             size = sum(file.stat().st_size for part in PARTS for file in weight_files(folder, part))
             if shutil.disk_usage(place.parent).free < 1.1 * size:
