@@ -49,7 +49,7 @@ def figure_strip(sd, here: str) -> Figure:
     for words, place in (("prompt", (3, 18.5)), ("seed", (3, 6.5)), ("picture", (93.7, 2.2))):
         ax.text(*place, words, **style)
     ax.text(93.7, -0.6, flow["picture"], **(style | {"fontsize": 8, "style": "normal"}))
-    ax.set(xlim=(0, 100), ylim=(lowest, 23.5))
+    ax.set(xlim=(0, 100.6), ylim=(lowest, 23.5))
     ax.set_axis_off()
     fig.words = (
         f"The way through the lessons, this one's room lit ({here}): a prompt, tokens ({flow['ids']}), embeddings "
