@@ -78,7 +78,7 @@ def function(ward, text: str):
 
 
 def judged(ward, patient: str, script):
-    return clinic._judge(clinic.CASES[patient], script, sd=ward["sd"], drawing=ward["drawing"])
+    return clinic._examine(clinic.CASES[patient], script, ward["sd"], ward["drawing"])
 
 
 @pytest.mark.parametrize("patient", PATIENTS)

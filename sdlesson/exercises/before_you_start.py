@@ -45,7 +45,7 @@ def _shape(answer) -> Mistake | None:
 
 @exercise(
     "before_you_start.2",
-    hint="Write the shapes below each other, right ends aligned. Where one of them has 1 or nothing, the other one counts.",
+    hint="Write the shapes below each other, right ends aligned. Where one has 1 or nothing, the other one counts.",
     learned="Axes of length 1 stretch. That is how one mean is taken from each channel.",
 )
 def _broadcast(answer) -> Mistake | None:
@@ -146,15 +146,16 @@ def _matrix(answer) -> Mistake | None:
 )
 def _python(answer) -> Mistake | None:
     """A function that gives the words longer than n letters, in their order."""
-    words = ["a", "horse", "astronaut", "on", "horse", "beach"]
-    got = call(answer, list(words), 4)
-    right = ["horse", "astronaut", "horse", "beach"]
-    if isinstance(got, list | tuple) and list(got) == right:
-        return None
-    if isinstance(got, list | tuple) and list(got) == ["horse", "astronaut", "beach"]:
-        return Mistake("One word stands there twice. So should it in the result.", "A repeated word is lost.")
-    if isinstance(got, list | tuple) and list(got) == [len(word) for word in right]:
-        return Mistake("Give back the words, not their lengths.", "These are lengths.")
-    if isinstance(got, list | tuple) and list(call(answer, list(words), 5)) == right:
-        return Mistake("“Longer than” leaves out those of that very length.", "Words of n letters are in it.")
-    return Mistake("Try it with two words in your head.", f"It gives {got!r}." + _read("python"))
+    words = ["a", "horse", "astronaut", "on", "rocket", "rocket", "beach"]
+    got, right = call(answer, list(words), 5), ["astronaut", "rocket", "rocket"]
+    if not isinstance(got, list | tuple):
+        return Mistake("Give back a list of words.", f"It gives {got!r}." + _read("python"))
+    known = {
+        ("astronaut", "rocket"): Mistake("One word stands there twice. So should it in the result.", "One is lost."),
+        (9, 6, 6): Mistake("Give back the words, not their lengths.", "These are lengths."),
+        ("horse", *right, "beach"): Mistake(
+            "“More than” leaves out those of that length.", "Words of n letters are in."
+        ),
+    }
+    other = Mistake("Try it with two words in your head.", f"It gives {got!r}." + _read("python"))
+    return None if list(got) == right else known.get(tuple(got), other)

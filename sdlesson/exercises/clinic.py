@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -208,7 +207,7 @@ def _about(levels: float) -> str:
     return "a few" if levels < 10 else f"about {round(levels, -1):.0f}"
 
 
-def _judge(case: Case, script, *, sd, drawing=None) -> Mistake | None:
+def _examine(case: Case, script, sd, drawing) -> Mistake | None:
     """Run the script as the page does not, and compare with the package's own pictures."""
     for prompt, seed, steps in RUNS:
         try:
@@ -224,10 +223,15 @@ def _judge(case: Case, script, *, sd, drawing=None) -> Mistake | None:
     return None
 
 
+def _judge_of(name: str):
+    def judge(script, *, sd, drawing=None) -> Mistake | None:
+        return _examine(CASES[name], script, sd, drawing)
+
+    return judge
+
+
 for _name, _case in CASES.items():
-    exercise(_name, hint="Mend the script, then give `check` the function.", learned=_case.learned)(
-        partial(_judge, _case)
-    )
+    exercise(_name, hint="Mend the script, then give `check` the function.", learned=_case.learned)(_judge_of(_name))
 
 
 @exercise(
