@@ -53,7 +53,7 @@ def test_comments_are_prose_and_exercises_and_deeper_parts_count_apart(tmp_path)
         ("markdown", "## 1 · Core\none two"),
         ("markdown", "## 2 · Deeper: more\none\n### part"),
         ("code", "a = 1\nb = 2"),
-        ("markdown", "## Your turn\nnot counted\n\n**Exercise 1 (predict; 3 minutes, difficulty 1).** In 9 minutes?"),
+        ("markdown", "## Your turn\nnot counted\n\n**Exercise 1 (predict; 3 min, difficulty 1).** In 9 minutes?"),
         ("markdown", "**Exercise 2** (a function; 12 minutes, difficulty 5). What?"),
         ("code", "c = ..."),
         ("markdown", "## Recap\nend"),
@@ -61,7 +61,7 @@ def test_comments_are_prose_and_exercises_and_deeper_parts_count_apart(tmp_path)
     path = tmp_path / "lesson.ipynb"
     path.write_text(json.dumps({"cells": [{"cell_type": kind, "source": [text]} for kind, text in cells]}))
     assert minutes(path) == pytest.approx(((4 + 4 + 2) / 200, (3 + 1 + 1) / 200 + 2 / 10, 15, 7))
-    path.write_text(path.read_text().replace("; 3 minutes, difficulty 1", ""))  # an exercise that tells none
+    path.write_text(path.read_text().replace("; 3 min, difficulty 1", ""))  # an exercise that tells none
     assert minutes(path).exercises is None
 
 

@@ -74,7 +74,7 @@ def minutes(path: Path) -> Minutes:
             core, deeper = (core, deeper + spent) if depth else (core + spent, deeper)
     promise = re.search(r"\*\*Time:\*\* (\d+) min", "".join(cells[0]["source"]))
     heads = [head for cell in cells for head in HEAD.findall("".join(cell["source"]))]
-    told = [re.search(r"(\d+) minutes", head) for head in heads]
+    told = [re.search(r"(\d+) min", head) for head in heads]
     exercises = sum(int(each[1]) for each in told) if told and all(told) else None
     return Minutes(core, deeper, exercises, int(promise[1]) if promise else 0)
 
