@@ -1,4 +1,4 @@
-"""The minutes that the lessons promise are true: the opening, both maps, the exercises; a core has at most 35."""
+"""What a lesson's opening promises: true minutes, a core of at most 35; and what it asks of the lessons before it."""
 
 import json
 import re
@@ -43,6 +43,16 @@ def test_every_exercise_tells_its_minutes(lesson):
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_a_core_is_not_too_long(lesson):
     assert (minutes(LESSONS[lesson]).core <= 35.5) != (lesson in LONG)  # 35, rounded
+
+
+@pytest.mark.parametrize("lesson", [lesson for lesson in LESSONS if not lesson.startswith("00")])
+def test_a_lesson_opens_with_questions_on_those_before_it(lesson):
+    cells = json.loads(LESSONS[lesson].read_text(encoding="utf-8"))["cells"]
+    opening = "\n".join("".join(cell["source"]) for cell in cells).split("\n## 1 · ")[0]
+    recall = opening.split("**Do you remember?**")[1]
+    answers = re.findall(r"<details>.*?</summary>(.*?)</details>", recall, flags=re.S)
+    assert answers and all(answer.strip() for answer in answers)
+    assert 2 <= recall.count("?") <= 3
 
 
 def test_comments_are_prose_and_exercises_and_deeper_parts_count_apart(tmp_path):
