@@ -12,7 +12,7 @@ count = runpy.run_path(str(ROOT / "tools" / "count_minutes.py"))
 minutes, code_minutes, Minutes = count["minutes"], count["code_minutes"], count["Minutes"]
 LESSONS = {path.stem: path for path in count["lessons"]()}
 #: Lessons whose core is still too long: the list may only become shorter.
-LONG = {"01_tokens", "02_embeddings", "03_latents", "04_sigmas", "07_decoding"}
+LONG = {"01_tokens", "02_embeddings", "04_sigmas"}
 #: Lessons with exercises that do not tell their minutes: the list may only become shorter.
 UNTIMED = {"00_one_page", "01_tokens", "02_embeddings", "03_latents", "04_sigmas", "07_decoding", "08_attention"}
 UNTIMED |= {"09_steering", "10_samplers", "11_training", "symptoms"}
