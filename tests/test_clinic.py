@@ -77,15 +77,16 @@ def function(ward, text: str):
     return names.get("script") or names["program"]
 
 
-def judged(ward, patient: str, script):
-    return clinic._examine(clinic.CASES[patient], script, ward["sd"], ward["drawing"])
+def judged(ward, patient: str, script, runs=clinic.RUNS[1:]):
+    """The judge's word on one run; the solutions' notebook, whose output is compared, goes through both."""
+    return clinic._examine(clinic.CASES[patient], script, ward["sd"], ward["drawing"], runs)
 
 
 @pytest.mark.parametrize("patient", PATIENTS)
 def test_each_fault_is_seen_and_its_repair_is_taken(ward, patient):
     ill = source("clinic.ipynb", patient)
     assert len(ill.splitlines()) <= 25
-    mistake = judged(ward, patient, function(ward, ill))
+    mistake = judged(ward, patient, function(ward, ill), clinic.RUNS[:1])
     assert mistake and not re.search(CURES, mistake.hint)  # what is seen, not what to do
     assert mistake.wrong.startswith(mistake.hint) and mistake.wrong != mistake.hint
     assert mistake.hint.startswith(f"It stops with {LOUD.get(patient)}") == (patient in LOUD)  # else it is silent

@@ -207,9 +207,9 @@ def _about(levels: float) -> str:
     return "less than 8" if levels < 8 else "8 to 25" if levels < 25 else "more than 25"
 
 
-def _examine(case: Case, script, sd, drawing) -> Mistake | None:
+def _examine(case: Case, script, sd, drawing, runs=RUNS) -> Mistake | None:
     """Run the script as the page does not, and compare with the package's own pictures."""
-    for prompt, seed, steps in RUNS:
+    for prompt, seed, steps in runs:
         try:
             got = call(script, prompt, seed, steps)
         except (RuntimeError, IndexError, TypeError, ValueError, NameError) as error:
