@@ -209,6 +209,7 @@ FUNCTIONS = {
     **dict.fromkeys(
         ["attention.4", "attention.5", "steering.4", "samplers.4", "training.3", "training.4", "symptoms.4"], {}
     ),
+    **dict.fromkeys((f"before_you_start.{number}" for number in (3, 5, 7)), {}),
     "attention.3": {"position": 5, "factor": 3.0},
     "fullsize.3": {"libraries": 0.5},
 }
