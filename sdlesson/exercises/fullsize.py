@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from numbers import Real
 
+import torch
+
 from . import Mistake, exercise
-from .compare import call, compared, nearest, number, plain, shown, told
+from .compare import call, compared, nearest, number, plain, random, shown, told
+from .puzzles import puzzle
 
 _GIB = 2**30
 
@@ -85,11 +88,14 @@ def _fits(answer, *, libraries) -> Mistake | None:
         True: "By turns: take the weights and the work of the same part.",
         False: "Without turns all weights stay. Only one part works at a time: take the largest work, not the sum.",
     }
-    for memory, by_turns, right, wrong in cases:
-        got = plain(call(answer, memory, gib, working, by_turns))
+    answers = [plain(call(answer, memory, gib, working, by_turns)) for memory, by_turns, *_ in cases]
+    for got in answers:
         if not isinstance(got, Real) or got not in (True, False):
             return Mistake("Answer with True or False.", f"The function returns {shown(got)}, not True or False.")
-        if bool(got) != right:
+    if all(got != right for got, (_, _, right, _) in zip(answers, cases, strict=True)):
+        return Mistake("Does it fit when the peak is *below* the memory?", "True and False are turned over.")
+    for got, (_, by_turns, right, wrong) in zip(answers, cases, strict=True):
+        if got != right:
             if not right and _without_libraries(answer, gib, working, by_turns):
                 return Mistake("And the libraries?", f"The libraries take {libraries} GiB, too.")
             return Mistake(hints[by_turns], wrong)
@@ -101,3 +107,85 @@ def _without_libraries(answer, gib, working, by_turns) -> bool:
     peak = 4.0 if by_turns else 6.5
     low, high = (call(answer, peak + more, gib, working, by_turns) for more in (-0.05, 0.05))
     return not low and bool(high)
+
+
+@puzzle(
+    "fullsize.4",
+    given=lambda seed: {"x": torch.tensor([70000.0, 1 / 3, 257, 1.001, -0.1234, 3e-6]).roll(seed) * (1 + seed / 100)},
+    hint="A tensor has .bfloat16() and .float().",
+    learned="Two or three digits are left, and the whole range of float32.",
+    formula="x.bfloat16().float().",
+    wrong={
+        "Which of the two 16-bit kinds? In float16 the large number overflows.": lambda x: x.half().float(),
+        "Is anything different yet? Nothing is kept in 16 bits.": lambda x: x,
+        "Digits before or after the point? These are whole numbers.": lambda x: x.round(),
+        "Floats or integers? These are integers of 16 bits.": lambda x: x.clamp(-32768, 32767).to(torch.int16).float(),
+        "How are digits lost? Not after the point: relative to each number. You kept two after the point.": lambda x: (
+            (x * 100).round() / 100
+        ),
+        "Is it one scale for all? Eight bits with one scale are another way to save.": lambda x: (
+            (x / x.abs().max() * 127).round() * x.abs().max() / 127
+        ),
+        "More digits or fewer? float64 has more.": lambda x: x.double() * 1.000001,
+    },
+)
+def _kept(x):
+    return x.bfloat16().float()
+
+
+@puzzle(
+    "fullsize.5",
+    given=lambda seed: {"weights": random(3 + seed, 5, seed=seed) * torch.logspace(0, 2 + seed, 3 + seed).view(-1, 1)},
+    hint="weights.abs().amax(dim=1, keepdim=True) / 127 is a column of scales.",
+    learned="A large row does not spoil a small one, because each has its own scale.",
+    formula="(weights / scale).round() * scale, with scale = weights.abs().amax(dim=1, keepdim=True) / 127.",
+    wrong={
+        "Has each row its own? It is one scale for all rows.": lambda w: _levels(w, w.abs().max() / 127),
+        "Rows or columns? There is a scale for each column.": lambda w: _levels(w, w.abs().amax(0) / 127),
+        "Are there whole numbers on the way? It is not rounded.": lambda w: w,
+        "How large are they when they come back? These are the whole numbers, not times the scale.": lambda w: (
+            w / _scale(w)
+        ).round(),
+        "Up or down? They are truncated, not rounded.": lambda w: (w / _scale(w)).trunc() * _scale(w),
+        "How many levels? 4 bits: 7 in place of 127.": lambda w: _levels(w, _scale(w) * 127 / 7),
+        "Which is the largest value? You took it with its sign: the absolute value counts.": lambda w: _levels(
+            w, w.amax(1, keepdim=True) / 127
+        ),
+        "What is the scale for? It is rounded without one.": lambda w: w.round(),
+    },
+)
+def _rounded(weights):
+    return _levels(weights, _scale(weights))
+
+
+def _scale(weights):
+    return weights.abs().amax(dim=1, keepdim=True) / 127
+
+
+def _levels(weights, scale):
+    return (weights / scale).round() * scale
+
+
+@puzzle(
+    "fullsize.6",
+    given=lambda seed: {
+        "weights": torch.tensor([0.2, 1.6, 0.1, 0.7][: 3 + seed % 2]) * (1 + seed),
+        "work": torch.tensor([0.1, 0.5, 1.2, 0.3][: 3 + seed % 2]),
+    },
+    hint="What is there all the time, and what comes and goes?",
+    learned="The largest of these numbers is the peak: exercise 3 without turns.",
+    formula="weights.sum() + work.",
+    wrong={
+        "Which weights are there? Only the part's own: that is by turns.": lambda w, k: w + k,
+        "How many parts work at once? One; you add the work of all.": lambda w, k: (w.sum() + k.sum()).expand(len(k)),
+        "What of the weights? They are missing: this is the work alone.": lambda w, k: k,
+        "How many numbers are wanted? This is the peak, one number.": lambda w, k: w.sum() + k.max(),
+        "Which weights are there? You add those so far, as if loaded one after the other; all are.": lambda w, k: (
+            w.cumsum(0) + k
+        ),
+        "What of the work? It is missing: these are the weights alone.": lambda w, k: w.sum().expand(len(k)),
+        "Which weights are there? You take the largest part's in place of all.": lambda w, k: w.max() + k,
+    },
+)
+def _at_each_turn(weights, work):
+    return weights.sum() + work

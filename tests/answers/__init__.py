@@ -1,4 +1,4 @@
-"""Planted answers to every exercise: wrong ones, each under the mistake that it stands for, and right ones in all forms.
+"""Planted answers to every exercise: wrong ones, each under its mistake, and right ones in all forms.
 
 They are written from the tasks' text. A table of a topic is exercise -> {"facts", "right", "wrong"}: what the judge is
 told, as a function of the tiny model; a list of right answers; mistake -> wrong answer.

@@ -69,7 +69,7 @@ PLANTED = {
             "padding is not counted: tokens": (6, 8, 384, 10),
             "one side of squares only": (6, 8, 16, 77),
             "the heads put into the batch": (48, 384, 77),
-            "one head": (6, 1, 384, 77),
+            "a single one of the heads": (6, 1, 384, 77),
         },
     },
     "attention.2": {
@@ -97,7 +97,7 @@ PLANTED = {
             ).softmax(dim=-1),
             "made to add up to 1 again": lambda s: louder(s) / louder(s).sum(dim=-1, keepdim=True),
             "softmax over the wrong side": lambda s: s.softmax(dim=-2),
-            "only the last picture": lambda s: louder(s, slice(-1, None)),
+            "only the last picture, as for one prompt": lambda s: louder(s, slice(-1, None)),
         },
     },
     "attention.4": {

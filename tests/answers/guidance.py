@@ -55,7 +55,7 @@ PLANTED = {
             "counted up from 1": 6,
             "one divided by the scale": 0.2,
             "guidance 1": 1,
-            "a word": "minus four",
+            "a word, no number": "minus four",
         },
     },
     "guidance.3": {

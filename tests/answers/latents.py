@@ -116,8 +116,7 @@ PLANTED = {
     },
     "latents.4": {
         "facts": lambda sd: {},
-        "right": function(each_its_seed, each_into_one, one_generator_seeded_anew)
-        + [lambda seeds, shape: [noise(seed, shape) for seed in seeds]],
+        "right": function(each_its_seed, each_into_one, one_generator_seeded_anew),
         "wrong": {
             "all of it from the first seed": lambda seeds, shape: noise(seeds[0], (len(seeds), *shape)),
             "the global generator is changed": globally,

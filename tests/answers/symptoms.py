@@ -27,7 +27,7 @@ def mystery(right, *also):
         "facts": lambda sd: {},
         "right": [right, right.upper(), f" {right} ", right.title(), f"{right}.", right.replace(" ", "  ")],
         "wrong": {f"{cause}: {told[cause]}": cause for cause in CAUSES if cause != right}
-        | {"none of the names in CAUSES": "bad luck", "a number, no name": 3},
+        | {"none of the names in CAUSES": "bad luck", "a number, none of the names": 3},
     }
 
 
@@ -123,7 +123,7 @@ PLANTED = {
             "any other number is off: most is not used": lambda s, h, m: s != h,
             "both at once, which never is": lambda s, h, m: (s > m * h) & (h > m * s),
             "the ratio, not 0 and 1": lambda s, h, m: s / h,
-            "only the first that is off": lambda s, h, m: ((s > m * h) | (h > m * s)).cumsum(0) == 1,
+            "only the first that is off": lambda s, h, m: torch.eye(len(s))[((s > m * h) | (h > m * s)).int().argmax()],
         },
     },
     "symptoms.7": {

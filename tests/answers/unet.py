@@ -216,7 +216,7 @@ PLANTED = {
             "the others are cut: share is not used": lambda s, n, share: s if n == 0 else s * 0,
             "nothing is changed": lambda s, n, share: s,
             "only skip 1 is weakened, not 5": lambda s, n, share: s * share if n == 1 else s,
-            "divided by the share, so made stronger": lambda s, n, share: s if n == 0 else s / max(share, 0.1),
+            "divided by the share, so made stronger": lambda s, n, share: s if n == 0 else s / share,
         },
     },
 }
