@@ -64,7 +64,7 @@ def test_progress_is_kept_only_when_the_learner_asks(said, small, tmp_path, caps
     keep_progress()  # a second time: nothing is lost
     capsys.readouterr()
     show_progress()
-    assert "00 One page: 1 of 3   onepage.1 ✓ onepage.2 · onepage.3 ·" in capsys.readouterr().out
+    assert "00 One page: 1 of 6   onepage.1 ✓ onepage.2 · onepage.3 · onepage.4 ·" in capsys.readouterr().out
 
 
 BROKEN = {
@@ -211,6 +211,7 @@ FUNCTIONS = {
     ),
     "attention.3": {"position": 5, "factor": 3.0},
     "fullsize.3": {"libraries": 0.5},
+    **{name: {} for topic in topics() for name, task in lesson_exercises(topic).items() if task.draw},
 }
 
 
@@ -231,9 +232,14 @@ def test_nobody_is_praised_for_spoiling_what_the_judge_knows(said, name, given):
     assert "well done" not in said(name, spoil, **FUNCTIONS[name]) + said(name, spoil, **FUNCTIONS[name])
 
 
+def names_in(code) -> set[str]:
+    """The names that a function and the functions within it use."""
+    return set(code.co_names).union(*(names_in(each) for each in code.co_consts if hasattr(each, "co_names")))
+
+
 def test_every_exercise_with_a_function_is_among_them():
     tasks = {name: task for topic in topics() for name, task in lesson_exercises(topic).items()}
-    asked = {name for name, task in tasks.items() if {"call", "_run"} & set(task.judge.__code__.co_names)}
+    asked = {name for name, task in tasks.items() if {"call", "_run", "_judge"} & names_in(task.judge.__code__)}
     assert asked == {*FUNCTIONS, "sigmas.5"}  # that one gets a scheduler of its own: test_sigmas
 
 

@@ -164,7 +164,7 @@ def _distance(got, value, atol: float, rtol: float) -> float:
     if not np.allclose(one, other, rtol=rtol, atol=atol, equal_nan=True):
         return math.inf
     differ = (one != other) & ~np.isnan(one)  # infinite ones that are equal have no distance
-    return float(np.abs(one - other, where=differ, out=np.zeros_like(one)).max(initial=0))
+    return float(np.abs(np.subtract(one, other, where=differ, out=np.zeros_like(one))).max(initial=0))
 
 
 def alike(got, value, *, atol: float = 1e-6, rtol: float = 0.0) -> bool:
@@ -208,10 +208,11 @@ def one_change(
     if not changed:
         itself = " It is no copy: if you changed it, make it again." if answer is settings else ""
         raise Stopped(Mistake(unchanged, f"All settings are as they were.{itself}"))
+    if more and name in changed and changed != [name]:
+        raise Stopped(more._replace(wrong=more.wrong.replace("{}", ", ".join(changed))))
     for each in kept or {}:
         if each in changed:
             raise Stopped(kept[each])
     if changed != [name]:
-        mistake = more if more and name in changed else beside
-        raise Stopped(mistake._replace(wrong=mistake.wrong.replace("{}", ", ".join(changed))))
+        raise Stopped(beside._replace(wrong=beside.wrong.replace("{}", ", ".join(changed))))
     return answer[name]

@@ -145,6 +145,7 @@ def _mend_black(answer, *, black) -> Mistake | None:
         "dtype",
         copied="dict(black_settings, …=…)",
         unchanged="Nothing is different yet. Why was it black?",
+        more=Mistake("One change is enough: two are more than asked for.", "You changed {}; change `dtype` alone."),
         beside=Mistake(
             "Neither the noise nor the prompt is at fault: in float32 this very picture was good.",
             "You changed {}; change `dtype` alone.",

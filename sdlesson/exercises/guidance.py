@@ -104,6 +104,7 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
         "order",
         copied="dict(burnt, …=…)",
         unchanged="Nothing is different yet. Compare the four pictures of section 5.",
+        more=Mistake("One change is enough. Which of yours is it?", "You changed {}; change `order` alone."),
         beside=Mistake(
             "Change the solver, and nothing else. What is its setting called?",
             "You changed {}; change `order` alone.",
@@ -134,7 +135,7 @@ def _swings(order, burnt: int) -> Mistake | None:
     if order > burnt:
         return Mistake(
             "More old slopes mean larger weights with changing signs. Is that calmer?",
-            f"Order {order} swings even more than order {burnt}. Go down.",
+            f"Order {order} looks back further, and swings even more than order {burnt}. Go down.",
         )
     if order > 2:
         return Mistake(

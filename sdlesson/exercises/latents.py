@@ -60,6 +60,8 @@ def _measure(answer, **_facts) -> Mistake | None:
     latents = random(5, 4, 3, 3) * std * contrast + std - 2
     got = call(answer, latents)
     many = np.size(array(got))
+    if many == latents.numel():
+        return Mistake("One number is asked for: the factor.", "These are scaled latents, not the number that scales.")
     if many != 1:
         return Mistake(
             "One number for all channels: no `dim=` in the standard deviation.",
@@ -119,6 +121,8 @@ def _unscaled_noise(answer, *, sigma, factor) -> Mistake | None:
         "Upside down: that is how many times stronger the picture is.": 1 / right,
         "That is the latents' own standard deviation. Now compare the noise with it.": 1 / factor,
         "That compares variances. σ compares standard deviations.": right**2,
+        "The factor is squared, as for variances; it scales a standard deviation.": right * factor,
+        "That is v1.4's factor, 0.18215; this VAE has another one.": sigma * 0.18215,
     }
     known = told("Divide one standard deviation by the other. {}", known)
     otherwise = Mistake(
@@ -144,7 +148,7 @@ def _own_noise(answer, **_facts) -> Mistake | None:
         got,
         (len(seeds), *shape),
         "The result is one batch: torch.stack adds the first side; torch.cat needs it to be there already.",
-        f"For 3 seeds and the shape {shape} the shape is {{}}, not {(3, *shape)}: one picture for each seed.",
+        f"One picture for each seed: for 3 seeds and {shape} the result has the shape {{}}, not {(3, *shape)}.",
     )
     if not untouched:
         return Mistake(

@@ -83,6 +83,7 @@ def _better_levels(answer, *, settings) -> Mistake | None:
         "levels",
         copied="dict(settings, …=…)",
         unchanged="Nothing is different yet. Look at section 6.",
+        more=Mistake("One change is enough: two are more than asked for.", "You changed {}; change `levels` alone."),
         beside=Mistake(
             "The sampler is good. Change what it is given, and nothing else.",
             "You changed {}; change `levels` alone.",

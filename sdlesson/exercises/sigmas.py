@@ -61,16 +61,18 @@ def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
         "That is the first timestep.": last,
         "That is the third timestep.": last - 2 * last / gaps,
         "The gaps are right. Give two digits after the point.": round(right, 1),
-        f"Do not round: the scheduler does not either. Two digits after the point are enough, and without them {gaps} "
-        f"gaps and {steps} may look alike.": round(right),
     }
+    rounded = told(
+        "How many digits stand after the point?",
+        {f"Rounded to a whole number: without two digits {gaps} gaps and {steps} may look alike.": round(right)},
+    )
     hint = f"Count the gaps, and look at both ends of np.linspace(0, {last}, {steps})[::-1]."
     otherwise = Mistake(
         f"Work out one gap first: {last} divided by the number of gaps. Then go down one gap from {last}.",
         f"It is {last} − {last} / {gaps}.",
     )
     answer = number(answer, "The answer is one number, a timestep.")
-    return compared(answer, right, told(hint, known), otherwise, atol=0.006)
+    return compared(answer, right, told(hint, known) + rounded, otherwise, atol=0.006)
 
 
 @exercise(

@@ -25,6 +25,14 @@ def _same_negative(answer, *, scale) -> Mistake | None:
             {f"Nothing is left of the scale {scale:g}: it multiplies a difference of 0.": scale},
         ),
         *told(
+            "Does the scale play a part at all? It multiplies text − negative.",
+            {
+                "Minus the scale: but the scale multiplies a difference of 0.": -scale,
+                "The scale less one: but the scale multiplies a difference of 0.": scale - 1,
+                "The scale and one more: but the scale multiplies a difference of 0.": scale + 1,
+            },
+        ),
+        *told(
             "The difference is 0, right. But the formula starts from somewhere: from which guess?",
             {"At scale 0 the empty prompt's guess would be left. Here the prompt's own guess is left.": 0},
         ),
@@ -206,6 +214,7 @@ def _spots(seed: int, high: int, wide: int):
     mask = torch.zeros(high, wide)
     mask[:8, 8:16] = 1
     mask[8:14, 3 + seed : 8] = mask[10:12, 16:19] = mask[high - 1, wide - 1] = 1
+    mask[9:16, 17:24] = 1  # more than half of its square, and not the first pixel
     return mask
 
 

@@ -42,6 +42,7 @@ def _count_ids(answer, *, text, sd) -> Mistake | None:
             {"You counted the words and the marks. Commas and other signs are pieces of their own.": words + 2},
         ),
     ]
+    known += told("Letters, or pieces?", {"You counted the letters of the text; a word is one piece here.": len(text)})
     otherwise = Mistake(
         "Write words and signs one under the other: did you count the commas, the sign at the end, both marks?",
         f"The text has {count} pieces: {' '.join(parts)}. With the two marks that makes {count + 2} ids, not {answer}.",

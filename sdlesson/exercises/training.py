@@ -28,6 +28,13 @@ def _loss_of_zero(answer, **_facts) -> Mistake | None:
             "That is the mean of the absolute values. The loss takes the squares.",
             "The mean of |noise| is 0.8; the mean of its squares is the variance.",
         )
+    for wrong, asked, value in (
+        ("Some programs halve the squares: ½ would stand before the mean. Here it does not.", "Is it halved?", 0.5),
+        ("The noise counts once: the network's answer, 0, adds none.", "How often does the noise count?", 2),
+        ("That is the variance of uniform numbers from −1 to 1; noise has a spread of 1.", "Which noise is it?", 1 / 3),
+    ):
+        if abs(answer - value) < 0.02:
+            return Mistake(asked, wrong)
     return Mistake(
         "Draw a million such numbers: torch.randn(10**6).square().mean().",
         "The error is the noise itself, and the mean of its squares is the variance of the noise.",
@@ -41,12 +48,27 @@ def _loss_of_zero(answer, **_facts) -> Mistake | None:
 )
 def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
     """The mean squared error of x0 that goes with the mean squared error `error` of the noise: sigma² · error."""
-    known = {
-        "Then σ would play no part. Look at x0 = noisy latents − σ · noise.": error,
-        "The right factor, but on the wrong side: it makes the error of x0 larger.": error / sigma**2,
-        "At a high noise level x0 is harder to tell than the noise, not easier.": error / sigma,
-        "That is the weight of v. For x0 it is a little less.": (sigma**2 + 1) * error,
-    }
+    easier = "Is x0 easier or harder to tell than the noise, at a high level?"
+    known = [
+        *told(
+            "What does σ do to an error, in x0 = noisy latents − σ · noise?",
+            {
+                "The errors would be the same only if σ played no part.": error,
+                "That is the square of σ without the error of the noise.": sigma**2,
+            },
+        ),
+        *told(
+            easier,
+            {
+                "Harder: the square of σ stands on the wrong side, it multiplies.": error / sigma**2,
+                "Harder, not easier; and the error is not divided, it is multiplied by σ².": error / sigma,
+            },
+        ),
+        *told(
+            "Which weight of section 2 is it?",
+            {"That is the weight of v, σ² + 1. For x0 it is a little less.": (sigma**2 + 1) * error},
+        ),
+    ]
     not_squared = told(
         "The error is squared: so is σ.", {"The error is multiplied by σ. The loss is its square.": sigma * error}
     )
@@ -54,7 +76,7 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
         "Write the error of x0 as a multiple of the error of the noise, then square it.",
         "The mean squared error of x0 is σ² times that of the noise.",
     )
-    known = not_squared + told("Section 2 prints this weight at four noise levels.", known)
+    known = not_squared + known
     return compared(number(answer), sigma**2 * error, known, otherwise, atol=0, rtol=0.004)
 
 

@@ -21,6 +21,7 @@ def figure_puzzle(given: Mapping[str, object], wanted, yours=None, *, picture=Fa
     """
     arrays = {name: np.asarray(value, dtype=float) for name, value in given.items() if np.ndim(value)}
     single = ", ".join(f"{name} = {value}" for name, value in given.items() if not np.ndim(value))
+    yours = None if np.size(yours) == 0 else yours
     panels = arrays | {"wanted": np.asarray(wanted, dtype=float), "yours": yours}
     sheets = {name: None if each is None else _sheet(each, picture) for name, each in panels.items()}
     sizes = [(1, 2) if sheet is None else sheet.shape[:2] for sheet in sheets.values()]

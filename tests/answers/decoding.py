@@ -18,7 +18,8 @@ def largest(one, other):
 
 
 def largest_by_pixels(one, other):
-    pairs = zip(one.getdata(), other.getdata(), strict=True)
+    places = [(x, y) for x in range(one.width) for y in range(one.height)]
+    pairs = [(one.getpixel(place), other.getpixel(place)) for place in places]
     return max(abs(a - b) for mine, yours in pairs for a, b in zip(mine, yours, strict=True))
 
 
