@@ -241,7 +241,7 @@ def _channels_last(picture):
 def _colours(seed: int, *shape: int):
     """Numbers from 0 to 1, one colour running into another."""
     count = torch.arange(math.prod(shape)).view(shape)
-    return (count * 0.037 * (1 + seed)).sin() / 2 + 0.5
+    return (count * (0.61 + seed / 10)).sin() / 2 + 0.5
 
 
 @puzzle(

@@ -2,84 +2,126 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from .base import DIVERGING, INK, PALE, new_figure
 
-_CELL, _WIDEST = 0.42, 10.0  # inches: one square with its number, and a whole figure
-_FEW = 180  # squares that still get their numbers
+_CELL, _DOT, _WIDE = 0.4, 0.13, 9.6  # inches: a square with its number, one without, a whole figure
+_FEW = 110  # squares that still get their numbers
+_GAP, _TITLE = 0.3, 0.26  # inches
 
 
-def figure_puzzle(given: Mapping[str, object], wanted, yours=None, *, picture=False):
-    """Panels of arrays side by side, rows one below the other: each of `given`, then `wanted`, then `yours`.
+def figure_puzzle(given: Mapping[str, object], wanted, yours=None, *, picture: bool = False):
+    """Panels of arrays: each of `given`, then `wanted` and `yours`; more than two sides are parted by blank squares.
 
-    Orange is above 0, violet below; single numbers stand in the title. `yours` None: a question mark. With `picture`
-    an array (3, h, w) or (…, h, w, 3) is drawn in its colours, 0 … 1. A WordedFigure comes back.
+    Orange is above 0, violet below; single numbers stand on top. `yours` None: a question mark. With `picture` arrays
+    (…, h, w, 3) are drawn in their colours, from 0 to 1. A WordedFigure comes back.
     """
     arrays = {name: np.asarray(value, dtype=float) for name, value in given.items() if np.ndim(value)}
-    single = ", ".join(f"{name} = {value}" for name, value in given.items() if not np.ndim(value))
-    yours = None if np.size(yours) == 0 else yours
-    panels = arrays | {"wanted": np.asarray(wanted, dtype=float), "yours": yours}
-    sheets = {name: None if each is None else _sheet(each, picture) for name, each in panels.items()}
-    sizes = [(1, 2) if sheet is None else sheet.shape[:2] for sheet in sheets.values()]
-    fig = new_figure(photographs=False)
-    if all(rows == 1 for rows, _ in sizes):
-        fig.set_size_inches(min(_WIDEST, _CELL * max(columns for _, columns in sizes) + 1.5), 0.62 * len(sizes) + 0.25)
-        axes = fig.subplots(len(sizes), 1, squeeze=False).ravel()
-    else:
-        columns = sum(columns for _, columns in sizes)
-        cell = min(_CELL, (_WIDEST - 0.4 * len(sizes)) / columns)
-        fig.set_size_inches(cell * columns + 0.4 * len(sizes), cell * max(rows for rows, _ in sizes) + 0.6)
-        ratios = [columns for _, columns in sizes]
-        axes = fig.subplots(1, len(sizes), squeeze=False, gridspec_kw={"width_ratios": ratios}).ravel()
-    for ax, (name, sheet) in zip(axes, sheets.items(), strict=True):
-        _draw(ax, name, sheet)
+    single = ", ".join(f"{name} = {value:g}" for name, value in given.items() if not np.ndim(value))
+    wanted = np.asarray(wanted, dtype=float)
+    yours = None if yours is None or np.size(yours) == 0 else np.asarray(yours, dtype=float)
+    asked = wanted if yours is None else yours
+    rows = _rows({name: _size(each, picture) for name, each in (arrays | {"wanted": wanted, "yours": asked}).items()})
+    fig = new_figure(layout="none")
+    top = _TITLE if single else 0.05
+    high = top + sum(max(size[1] for size in row.values()) + _TITLE + 0.08 for row in rows)
+    fig.set_size_inches(max(2.5, *(_width(row) for row in rows)) + 0.2, high)
+    wide, y = fig.get_figwidth(), high - top
+    for row in rows:
+        x, below = 0.1, y - _TITLE - max(size[1] for size in row.values())
+        for name, (across, up) in row.items():
+            ax = fig.add_axes((x / wide, (y - _TITLE - up) / high, across / wide, up / high))
+            _draw(ax, name, (arrays | {"wanted": wanted, "yours": yours})[name], picture)
+            x += across + _GAP
+        y = below - 0.08
     if single:
-        fig.suptitle(single, fontsize=9, color=INK)
-    fig.words = _words(arrays, single, panels["wanted"], yours)
+        fig.text(0.1 / wide, 1 - 0.2 / high, single, fontsize=9, color=INK)
+    fig.words = _words(arrays, single, wanted, yours)
     return fig
 
 
-def _sheet(values: np.ndarray, picture: bool) -> np.ndarray:
-    """An array as one sheet (rows, columns), or (rows, columns, 3) in colours; blank lines part what has more sides."""
-    if picture and values.ndim == 3 and values.shape[-1] == 3:
-        return values.clip(0, 1)
-    if picture and values.ndim == 4:
-        return np.concatenate(
-            [np.pad(each.clip(0, 1), ((0, 0), (0, 1), (0, 0)), constant_values=1) for each in values], 1
-        )
-    if values.ndim <= 2:
-        return np.atleast_2d(values)
-    parted = [_sheet(each, picture) for each in values]
-    along = 0 if values.ndim > 3 else 1
-    pad = ((0, 1), (0, 0)) if along == 0 else ((0, 0), (0, 1))
-    blank = [np.pad(each, pad, constant_values=np.nan) for each in parted[:-1]]
-    return np.concatenate([*blank, parted[-1]], axis=along)
+def _rows(sizes: Mapping[str, tuple[float, float]]) -> list[dict[str, tuple[float, float]]]:
+    """Panels in rows that are not too wide, name -> its inches; wanted and yours stay together where they can."""
+    rows = [{}]
+    *before, wanted, yours = sizes
+    pairs = [(name,) for name in before]
+    pairs += (
+        [(wanted, yours)] if _width({name: sizes[name] for name in (wanted, yours)}) <= _WIDE else [(wanted,), (yours,)]
+    )
+    for names in pairs:
+        more = {name: sizes[name] for name in names}
+        if rows[-1] and _width(rows[-1] | more) > _WIDE:
+            rows.append({})
+        rows[-1] |= more
+    return rows
 
 
-def _draw(ax, name: str, sheet: np.ndarray | None) -> None:
-    """One panel; its numbers stand in its squares where they are few. A blank square is a nan that parts two maps."""
-    ax.set_title(name, fontsize=9)
+def _width(row: Mapping[str, tuple[float, float]]) -> float:
+    """The inches of a row of panels, gaps included."""
+    return sum(size[0] + _GAP for size in row.values()) - _GAP
+
+
+def _size(values: np.ndarray, picture: bool) -> tuple[float, float]:
+    """The inches of one panel, across and up."""
+    rows, columns = _sheet(values, picture)[0].shape[:2]
+    cell = min(_CELL if values.size <= _FEW and not _coloured(values, picture) else _DOT, _WIDE / columns)
+    cell = max(cell, 0.24) if _coloured(values, picture) else cell
+    return max(cell * columns, 0.5), cell * rows
+
+
+def _coloured(values: np.ndarray, picture: bool) -> bool:
+    return picture and values.ndim >= 3 and values.shape[-1] == 3
+
+
+def _sheet(values: np.ndarray, picture: bool) -> tuple[np.ndarray, np.ndarray]:
+    """An array as one sheet (rows, columns), or (rows, columns, 3) in colours, and where it is blank."""
+    if values.ndim <= 2 or (_coloured(values, picture) and values.ndim == 3):
+        flat = np.atleast_2d(values)
+        return flat, np.zeros(flat.shape[:2], dtype=bool)
+    along = 0 if values.ndim - _coloured(values, picture) > 3 else 1
+    sheets = []
+    for each, blank in (_sheet(part, picture) for part in values):
+        pad = [(0, 0), (0, 0)]
+        pad[along] = (0, 1)
+        sheets.append((np.pad(each, [*pad, (0, 0)][: each.ndim]), np.pad(blank, pad, constant_values=True)))
+    sheet, blank = (np.concatenate(parts, axis=along) for parts in zip(*sheets, strict=True))
+    kept = [slice(None)] * 2
+    kept[along] = slice(-1)
+    return sheet[tuple(kept)], blank[tuple(kept)]
+
+
+def _draw(ax, name: str, values: np.ndarray | None, picture: bool) -> None:
+    """One panel; its numbers stand in its squares where they are few."""
+    ax.set_title(name, fontsize=9, loc="left", pad=3)
     ax.set(xticks=[], yticks=[])
-    for spine in ax.spines.values():
-        spine.set_color(PALE)
-    if sheet is None:
-        ax.set(xlim=(0, 1), ylim=(0, 1))
-        ax.text(0.5, 0.5, "?", ha="center", va="center", fontsize=14, color=INK)
+    ax.spines[:].set_color(PALE)
+    if values is None:
+        ax.text(0.5, 0.5, "?", ha="center", va="center", fontsize=14, color=INK, transform=ax.transAxes)
         return
-    finite = np.abs(sheet[np.isfinite(sheet)])
-    limit = finite.max(initial=0) or 1
-    aspect = "equal" if sheet.shape[0] > 1 else "auto"
-    ax.imshow(sheet, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest", aspect=aspect)
-    if sheet.ndim == 3 or sheet.size > _FEW:
+    sheet, blank = _sheet(values, picture)
+    if sheet.ndim == 3:
+        sheet = np.where(blank[..., None], 1, sheet.clip(0, 1))
+        ax.imshow(sheet, interpolation="nearest", aspect="auto")
+        return
+    limit = np.abs(sheet[np.isfinite(sheet)]).max(initial=0) or 1
+    shown = np.ma.masked_where(blank | np.isnan(sheet), sheet.clip(-limit, limit))
+    ax.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest", aspect="auto")
+    if values.size > _FEW:
         return
     for (row, column), value in np.ndenumerate(sheet):
-        if not math.isnan(value):
+        if not blank[row, column]:
             ink = "white" if abs(value) > 0.6 * limit else INK
-            ax.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=6.5, color=ink)
+            ax.text(column, row, _short(value), ha="center", va="center", fontsize=6.5, color=ink)
+
+
+def _short(value: float) -> str:
+    """A number of some five signs; what is 0 but for rounding is 0."""
+    if abs(value) < 1e-6:
+        return "0"
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
 def _words(arrays: Mapping, single: str, wanted: np.ndarray, yours) -> str:
