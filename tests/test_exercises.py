@@ -317,3 +317,15 @@ def test_one_change(said, answer, words):
 def test_guidance(said, guide, words):
     both = said("onepage.3", guide) + said("onepage.3", guide)
     assert words in both
+
+
+def test_a_page_shows_what_an_answer_does_and_no_traceback(said, capsys):
+    facts = {"settings": SETTINGS, "draw": lambda mine: f"seed {mine['seed']}"}
+    assert check("onepage.2", SETTINGS, **facts) == "seed 42"
+    assert check("onepage.2", ..., **facts) is None
+    capsys.readouterr()
+    assert check("onepage.2", "an elephant", **facts) is None
+    told = capsys.readouterr().out
+    assert "Give settings" in told and "It cannot be shown in this form: TypeError" in told
+    assert check("onepage.3", lambda *given: ..., draw=lambda guide: 1 / 0) is None
+    assert "cannot be shown" not in capsys.readouterr().out

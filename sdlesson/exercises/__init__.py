@@ -94,13 +94,13 @@ def lesson_exercises(topic: str) -> dict[str, Exercise]:
     return {name: task for name, task in EXERCISES.items() if name.startswith(f"{topic}.")}
 
 
-def check(name: str, answer=..., **facts):
+def check(name: str, answer=..., *, draw: Callable | None = None, **facts):
     """Judge the learner's `answer` to exercise `name` and print one line or two about it.
 
     `facts` are what the judge needs to know of the lesson (the model in use, the settings before the change). An answer
     of `...` is no answer yet. The first time that a mistake is made its hint is printed, after that what is wrong. An
-    answer that makes the judge fail is a mistake too. Gives back the figure of a puzzle, which a notebook then shows,
-    and else None. Raises KeyError for an unknown name.
+    answer that makes the judge fail is a mistake too. Gives back what a puzzle, or `draw(answer)`, shows of the
+    answer, so that a notebook shows it; where that fails there is a sentence. Raises KeyError for an unknown name.
     """
     tasks = lesson_exercises(name.partition(".")[0])
     if name not in tasks:
@@ -111,7 +111,13 @@ def check(name: str, answer=..., **facts):
         _tell(name, task, mistake)
     except Unanswered:
         print(f"{name}: not answered yet.\nHint: {task.hint}")
-    return task.draw(answer) if task.draw else None
+        draw = None
+    if task.draw:
+        return task.draw(answer)
+    try:
+        return draw(answer) if draw else None
+    except Exception as error:  # the answer may be anything
+        print(f"It cannot be shown in this form: {_said(error)}")
 
 
 def _tell(name: str, task: Exercise, mistake: Mistake | None) -> None:
@@ -135,12 +141,17 @@ def judged(task: Exercise, answer, facts) -> Mistake | None:
     except Stopped as stopped:
         return stopped.args[0]
     except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
-        first = (str(error).strip().splitlines() or [""])[0]
-        said = f"{type(error).__name__}: {first[:200]}"
+        said = _said(error)
         if callable(answer):
             asked = "Your function stops with an error. Which line does it, and which shapes meet there?"
             return Mistake(f"{asked} ({said}) {task.hint}", f"Your function raises {said}")
         return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")
+
+
+def _said(error: Exception) -> str:
+    """An error in one short line."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:200]}"
 
 
 def keep_progress() -> None:
