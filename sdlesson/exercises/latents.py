@@ -67,10 +67,17 @@ def _measure(answer, **_facts) -> Mistake | None:
             "One number for all channels: no `dim=` in the standard deviation.",
             f"Your function gives {many} numbers; the scaling factor is one.",
         )
-    each = latents.std(dim=(0, 2, 3))
     hint = "One standard deviation over everything. If it is 4, which number brings it to 1?"
+    got = number(got if array(got) is None else array(got))
+    return compared(got, 1 / latents.std(), _not_measured(latents), Mistake(hint, _OTHERS), atol=5e-3, rtol=5e-3)
+
+
+def _not_measured(latents) -> list[tuple[object, Mistake]]:
+    """Wrong factors for the latents, and what to say to each."""
+    each = latents.std(dim=(0, 2, 3))
     one_measure = "How often is a standard deviation measured: once, or channel by channel?"
-    known = [
+    root = 1 / latents.square().mean().sqrt()
+    return [
         *told(
             "Latents of standard deviation 4 shall become narrower. What do you multiply them by?",
             {"That is the standard deviation itself. Latents are *multiplied* by the factor.": latents.std()},
@@ -96,15 +103,12 @@ def _measure(answer, **_facts) -> Mistake | None:
                 "Only the first channel was measured. Take all of them.": 1 / latents[:, 0].std(),
             },
         ),
+        *told(
+            "The standard deviation is measured from the mean; you measured from 0.",
+            {"The mean must be taken away first, as std does: this is one over the root mean square.": root},
+        ),
         *told("Was that measured?", {"That is v1.4's factor, 0.18215; every VAE has its own.": 0.18215}),
     ]
-    root = 1 / latents.square().mean().sqrt()
-    from_0 = told(
-        "The standard deviation is measured from the mean; you measured from 0.",
-        {"The mean must be taken away first, as std does: this is one over the root mean square.": root},
-    )
-    got = number(got if array(got) is None else array(got))
-    return compared(got, 1 / latents.std(), known + from_0, Mistake(hint, _OTHERS), atol=5e-3, rtol=5e-3)
 
 
 @exercise(
@@ -195,10 +199,16 @@ def _draw(answer, **_facts) -> Mistake | None:
         "Eight channels go in, four come out. Which side does `chunk` cut?",
         f"The result has the shape {{}}, not {tuple(noise.shape)}.",
     )
-    mean, logvar = moments.chunk(2, dim=1)
-    std, scaled = (0.5 * logvar).exp(), "The factor belongs to the whole draw: to the mean and to the noise."
     hint = "mean, logvar = moments.chunk(2, dim=1); a standard deviation out of logvar; a draw; the factor comes last."
-    known = [
+    mean, logvar = moments.chunk(2, dim=1)
+    right = (mean + (0.5 * logvar).exp() * noise) * factor
+    return compared(got, right, _not_drawn(mean, logvar, noise, factor), Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)
+
+
+def _not_drawn(mean, logvar, noise, factor: float) -> list[tuple[object, Mistake]]:
+    """Wrong draws, and what to say to each."""
+    std, scaled = (0.5 * logvar).exp(), "The factor belongs to the whole draw: to the mean and to the noise."
+    return [
         *told(
             "Are the latents to become narrower or wider?",
             {"The factor divides. Encoding multiplies, decoding divides.": (mean + std * noise) / factor},
@@ -232,7 +242,6 @@ def _draw(answer, **_facts) -> Mistake | None:
             {"exp(logvar) is the variance; its root is exp(½ · logvar).": (mean + logvar.exp() * noise) * factor},
         ),
     ]
-    return compared(got, (mean + std * noise) * factor, known, Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)
 
 
 @puzzle(
