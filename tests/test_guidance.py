@@ -533,7 +533,7 @@ def spread(x, over=(1, 2, 3)):
         (lambda t, g, p: None, "returns None"),
         (lambda t, g, p: 1.0, "another shape"),
         (lambda t, g, p: g[0], "another shape"),
-        (lambda t, g, p: g * t.std(dim=(1, 2, 3)), "Your answer raises RuntimeError"),
+        (lambda t, g, p: g * t.std(dim=(1, 2, 3)), "Your function raises RuntimeError"),
         (2, "is no function"),
     ],
 )

@@ -13,9 +13,6 @@ minutes, code_minutes, Minutes = count["minutes"], count["code_minutes"], count[
 LESSONS = {path.stem: path for path in count["lessons"]()}
 #: Lessons whose core is still too long: the list may only become shorter.
 LONG = {"01_tokens", "02_embeddings", "04_sigmas"}
-#: Lessons with exercises that do not tell their minutes: the list may only become shorter.
-UNTIMED = {"00_one_page", "01_tokens", "02_embeddings", "03_latents", "04_sigmas", "07_decoding", "08_attention"}
-UNTIMED |= {"09_steering", "10_samplers", "11_training", "symptoms"}
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
@@ -37,7 +34,7 @@ def test_the_promise_is_true(lesson):
 
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_every_exercise_tells_its_minutes(lesson):
-    assert (minutes(LESSONS[lesson]).exercises is None) == (lesson in UNTIMED)
+    assert minutes(LESSONS[lesson]).exercises
 
 
 @pytest.mark.parametrize("lesson", LESSONS)
