@@ -62,6 +62,9 @@ train: $(READY)
 bench: $(READY)
 	$(CALL) bench/against_pipeline.py
 
+bench-sweep: $(TEST)
+	$(CALL) bench/sweep.py
+
 bench-%: $(READY)
 	$(CALL) 'bench/$*.py'
 

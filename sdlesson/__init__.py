@@ -58,9 +58,22 @@ _HOME = {  # public name -> the module that it lives in
     "save_png": "decoding",
     "save_trace": "decoding",
     "read_trace": "decoding",
+    "sweep": "sweeps.run",
 }
 _MODULES = frozenset(
-    (*LESSONS, "symptoms", "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
+    (
+        *LESSONS,
+        "symptoms",
+        "models",
+        "world",
+        "tiny",
+        "figures",
+        "explorers",
+        "exercises",
+        "loading",
+        "engine",
+        "sweeps",
+    )
 )
 
 __all__ = [*_HOME, "LESSONS", "PAGES", "__version__"]  # found by __getattr__
