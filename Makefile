@@ -6,6 +6,7 @@
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
 #   make book     make build/book, the lessons as a web site
 #   make fast     add OpenVINO, which runs a big model on the CPU about twice as fast
+#   make fuzz     the properties with 50 times as many inputs, others each time; how many is told
 #   make test-all   the tests, every lesson on every model and in every dtype, and the tests without vector units
 #   make badges   write links to Binder and Colab (REPOSITORY=owner/name)
 
@@ -31,7 +32,7 @@ CALL := $(BIN)/python tools/call.py
 # Threads that wait for each other without spinning: on a machine that does anything else, spinning costs minutes.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: lab test test-all paint lint lessons train bench images kit book fast badges clean moved
+.PHONY: lab test test-all fuzz paint lint lessons train bench images kit book fast badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -39,6 +40,9 @@ lab: $(READY)
 
 test: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS"
+
+fuzz: $(TEST)
+	SDLESSON_FUZZ=50 $(CALL) -m pytest -q -s tests/test_properties.py
 
 test-all: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS" -m "full or not full"

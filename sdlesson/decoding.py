@@ -182,9 +182,9 @@ def read_trace(path: str | os.PathLike) -> Trace:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             settings = json.loads((file.metadata() or {})["settings"])
         _check_trace(tensors, settings)
-        start, steps = tensors["noisy"], []
+        start, steps = tensors["noisy"].float(), []
         for i, (timestep, sigma) in enumerate(zip(tensors["timesteps"], tensors["sigmas"], strict=True)):
-            told = {name: tensors[name][i] if name in tensors else None for name in _STEP_TENSORS}
+            told = {name: tensors[name][i].float() if name in tensors else None for name in _STEP_TENSORS}
             skipped = [name for name in _HALVES if _is_nan(told[name]) and not _is_nan(told["noise_pred"])]
             told |= dict.fromkeys(skipped)
             steps.append(Step(i, timestep.item(), sigma.item(), **told, noisy=steps[-1].latents if steps else start))
