@@ -6,7 +6,7 @@
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
 #   make book     make build/book, the lessons as a web site
 #   make fast     add OpenVINO, which runs a big model on the CPU about twice as fast
-#   make fuzz     the properties with 50 times as many inputs, others each time; how many is told
+#   make fuzz     the properties with 75 times as many inputs, others each time; how many is told
 #   make faults   kill each command at every change of the disk, fill the disk, and give it again
 #   make order    the lessons' cells in random orders
 #   make test-all   the tests, every lesson on every model and in every dtype, and the tests without vector units
@@ -44,7 +44,7 @@ test: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS"
 
 fuzz: $(TEST)
-	SDLESSON_FUZZ=50 $(CALL) -m pytest -q -s tests/test_properties.py
+	SDLESSON_FUZZ=75 $(CALL) -m pytest -q -s tests/test_properties.py
 
 faults: $(TEST)
 	$(CALL) -m pytest -q -s -m full tests/test_faults.py
