@@ -6,6 +6,10 @@
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
 #   make book     make build/book, the lessons as a web site
 #   make fast     add OpenVINO, which runs a big model on the CPU about twice as fast
+#   make fuzz     the properties with 75 times as many inputs, others each time; how many is told
+#   make faults   kill each command at every change of the disk, fill the disk, and give it again
+#   make audit    known advisories and licences of the dependencies; says what it could not look up
+#   make order    the lessons' cells in random orders
 #   make test-all   the tests, every lesson on every model and in every dtype, and the tests without vector units
 #   make badges   write links to Binder and Colab (REPOSITORY=owner/name)
 
@@ -31,7 +35,7 @@ CALL := $(BIN)/python tools/call.py
 # Threads that wait for each other without spinning: on a machine that does anything else, spinning costs minutes.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: lab test test-all paint lint lessons train bench images kit book fast badges clean moved
+.PHONY: lab test test-all fuzz faults audit order paint lint lessons train bench images kit book fast badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -39,6 +43,19 @@ lab: $(READY)
 
 test: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS"
+
+fuzz: $(TEST)
+	SDLESSON_FUZZ=75 $(CALL) -m pytest -q -s tests/test_properties.py
+
+faults: $(TEST)
+	$(CALL) -m pytest -q -s -m full tests/test_faults.py
+
+audit: $(READY)
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[audit]"
+	$(BIN)/python tools/audit.py
+
+order: $(TEST)
+	$(CALL) -m pytest -q -s -m full tests/test_order.py
 
 test-all: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS" -m "full or not full"

@@ -137,7 +137,8 @@ def save_png(picture: Image.Image, path: str | os.PathLike, about: Mapping[str, 
         raise BadInput(f"A PNG is made of a PIL picture, not of {checks.told(picture)}.")
     chunks = PngImagePlugin.PngInfo()
     for name, value in (about or {}).items():
-        chunks.add_text(name, str(value))  # Latin-1 as tEXt, anything else as iTXt
+        whole = str(value).encode("utf-8", "backslashreplace").decode()  # a folder's name may hold halves of characters
+        chunks.add_text(name, whole)  # Latin-1 as tEXt, anything else as iTXt
     with whole_file(path) as stream:
         picture.save(stream, format="PNG", pnginfo=chunks)
     return path
@@ -181,9 +182,9 @@ def read_trace(path: str | os.PathLike) -> Trace:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             settings = json.loads((file.metadata() or {})["settings"])
         _check_trace(tensors, settings)
-        start, steps = tensors["noisy"], []
+        start, steps = tensors["noisy"].float(), []
         for i, (timestep, sigma) in enumerate(zip(tensors["timesteps"], tensors["sigmas"], strict=True)):
-            told = {name: tensors[name][i] if name in tensors else None for name in _STEP_TENSORS}
+            told = {name: tensors[name][i].float() if name in tensors else None for name in _STEP_TENSORS}
             skipped = [name for name in _HALVES if _is_nan(told[name]) and not _is_nan(told["noise_pred"])]
             told |= dict.fromkeys(skipped)
             steps.append(Step(i, timestep.item(), sigma.item(), **told, noisy=steps[-1].latents if steps else start))
@@ -205,7 +206,7 @@ def _check_trace(tensors: Mapping[str, torch.Tensor], settings) -> None:
         raise ValueError("its settings do not name the prompts.")
     if missing := {"negative_prompts", "num_inference_steps", "guidance_scale", "seeds"} - settings.keys():
         raise ValueError(f"its settings lack {', '.join(sorted(missing))}.")
-    shapes = {"sigmas": (steps,)}
+    shapes = {"sigmas": (steps,), "noisy": noisy.shape}
     for name, sides in (("ids", 2), ("text_embeddings", 3)):  # their lengths are the model's own
         shapes[name] = (2 * batch, *tensors[name].shape[1:]) if tensors[name].dim() == sides else (0,) * sides
     if tensors.keys().isdisjoint(_HALVES):
@@ -214,8 +215,10 @@ def _check_trace(tensors: Mapping[str, torch.Tensor], settings) -> None:
         if name in tensors or name not in _HALVES:
             shapes[name] = (steps, *noisy.shape)
     for name, shape in shapes.items():
-        if not steps or not batch or tensors[name].shape != shape or tensors[name].is_complex():
+        if not steps or not batch or tensors[name].shape != shape:
             raise ValueError(f"its {name} have the shape {tuple(tensors[name].shape)}, not {shape}.")
+        if tensors[name].is_floating_point() == (name == "ids"):
+            raise ValueError(f"its {name} are numbers of another kind ({tensors[name].dtype}).")
 
 
 def about_picture(sd: StableDiffusion, run: Settings, seed: int, number: int = 0) -> dict[str, object]:

@@ -291,5 +291,7 @@ class OwnSteps:
         """The latents at the next noise level; raises BadInput where the scheduler knows no such model."""
         try:
             return self.scheduler.step(output, self.timestep(i), x, return_dict=False, **self.extra)[0]
-        except NotImplementedError as error:  # some know no UNet that predicts the sample
-            raise BadInput(f"{type(self.scheduler).__name__} cannot paint with this model: {error}.") from None
+        except (NotImplementedError, ValueError) as error:  # some know no UNet that predicts the sample
+            raise BadInput(
+                f"{type(self.scheduler).__name__} cannot paint with this model: {first_line(error)}"
+            ) from None

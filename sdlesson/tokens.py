@@ -75,7 +75,7 @@ def own_encoder(tokenizer: CLIPTokenizer) -> Tokenizer:
 
 def encode_pieces(tokenizer: CLIPTokenizer, text: str) -> Encoding:
     """All pieces of `text`, none cut off, without start, end and padding: their ids, tokens, offsets and word_ids."""
-    return own_encoder(tokenizer).encode(text, add_special_tokens=False)
+    return own_encoder(tokenizer).encode(*as_prompts(text), add_special_tokens=False)
 
 
 def token_ids(tokenizer: CLIPTokenizer, prompt: str | Sequence[str]) -> torch.Tensor:

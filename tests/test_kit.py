@@ -202,7 +202,7 @@ def test_a_kill_leaves_the_older_kit_or_the_new_one_and_the_next_one_is_made(tmp
             made(TORCH.replace("2.13", "2.12"))
 
     new, old = made(), prepare() or files_of(home)
-    for _ in kills(prepare, made, every=5):
+    for _ in kills(prepare, made, every=4):
         shutil.copytree(home, tmp_path / "killed")
         recover(tmp_path / "killed" / "kit")
         assert files_of(tmp_path / "killed") in (old, new)
@@ -284,7 +284,7 @@ def installed(installer, monkeypatch):
 def test_lessons_that_a_kill_left_out_come_with_the_next_installation(installed, kit, tmp_path):
     seat, all_of_them = tmp_path / "seat", files_of(kit / "lessons")
     counts = set()
-    for _ in kills(lambda: shutil.rmtree(seat, True), lambda: installed.main([str(seat)]), every=11):
+    for _ in kills(lambda: shutil.rmtree(seat, True), lambda: installed.main([str(seat)]), every=7):
         lessons = files_of(seat / "lessons")
         counts.add(len(lessons))
         whole = {name for name in lessons if not name.endswith(".part")}

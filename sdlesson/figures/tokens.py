@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ..loading import checks
+from ..loading.errors import BadInput
 from ..tokens import WORD_END, byte_words, context_length, encode_pieces, merge_ranks, merge_steps, places
 from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, new_figure, open_axes, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import CLIPTokenizer
+
+_MOST = 500  # pieces of one row: more are too narrow to be seen, and take longer than ten seconds
 
 
 def plot_merges(steps: Sequence, ranks: Mapping[tuple[str, str], int], *, ax=None):
@@ -65,14 +69,24 @@ def _number(things: Sequence, name: str) -> str:
     return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"
 
 
+def _in_a_row(row: Sequence, label: str) -> Sequence:
+    """The row itself; raises BadInput where it has more pieces than a figure can show."""
+    if len(row) > _MOST:
+        raise BadInput(f"A row of {len(row)} pieces cannot be drawn, {_MOST} can: {checks.told(label)} is too long.")
+    return row
+
+
 def figure_pieces(tokenizer: CLIPTokenizer, texts: Mapping[str, str]) -> Figure:
-    """The pieces of each text, label -> text, as a row of boxes; on the right how many bytes and pieces it has."""
+    """The pieces of each text, label -> text, as a row of boxes; on the right how many bytes and pieces it has.
+
+    Raises BadInput for a text of more than 500 pieces.
+    """
     fig = new_figure(figsize=(10, 0.36 * len(texts) + 0.2))
     ax = fig.subplots()
     told, ends = [], []
-    for row, text in enumerate(texts.values()):
+    for row, (label, text) in enumerate(texts.items()):
         left = 0
-        for number, part in enumerate(parts := encode_pieces(tokenizer, text).tokens):
+        for number, part in enumerate(parts := _in_a_row(encode_pieces(tokenizer, text).tokens, label)):
             left = _brick(ax, left, row, part, (BLUE, ORANGE, GREEN, PINK)[number % 4]) + 0.15
         ends.append((left, f"{_number(text.encode(), 'byte')}, {_number(parts, 'piece')}"))
         told.append(" ".join(parts))
@@ -112,8 +126,12 @@ def plot_places(row: Sequence[str], at: float = 0, *, length: int = 77, ax=None)
 
 
 def figure_places(tokenizer: CLIPTokenizer, texts: Mapping[str, str]) -> Figure:
-    """The places of each text, label -> text, one below the other: start, pieces, end, padding, and what is cut off."""
-    rows, length = [places(tokenizer, text) for text in texts.values()], context_length(tokenizer)
+    """The places of each text, label -> text, one below the other: start, pieces, end, padding, and what is cut off.
+
+    Raises BadInput for a text of more than 500 places.
+    """
+    rows = [_in_a_row(places(tokenizer, text), label) for label, text in texts.items()]
+    length = context_length(tokenizer)
     fig = new_figure(figsize=(10, 0.34 * len(texts) + 0.95))
     ax = fig.subplots()
     for at, row in enumerate(rows):

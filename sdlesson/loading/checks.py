@@ -97,10 +97,11 @@ def noise_levels(sigmas) -> None:
 def tensor(value, name: str, shape: str, dims: int) -> torch.Tensor:
     """A tensor of numbers with so many `dims`, as it is; arrays and lists become one, whole numbers become float32.
 
-    `shape` says in words what is wanted, such as "(batch, 4, h/8, w/8)". Raises BadInput for anything else.
+    `shape` says in words what is wanted, such as "(batch, 4, h/8, w/8)". Raises BadInput for anything else, and for
+    none at all.
     """
     values = _as_tensor(value)
-    if values is None or values.dim() != dims:
+    if values is None or values.dim() != dims or not values.numel():
         raise BadInput(f"The {name} must be a tensor {shape}, not {told(value)}.")
     return values if values.is_floating_point() else values.float()
 

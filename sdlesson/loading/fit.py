@@ -134,7 +134,8 @@ def check_numbers(file: Path, config: dict, kind: type) -> None:
         optional = config.get(name) is None and (name not in config or "None" in str(parameter.annotation))
         if type(parameter.default) not in (int, float) or optional:
             continue
-        numbers = config[name] if isinstance(config[name], list) and config[name] else [config[name]]
+        levels = isinstance(config[name], list) and "tuple" in str(parameter.annotation).lower()
+        numbers = config[name] if levels else [config[name]]
         numbers = [each for number in numbers for each in (number if isinstance(number, list) else [number])]
         if not numbers or not all(_is_number(number) and number >= 0 for number in numbers):
             raise ModelError(f"{file} says {name} {config[name]!r}; it must be a number that is not negative.")
