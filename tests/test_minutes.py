@@ -12,7 +12,7 @@ count = runpy.run_path(str(ROOT / "tools" / "count_minutes.py"))
 minutes, code_minutes = count["minutes"], count["code_minutes"]
 LESSONS = {path.stem: path for path in count["lessons"]()}
 #: Lessons whose core is still too long: the list may only become shorter.
-LONG = {"01_tokens", "03_latents", "07_decoding", "09_steering", "10_samplers"}
+LONG = {"03_latents", "07_decoding", "09_steering", "10_samplers"}
 LONG |= {"11_training", "12_full_size", "symptoms"}
 
 
