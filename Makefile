@@ -51,6 +51,7 @@ paint: $(READY)
 lint: $(TEST)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m basedpyright --level error
 
 lessons: $(READY)
 	$(CALL) tools/run_lessons.py

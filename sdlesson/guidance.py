@@ -119,8 +119,7 @@ def denoise(
     run = resolve_settings(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
     if steering is not None:
         checks.part(steering, "a sdlesson.steering.Steering", "guides")
-    generator = seeded(seed) if generator is None else generator
-    check_generator(generator)
+    generator = check_generator(seeded(seed) if generator is None else generator)
     if not 0 <= checks.whole(start, "start") <= run.num_inference_steps:
         raise BadInput(f"A run of {run.num_inference_steps} steps can start at 0 to that number, not at {start!r}.")
     if start and latents is None:
@@ -184,12 +183,11 @@ def record(
         text_embeddings = embed(sd.text_encoder, ids)
     embeddings = checks.tensor(text_embeddings, "text embeddings", "(2 * batch, tokens, dim)", 3)
     steps = tuple(denoise(sd, prompt, seed=seed, text_embeddings=embeddings, **options))
-    seeds = as_seeds(seed)
-    seeds = seeds if isinstance(seeds, list) else [seeds] * len(run.prompts)
+    drawn = options.get("generator") is None and options.get("latents") is None
     settings = vars(run) | {
         "prompts": list(run.prompts),
         "negative_prompts": list(run.negative_prompts),
-        "seeds": seeds if options.get("generator") is None and options.get("latents") is None else None,
+        "seeds": as_seeds(seed, len(run.prompts)) if drawn else None,
         "model": sd.name,
         "dtype": str(sd.dtype).removeprefix("torch."),
         "scheduler": type(sd.scheduler).__name__,
@@ -204,10 +202,7 @@ def _noise(sd: StableDiffusion, run: Settings, latents: torch.Tensor | None, gen
     batch, channels, factor = len(run.prompts), sd.unet.config.in_channels, sd.vae_factor
     if latents is None:
         return initial_noise(batch, run.height, run.width, generator=generator, channels=channels, factor=factor)
-    shape, latents = (batch, channels, run.height // factor, run.width // factor), as_latents(latents)
-    if latents.shape != shape:
-        raise BadInput(f"The latents must have the shape {shape}, not {tuple(latents.shape)}.")
-    return latents
+    return as_latents(latents, shape=(batch, channels, run.height // factor, run.width // factor))
 
 
 def _embeddings(sd: StableDiffusion, run: Settings, given: torch.Tensor | None, steering) -> torch.Tensor:

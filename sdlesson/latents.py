@@ -104,12 +104,17 @@ def preview(latents: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
     return (known @ matrix.to(known)).permute(0, 3, 1, 2)
 
 
-def as_latents(value, channels: int | None = None) -> torch.Tensor:
-    """Latents as a tensor (batch, channels, h, w); arrays and lists become one. Raises BadInput for anything else."""
+def as_latents(value, channels: int | None = None, shape: tuple[int, int, int, int] | None = None) -> torch.Tensor:
+    """Latents as a tensor (batch, channels, h, w); arrays and lists become one.
+
+    Raises BadInput for anything else, and for another number of channels or another shape, where one is asked for.
+    """
     words = f"(batch, {channels or 4}, h, w)"
     values = checks.tensor(value, "latents", words, 4)
     if channels not in (None, values.shape[1]):
         raise BadInput(f"The latents must be a tensor {words}, not {checks.told(values)}.")
+    if shape not in (None, values.shape):
+        raise BadInput(f"The latents must have the shape {shape}, not {tuple(values.shape)}.")
     return values
 
 
@@ -144,11 +149,14 @@ def initial_noise(
     return torch.stack([torch.randn(shape, generator=one, device=one.device) for one in generator])
 
 
-def check_generator(generator) -> None:
-    """Raise BadInput unless `generator` is a torch.Generator or a list of them."""
+def check_generator(
+    generator: torch.Generator | Sequence[torch.Generator],
+) -> torch.Generator | Sequence[torch.Generator]:
+    """The generator, or the list of them; raises BadInput for anything else."""
     each = [generator] if isinstance(generator, torch.Generator) else generator
     if not isinstance(each, Sequence) or not all(isinstance(one, torch.Generator) for one in each):
         raise BadInput(f"A generator is a torch.Generator, or one for each picture in a list, not {checks.told(each)}.")
+    return generator
 
 
 def seeded(seed: int | Sequence[int]) -> torch.Generator | list[torch.Generator]:
@@ -162,12 +170,16 @@ def seeded(seed: int | Sequence[int]) -> torch.Generator | list[torch.Generator]
     return torch.Generator("cpu").manual_seed(seeds)
 
 
-def as_seeds(seed: int | Sequence[int]) -> int | list[int]:
-    """A seed, or a list of those in a list, a range, an array ..., as whole numbers of Python; raises BadInput."""
+def as_seeds(seed: int | Sequence[int], many: int | None = None) -> int | list[int]:
+    """A seed, or a list of those in a list, a range, an array ..., as whole numbers of Python; raises BadInput.
+
+    With `many` one seed, too, becomes a list: it stands there for each of so many pictures.
+    """
     several = isinstance(seed, Sequence) and not isinstance(seed, str | bytes | bytearray)
     if several or len(getattr(seed, "shape", ())) == 1:
         return [checks.whole(one, "seed", 0, 2**64 - 1) for one in seed]
-    return checks.whole(seed, "seed", 0, 2**64 - 1)
+    one = checks.whole(seed, "seed", 0, 2**64 - 1)
+    return one if many is None else [one] * many
 
 
 def cuda_noise(shape: Sequence[int], seed: int) -> torch.Tensor:

@@ -218,8 +218,7 @@ def fall_ill(
     if cause is not None and cause not in FAULTS:
         raise BadInput(f"No such cause: {cause!r}; there are {', '.join(CAUSES)}.")
     checks.whole(num_inference_steps, "number of steps", 4 if cause == "stopped early" else 1)
-    seeds = as_seeds(seeds)
-    seeds = seeds if isinstance(seeds, list) else [seeds]
+    seeds = as_seeds(seeds, 1)
     prompts, (height, width) = [prompt] * len(seeds), sd.size
     run = {"num_inference_steps": num_inference_steps, "weakened": 1.0, "change": None, "left_out": 0, "times": 1.0}
     run |= FAULTS[cause](sd, prompts) if cause else {}
