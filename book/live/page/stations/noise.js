@@ -1,0 +1,45 @@
+/** Noise: a seed, the same numbers every time, and what other seeds make of the same words. */
+
+import { seedControl } from "../controls.js";
+import { h, put } from "../dom.js";
+import { by, grouped, mean, std, told } from "../numbers.js";
+import { canvas, drawChannels, drawPicture } from "../squares.js";
+
+/** @typedef {import("../app.js").App} App */
+
+export const id = "noise";
+export const name = "Noise";
+export const title = "Every picture begins as noise";
+export const lede =
+  "A seed is the number that starts the dice. The same seed gives the same noise, on any machine, and with the same words and settings the same picture. Another seed gives another noise, and so another picture of the same words.";
+
+/** @param {App} app */
+export function build(app) {
+  const squares = canvas("squares large");
+  const caption = h("figcaption");
+  const seed = seedControl(app);
+  const others = h("div", { class: "row" });
+  for (const each of app.example.seeds) {
+    const on = canvas("photo");
+    drawPicture(on, each.picture, "");
+    on.setAttribute("aria-hidden", "true");
+    others.append(h("button", { type: "button", class: "pick", onclick: () => app.change({ seed: String(each.seed) }) }, on, `seed ${each.seed}`));
+  }
+  const controls = h("div", {}, seed.element, h("h3", {}, "The same words, six seeds"), h("p", { class: "remark" }, `“${app.example.run.prompt}”`), others);
+  return {
+    drawing: h("figure", {}, squares, caption),
+    controls,
+    update() {
+      const { noise } = app.run;
+      seed.update();
+      drawChannels(squares, noise, `The noise of seed ${app.run.seed || "unknown"}`);
+      const [, channels, rows, columns] = noise.shape;
+      const pixels = 3 * 64 * rows * columns;
+      put(
+        caption,
+        `${grouped(noise.data.length)} numbers: ${by([channels, rows, columns])}. Their mean is ${told(mean(noise.data))}, their standard deviation ${told(std(noise.data))}. ` +
+          `One square stands for 8 × 8 pixels, so there are ${Math.round(pixels / noise.data.length)} times fewer numbers than in the picture's colours.`,
+      );
+    },
+  };
+}
