@@ -40,7 +40,7 @@ export class App {
    * @param {Partial<Settings>} part
    */
   change(part) {
-    for (const name of /** @type {const} */ (["prompt", "negative"])) {
+    for (const name of /** @type {const} */ (["prompt", "negative", "compare"])) {
       const text = part[name];
       if (text !== undefined && text.length > LONGEST) {
         part[name] = text.slice(0, LONGEST);

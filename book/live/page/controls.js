@@ -97,6 +97,24 @@ export function choice(app, name, label, options) {
 }
 
 /**
+ * A line of text among the settings.
+ * @param {App} app
+ * @param {"negative" | "compare"} name
+ * @param {string} label
+ * @param {string} example
+ * @returns {Control}
+ */
+export function line(app, name, label, example) {
+  const id = `control-${++made}`;
+  const input = h("input", { id, placeholder: example, autocomplete: "off", onchange: () => app.change({ [name]: input.value }) });
+  const update = () => {
+    if (input !== document.activeElement) input.value = app.settings[name];
+  };
+  update();
+  return { element: h("div", { class: "control tall" }, h("label", { for: id }, label), input), update };
+}
+
+/**
  * A switch that breaks something on purpose, and what it breaks.
  * @param {App} app
  * @param {import("./settings.js").Break} name

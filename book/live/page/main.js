@@ -41,7 +41,7 @@ function buildStage(app) {
     if (at !== station.id) {
       const built = station.build(app);
       const number = STATIONS.indexOf(station) + 1;
-      const told = h("div", { class: "told" }, h("p", { class: "number" }, `${number} · ${station.name}`), h("h2", { id: "title" }, station.title), h("p", { class: "lede" }, station.lede), h("div", { class: "controls" }, built.controls));
+      const told = h("div", { class: "told" }, h("p", { class: "number" }, `${number} · ${station.name}`), h("h2", { id: "title" }, station.title), h("p", { class: "lede" }, station.lede), known("tour"), h("div", { class: "controls" }, built.controls));
       put(stage, told, h("div", { class: "drawing" }, built.drawing));
       stage.dataset.at = at = station.id;
       update = built.update;
@@ -53,21 +53,22 @@ function buildStage(app) {
 /** @param {App} app */
 function buildPrompt(app) {
   const form = /** @type {HTMLFormElement} */ (known("ask"));
-  const input = /** @type {HTMLInputElement} */ (known("prompt"));
-  const negative = /** @type {HTMLInputElement} */ (known("negative"));
+  const input = /** @type {HTMLTextAreaElement} */ (known("prompt")); // it grows with the sentence, and has no lines
   const [go, halt] = /** @type {HTMLButtonElement[]} */ ([known("paint"), known("stop")]);
   const live = startLive(app, known("arrival"));
-  const read = () => app.change({ prompt: input.value, negative: negative.value });
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    event.preventDefault();
+    form.requestSubmit();
+  });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    read();
+    app.change({ prompt: input.value.replace(/\s+/g, " ").trim() });
     live.paint();
   });
-  negative.addEventListener("change", read);
   halt.addEventListener("click", live.stop);
   return function update() {
     if (input !== document.activeElement) input.value = app.settings.prompt;
-    if (negative !== document.activeElement) negative.value = app.settings.negative;
     halt.hidden = !app.busy;
     go.hidden = app.busy;
   };

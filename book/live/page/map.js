@@ -30,7 +30,7 @@ export function buildMap(app, nav, places) {
   const lines = s("svg", { class: "flow", "aria-hidden": "true" });
   const buttons = new Map(
     places.map(({ id, name }, k) => {
-      const thumb = ["levels", "guidance", "unet"].includes(id) ? s("svg", { viewBox: "0 0 64 40" }) : h("canvas", { class: id === "picture" || id === "step" ? "photo" : "squares" });
+      const thumb = ["words", "levels", "guidance", "unet"].includes(id) ? s("svg", { viewBox: "0 0 64 40" }) : h("canvas", { class: id === "picture" || id === "step" ? "photo" : "squares" });
       thumb.setAttribute("aria-hidden", "true");
       const button = h("button", { type: "button", "data-at": id, onclick: () => app.change({ at: id }) }, thumb, h("span", {}, h("small", {}, k + 1), ` ${name}`));
       return [id, { button, thumb }];
@@ -64,8 +64,9 @@ function drawThumb(app, id, thumb) {
   const on = /** @type {HTMLCanvasElement} */ (thumb);
   if (id === "words") {
     const shown = run.tokens.count + 2;
-    const data = Float32Array.from({ length: 77 }, (_, k) => (k === 0 || k === shown - 1 ? 0.25 : k < shown ? 1 : 0.02));
-    drawAmounts(on, { shape: [7, 11], data }, "");
+    const kind = (/** @type {number} */ k) => (k === 0 || k === shown - 1 ? "edge" : k < shown ? "used" : "");
+    const place = (/** @type {number} */ _, /** @type {number} */ k) => s("rect", { class: `place ${kind(k)}`, x: 2 + 5.5 * (k % 11), y: 1 + 5.5 * Math.floor(k / 11), width: 4.2, height: 4.2, rx: 0.8 });
+    put(thumb, ...run.tokens.ids.slice(0, 77).map(place));
   } else if (id === "vectors") {
     drawRows(on, part(run.text_embeddings, 1), "", 2.5);
   } else if (id === "noise") {
@@ -110,6 +111,7 @@ function drawFlow(nav, lines, buttons) {
   const paths = FLOW.map(([from, to]) => {
     const [start, end] = [at(from), at(to)];
     const [x1, x2] = [start.right + gap, end.left - gap];
+    if (x2 - x1 < 6) return null; // no room: their order says it
     const bend = x2 - Math.min(16, (x2 - x1) / 2);
     const way = Math.abs(start.middle - end.middle) < 2 ? `H${x2}` : `H${bend} V${end.middle} H${x2}`;
     return s("path", { d: `M${x1} ${start.middle} ${way}`, "marker-end": "url(#tip)" });
@@ -118,8 +120,9 @@ function drawFlow(nav, lines, buttons) {
   const below = /** @type {Element} */ (buttons.get("unet")?.button).getBoundingClientRect().bottom - top;
   const dashed = s("path", { class: "dashed", d: `M${unet.centre} ${below} V${attention.middle - (attention.bottom - attention.middle) - gap}` });
   const highest = Math.min(...["unet", "guidance", "step"].map((id) => at(id).middle * 2 - at(id).bottom));
-  const roof = Math.max(4, highest - 14);
-  const loop = s("path", { class: "loop", d: `M${step.centre} ${highest - gap} V${roof} H${unet.centre} V${highest - gap}`, "marker-end": "url(#tip)" });
-  const tip = s("marker", { id: "tip", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" }, s("path", { class: "tip", d: "M0 0 L8 4 L0 8 Z" }));
-  put(lines, s("defs", {}, tip), ...paths, dashed, loop);
+  const roof = Math.max(3, highest - 20);
+  const loop = s("path", { class: "loop", d: `M${step.centre} ${highest - gap} V${roof} H${unet.centre} V${highest - 2}`, "marker-end": "url(#loop-tip)" });
+  const tip = (/** @type {string} */ id) =>
+    s("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" }, s("path", { class: id, d: "M0 0 L8 4 L0 8 Z" }));
+  put(lines, s("defs", {}, tip("tip"), tip("loop-tip")), ...paths, dashed, loop);
 }

@@ -99,16 +99,16 @@ export function buildTour(app, place, opener) {
     if (stop >= STOPS.length) return leave();
     const { at, step } = STOPS[Math.max(0, stop)];
     app.change({ tour: Math.max(0, stop), at, step });
-    place.hidden = false;
-    update();
+    app.onDraw(); // at once: the focus goes to what is shown now
     words.focus({ preventScroll: true });
-    place.scrollIntoView({ block: "nearest" });
+    place.parentElement?.scrollIntoView({ block: "nearest" });
   }
 
   function update() {
     const { tour } = app.settings;
     const stop = tour === null ? undefined : STOPS[Math.min(tour, STOPS.length - 1)];
     place.hidden = !stop;
+    document.body.classList.toggle("touring", Boolean(stop));
     if (!stop) return;
     put(count, `Tour, stop ${STOPS.indexOf(stop) + 1} of ${STOPS.length}`);
     if (words.textContent !== stop.words) put(words, stop.words);

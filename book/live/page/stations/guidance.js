@@ -1,7 +1,7 @@
 /** Guidance: two guesses as two arrows, and the third that goes from one towards the other, and beyond. */
 
 import { arrowChart } from "../chart.js";
-import { slider } from "../controls.js";
+import { line, slider } from "../controls.js";
 import { h, put } from "../dom.js";
 import { blend, cosine, dot, norm, told } from "../numbers.js";
 import { shownIndex } from "../run.js";
@@ -29,7 +29,8 @@ export function build(app) {
     on.setAttribute("aria-hidden", "true");
     row.append(h("button", { type: "button", class: "pick", onclick: () => app.change({ guidance: scale }) }, on, `guidance ${scale}`));
   }
-  const controls = h("div", {}, guidance.element, h("h3", {}, "One seed, four scales"), h("p", { class: "remark" }, `“${app.example.run.prompt}”, recorded. This small model likes 3; v1.4 is usually run at 7 to 8.`), row);
+  const negative = line(app, "negative", "Instead of the empty text (negative prompt)", "a horse");
+  const controls = h("div", {}, guidance.element, h("h3", {}, "One seed, four scales"), h("p", { class: "remark" }, `“${app.example.run.prompt}”, recorded. This small model likes 3; v1.4 is usually run at 7 to 8.`), row, negative.element);
 
   /** @param {number} scale */
   function draw(scale) {
@@ -48,10 +49,11 @@ export function build(app) {
     put(apartCaption, "Where the two guesses differ: there your words have something to say.");
   }
   return {
-    drawing: h("div", { class: "pair" }, plane, h("figure", {}, apart, apartCaption)),
+    drawing: h("div", { class: "guess" }, plane, h("figure", {}, apart, apartCaption)),
     controls,
     update() {
       guidance.update();
+      negative.update();
       draw(app.run.source === "live" || app.run.source === "example" ? app.settings.guidance : app.run.guidance);
     },
   };
@@ -73,7 +75,8 @@ function arrows(uncond, text, scale) {
     { name: "with yours", kind: "ink", ...tip(1) },
     { name: `guided, ${scale}`, kind: "accent", ...tip(scale) },
   ];
-  return arrowChart(scale === 0 || scale === 1 ? [all[1 - scale], all[2]] : all, `Arrows from one point in the plane of the two guesses: without words ${told(length)} long, with words ${told(norm(text.data))}, the guided one at ${scale} ${told(norm(blend(uncond.data, text.data, scale)))}`);
+  const said = `Arrows from one point in the plane of the two guesses: without words ${told(length)} long, with words ${told(norm(text.data))}, the guided one at ${scale} ${told(norm(blend(uncond.data, text.data, scale)))}; beside them their tips, enlarged`;
+  return arrowChart(scale === 0 || scale === 1 ? [all[1 - scale], all[2]] : all, said);
 }
 
 /**

@@ -25,10 +25,10 @@ export function build(app) {
     on.setAttribute("aria-hidden", "true");
     others.append(h("button", { type: "button", class: "pick", onclick: () => app.change({ seed: String(each.seed) }) }, on, `seed ${each.seed}`));
   }
-  const controls = h("div", {}, seed.element, h("h3", {}, "The same words, six seeds"), h("p", { class: "remark" }, `“${app.example.run.prompt}”`), others);
+  const six = h("section", { "aria-label": "six seeds" }, h("p", { class: "remark" }, `“${app.example.run.prompt}”, six seeds`), others);
   return {
-    drawing: h("figure", {}, squares, caption),
-    controls,
+    drawing: h("div", { class: "pair" }, h("figure", {}, squares, caption), six),
+    controls: seed.element,
     update() {
       const { noise } = app.run;
       seed.update();

@@ -44,7 +44,7 @@ export function build(app) {
       drawPicture(expected, app.pictureOf(step), `The picture that the UNet expects at step ${at} of ${run.total}`);
       drawChannels(after, step.latents, `Latents after step ${at}`);
       put(captions[0], `before, σ ${told(step.sigma)}`);
-      put(captions[1], step.picture || app.decodes(run) ? "what the UNet expects, decoded" : "what it expects, roughly coloured");
+      put(captions[1], step.picture || app.decodes(run) ? "expected picture" : "expected, roughly");
       put(captions[2], `after, σ ${told(step.sigma_next)}`);
       put(chart, ...layout(app));
     },

@@ -19,7 +19,7 @@ export const lede =
 export function build(app) {
   const noisy = item("noisy latents");
   const time = h("p", { class: "huge" });
-  const vectors = item("vectors");
+  const vectors = item("vectors", "rows");
   const inside = h("div", { class: "inside" });
   const uncond = item("guess without words");
   const text = item("guess with your words");
@@ -27,7 +27,7 @@ export function build(app) {
     "div",
     { class: "through" },
     h("section", { "aria-label": "what the UNet gets" }, h("h3", {}, "gets"), noisy.element, h("figure", {}, time, h("figcaption", {}, "timestep")), vectors.element),
-    h("section", { "aria-label": "inside the UNet" }, h("h3", {}, "inside: down and up"), inside),
+    h("section", { "aria-label": "inside the UNet" }, h("h3", {}, "inside, down and up"), inside),
     h("section", { "aria-label": "what the UNet gives" }, h("h3", {}, "gives"), uncond.element, text.element),
   );
   const breaks = [
@@ -55,9 +55,12 @@ export function build(app) {
   };
 }
 
-/** @param {string} label */
-function item(label) {
-  const on = canvas("squares");
+/**
+ * @param {string} label
+ * @param {string} [kind] class for the style sheet
+ */
+function item(label, kind = "") {
+  const on = canvas(`squares ${kind}`);
   const shape = h("span", { class: "shape" });
   return {
     element: h("figure", {}, on, h("figcaption", {}, label, " ", shape)),
@@ -78,13 +81,20 @@ function item(label) {
   };
 }
 
-/** @param {Record<string, Tensor> | undefined} maps */
+/**
+ * The stages as a U: what comes before the middle goes down on the left, what comes after it up on the right.
+ * @param {Record<string, Tensor> | undefined} maps
+ */
 function features(maps) {
   if (!maps) return [h("p", { class: "remark" }, "A trace file does not hold what passes inside.")];
-  return Object.entries(maps).map(([stage, map]) => {
+  const names = Object.keys(maps);
+  const middle = names.findIndex((stage) => stage.startsWith("mid"));
+  return names.map((stage, k) => {
+    const map = maps[stage];
     const on = canvas(`squares side${map.shape[2]}`);
     const four = { shape: [Math.min(4, map.shape[0]), ...map.shape.slice(1)], data: map.data.subarray(0, 4 * map.shape[1] * map.shape[2]) };
     drawChannels(on, four, `Inside, at ${stage}`);
-    return h("figure", {}, on, h("figcaption", {}, stage, " ", h("span", { class: "shape" }, by(map.shape.slice(1)))));
+    const area = k === middle ? `${names.length} / 1 / auto / -1` : k < middle ? `${k + 1} / 1` : `${names.length - k} / 2`;
+    return h("figure", { style: `grid-area: ${area}` }, on, h("figcaption", {}, stage.replace(/_blocks?/, ""), " ", h("span", { class: "shape" }, by(map.shape.slice(1)))));
   });
 }

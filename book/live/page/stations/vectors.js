@@ -1,9 +1,9 @@
 /** Vectors: what the text encoder makes of the pieces, and how like those of a second prompt are. */
 
+import { line } from "../controls.js";
 import { h, put } from "../dom.js";
 import { cosine, part } from "../numbers.js";
 import { canvas, drawRows } from "../squares.js";
-import { LONGEST } from "../settings.js";
 
 /** @typedef {import("../app.js").App} App */
 /** @typedef {import("../../types.js").Tensor} Tensor */
@@ -21,14 +21,9 @@ export const lede =
 export function build(app) {
   const table = h("table", { class: "vectors" });
   const caption = h("figcaption");
-  const other = h("input", {
-    id: "compare",
-    placeholder: "a photograph of an astronaut riding a duck",
-    autocomplete: "off",
-    onchange: () => app.change({ compare: other.value.slice(0, LONGEST) }),
-  });
+  const other = line(app, "compare", "Compare with a second prompt", "a photograph of an astronaut riding a duck");
   const remark = h("p", { class: "remark", role: "status" });
-  const controls = h("div", {}, h("div", { class: "control tall" }, h("label", { for: "compare" }, "Compare with a second prompt"), other), remark);
+  const controls = h("div", {}, other.element, remark);
   let asked = "";
   /** @type {{text: string, tokens: Tokens, vectors: Tensor} | null} */
   let second = null;
@@ -50,7 +45,7 @@ export function build(app) {
   function update() {
     const { tokens, text_embeddings: embeddings } = app.run;
     const vectors = part(embeddings, 1);
-    if (other !== document.activeElement) other.value = app.settings.compare;
+    other.update();
     const comparing = app.settings.compare && app.ready;
     if (comparing && second?.text !== app.settings.compare) void fetchSecond();
     const present = comparing && second?.text === app.settings.compare ? second : null;

@@ -18,11 +18,10 @@ export function build(app) {
   const places = h("div", { class: "places", role: "img" });
   const builder = sentence(app);
   const surprise = h("button", { type: "button", class: "quiet", onclick: () => app.change({ prompt: caption(anyScene(app.example.world, Math.random)) }) }, "Surprise me");
-  const drawing = h("div", {}, pieces, places, remark);
-  const controls = h("div", {}, h("h3", {}, "This model's whole world"), builder.element, surprise, builder.note);
+  const drawing = h("div", {}, pieces, places, remark, h("h3", {}, "Put a sentence together: this model's whole world"), builder.element, surprise, builder.note);
   return {
     drawing,
-    controls,
+    controls: null,
     update() {
       const { tokens, source } = app.run;
       const nameless = !tokens.words.length && source === "file";
@@ -105,10 +104,16 @@ function sentence(app) {
     if (!chosen.rider && !chosen.mount && !chosen.place) return put(note, "Choose a rider, a mount or a place.");
     app.change({ prompt: caption(chosen) });
   }
-  const element = h("p", { class: "sentence" }, "a ", style, " of a ", riderColour, " ", rider, " riding a ", mountColour, " ", mount, " ", place);
+  const [one, other, joined] = [h("span"), h("span"), h("span")];
+  const element = h("p", { class: "sentence" }, "a ", style, " of ", one, riderColour, " ", rider, joined, other, mountColour, " ", mount, " ", place);
+  const article = (/** @type {string} */ words) => words.trim() && (/^[aeiou]/.test(words.trim()) ? "an " : "a ");
   const update = () => {
     const found = readScene(world, app.settings.prompt);
     if (found) choices.forEach(([key], k) => (selects[k].value = found[key]));
+    const { rider_colour, rider: who, mount_colour, mount: what } = scene();
+    put(one, article(`${rider_colour} ${who}`));
+    put(joined, who && what ? " riding " : " ");
+    put(other, article(`${mount_colour} ${what}`));
     const never = found && world.held_out.some(([one, other]) => one === found.rider && other === found.mount);
     put(note, never ? `In its training the model never saw the pair ${found.rider} and ${found.mount}. It has to put it together.` : "");
   };
