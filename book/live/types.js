@@ -27,7 +27,7 @@
  * @property {string[]} pieces 77 texts; "</w>" marks the end of a word
  * @property {number} count pieces that are read, without start, end and padding: 0 ... 75
  * @property {number} cut pieces behind the 75th, which the model does not see
- * @property {{word: string, positions: number[], known: boolean}[]} words each word of the text in order, where its
+ * @property {{word: string, positions: number[], known: boolean}[]} words each word that is read, in order, where its
  *   pieces stand among the 77, and whether the bundled model ever read it in training
  */
 
@@ -35,8 +35,9 @@
  * What goes wrong on purpose.
  * @typedef {object} Breaks
  * @property {boolean} [no_scaling] the UNet gets the noisy latents undivided
- * @property {boolean} [step_twice] every step of the scheduler is taken twice
- * @property {boolean} [wrong_timestep] the UNet is always told the first step's timestep
+ * @property {boolean} [step_twice] `step` is called twice in the first round: the scheduler is one level ahead of the loop, and the
+ *   run has one step less
+ * @property {boolean} [wrong_timestep] the UNet is told the number of the round, 0, 1, 2 ..., in the place of the timestep
  * @property {boolean} [unscaled_decode] the decoder gets the latents without dividing by the scaling factor
  */
 
@@ -146,7 +147,7 @@
  * From the worker to the page.
  * @typedef {{id: number} & (
  *   {tell: "progress", progress: Progress} | {tell: "event", event: RunEvent} | {tell: "done", value?: any} |
- *   {tell: "error", message: string})} Reply
+ *   {tell: "error", message: string, fatal?: boolean})} Reply after a fatal one the worker is of no more use
  */
 
 export {};

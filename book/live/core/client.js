@@ -22,7 +22,7 @@ export function openMachine() {
 
   function start() {
     worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-    worker.onmessage = ({ data }) => waiting.get(data.id)?.(data);
+    worker.onmessage = ({ data }) => (data.fatal ? fail(data.message) : waiting.get(data.id)?.(data));
     worker.onerror = (event) => {
       event.preventDefault();
       fail("The model's program could not be started; reload the page, or try a newer browser.");
