@@ -15,12 +15,12 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "book"))
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
-from live_site import serve  # noqa: E402
-from playwright.sync_api import expect  # noqa: E402
+from live_site import serve
+from playwright.sync_api import expect
 
-from sdlesson.decoding import save_trace  # noqa: E402
-from sdlesson.guidance import Step, Trace, record  # noqa: E402
-from sdlesson.world import captions  # noqa: E402
+from sdlesson.decoding import save_trace
+from sdlesson.guidance import Step, Trace, record
+from sdlesson.world import captions
 
 PROMPT = "a cartoon of a penguin riding a red bicycle"
 TYPED = '<img src=x onerror="window.broken = true"><script>window.broken = true</script>'
@@ -179,8 +179,8 @@ def test_what_is_typed_is_never_run(open_page):
 def test_a_run_is_stopped_in_the_middle(open_page):
     page = open_page()
     page.get_by_role("button", name="Levels").click()
-    page.get_by_label("Steps").fill("50")
-    page.get_by_label("Steps").dispatch_event("change")
+    page.get_by_label("Steps", exact=True).fill("50")
+    page.get_by_label("Steps", exact=True).dispatch_event("change")
     page.get_by_role("button", name="Stop").click()
     expect(said(page)).to_contain_text(re.compile(r"Stopped after \d+ of 50 steps"))
     expect(page.get_by_role("button", name="Paint")).to_be_visible()

@@ -70,8 +70,7 @@ export function buildFilm(app, place) {
     run.steps.forEach((step, k) => {
       const picture = app.pictureOf(step);
       const frame = /** @type {HTMLCanvasElement} */ (strip.children[k]);
-      if (drawn[k] !== picture) drawPicture(frame, picture, "");
-      frame.removeAttribute("aria-label");
+      if (drawn[k] !== picture) drawPicture(frame, picture);
       drawn[k] = picture;
     });
     [...strip.children].forEach((frame, k) => {

@@ -72,19 +72,19 @@ export function startLive(app, arrival) {
         previews: ["picture", "attention", "features"],
       });
       for await (const event of events) {
-        if (mine !== latest) return;
+        if (mine !== latest) continue; // the later run ends this one
         if (event.kind === "start") {
           run = begun(app, event, scaling);
         } else if (run && event.kind === "step") {
           run.steps.push(event);
           if (run.steps.length === 1) app.show(run); // the run before stays until this one has something to show
         } else if (run && event.kind === "picture") {
-          Object.assign(run, { picture: event.picture, decoded: event.decoded, milliseconds: event.milliseconds });
+          Object.assign(run, { total: run.steps.length, picture: event.picture, decoded: event.decoded, milliseconds: event.milliseconds });
           app.say(`Painted in ${(event.milliseconds / 1000).toFixed(1)} seconds: ${prompt || "the empty prompt"}, seed ${seed}.`);
         }
         app.refresh();
       }
-      if (run && !run.picture) app.say(`Stopped after ${run.steps.length} of ${run.total} steps. What was painted so far stays.`);
+      if (mine === latest && run && !run.picture) app.say(`Stopped after ${run.steps.length} of ${run.total} steps. What was painted so far stays.`);
     } catch (error) {
       if (mine === latest) app.say(sentence(error));
     } finally {

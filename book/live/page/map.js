@@ -87,9 +87,9 @@ function drawThumb(app, id, thumb) {
     const tips = /** @type {const} */ ([["plain", 20, 6], ["ink", 32, 7], ["accent", 56, 10]]);
     put(thumb, ...tips.map(([kind, x, y]) => s("line", { class: `arrow ${kind}`, x1: 16, y1: 37, x2: x, y2: y })));
   } else if (step && id === "step") {
-    drawPicture(on, app.pictureOf(step), "");
+    drawPicture(on, app.pictureOf(step));
   } else if (step && id === "picture") {
-    drawPicture(on, app.finished(run), "");
+    drawPicture(on, app.finished(run));
   }
   on.removeAttribute("aria-label"); // the button has its name
 }

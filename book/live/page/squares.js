@@ -85,13 +85,13 @@ export function drawAmounts(on, tensor, words, solid = 255) {
 /**
  * @param {HTMLCanvasElement} on
  * @param {Picture} picture
- * @param {string} words
+ * @param {string} [words] none where what is around it has them
  */
 export function drawPicture(on, picture, words) {
   on.width = picture.width;
   on.height = picture.height;
   on.getContext("2d")?.putImageData(new ImageData(picture.data, picture.width), 0, 0);
-  on.setAttribute("aria-label", words);
+  if (words) on.setAttribute("aria-label", words);
 }
 
 /**

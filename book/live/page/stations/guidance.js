@@ -5,7 +5,8 @@ import { line, slider } from "../controls.js";
 import { h, put } from "../dom.js";
 import { blend, cosine, dot, norm, told } from "../numbers.js";
 import { shownIndex } from "../run.js";
-import { canvas, drawAmounts, drawPicture } from "../squares.js";
+import { pickRow } from "../picks.js";
+import { canvas, drawAmounts } from "../squares.js";
 
 /** @typedef {import("../app.js").App} App */
 /** @typedef {import("../../types.js").Tensor} Tensor */
@@ -22,15 +23,9 @@ export function build(app) {
   const apart = canvas("squares");
   const apartCaption = h("figcaption");
   const guidance = slider(app, "guidance", { label: "Guidance", min: 0, max: 12, by: 0.5, moved: draw });
-  const row = h("div", { class: "row" });
-  for (const { scale, picture } of app.example.scales) {
-    const on = canvas("photo");
-    drawPicture(on, picture, "");
-    on.setAttribute("aria-hidden", "true");
-    row.append(h("button", { type: "button", class: "pick", onclick: () => app.change({ guidance: scale }) }, on, `guidance ${scale}`));
-  }
+  const pictures = app.example.scales.map((each) => ({ ...each, words: `guidance ${each.scale}`, choose: () => app.change({ guidance: each.scale }) }));
   const negative = line(app, "negative", "Instead of the empty text (negative prompt)", "a horse");
-  const controls = h("div", {}, guidance.element, h("h3", {}, "One seed, four scales"), h("p", { class: "remark" }, `“${app.example.run.prompt}”, recorded. This small model likes 3; v1.4 is usually run at 7 to 8.`), row, negative.element);
+  const controls = h("div", {}, guidance.element, h("h3", {}, "One seed, four scales"), h("p", { class: "remark" }, `“${app.example.run.prompt}”, recorded. This small model likes 3; v1.4 is usually run at 7 to 8.`), pickRow(pictures), negative.element);
 
   /** @param {number} scale */
   function draw(scale) {

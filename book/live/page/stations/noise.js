@@ -3,7 +3,8 @@
 import { seedControl } from "../controls.js";
 import { h, put } from "../dom.js";
 import { by, grouped, mean, std, told } from "../numbers.js";
-import { canvas, drawChannels, drawPicture } from "../squares.js";
+import { pickRow } from "../picks.js";
+import { canvas, drawChannels } from "../squares.js";
 
 /** @typedef {import("../app.js").App} App */
 
@@ -18,14 +19,8 @@ export function build(app) {
   const squares = canvas("squares large");
   const caption = h("figcaption");
   const seed = seedControl(app);
-  const others = h("div", { class: "row" });
-  for (const each of app.example.seeds) {
-    const on = canvas("photo");
-    drawPicture(on, each.picture, "");
-    on.setAttribute("aria-hidden", "true");
-    others.append(h("button", { type: "button", class: "pick", onclick: () => app.change({ seed: String(each.seed) }) }, on, `seed ${each.seed}`));
-  }
-  const six = h("section", { "aria-label": "six seeds" }, h("p", { class: "remark" }, `“${app.example.run.prompt}”, six seeds`), others);
+  const pictures = app.example.seeds.map((each) => ({ ...each, words: `seed ${each.seed}`, choose: () => app.change({ seed: String(each.seed) }) }));
+  const six = h("section", { "aria-label": "six seeds" }, h("p", { class: "remark" }, `“${app.example.run.prompt}”, six seeds`), pickRow(pictures));
   return {
     drawing: h("div", { class: "pair" }, h("figure", {}, squares, caption), six),
     controls: seed.element,

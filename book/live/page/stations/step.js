@@ -24,7 +24,7 @@ export function build(app) {
   const after = canvas("squares");
   const captions = [h("figcaption"), h("figcaption"), h("figcaption")];
   const chart = h("figure", { class: "wide" });
-  const twice = breaker(app, "step_twice", "take every step twice.", "The scheduler takes away more noise than the UNet spoke of.");
+  const twice = breaker(app, "step_twice", "take the first step twice.", "From then on the scheduler stands one stair lower than the UNet is told.");
   const drawing = h(
     "div",
     { class: "triple" },

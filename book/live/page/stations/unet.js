@@ -32,7 +32,7 @@ export function build(app) {
   );
   const breaks = [
     breaker(app, "no_scaling", "do not divide.", "The UNet sees the latents as loud as they are, and not at a standard deviation of about 1."),
-    breaker(app, "wrong_timestep", "lie about the time.", "The UNet is always told the first timestep."),
+    breaker(app, "wrong_timestep", "lie about the time.", "The UNet is told the number of the round, 0, 1, 2 …, as if the noise were nearly gone."),
   ];
   return {
     drawing,

@@ -107,9 +107,11 @@ function sentence(app) {
   const [one, other, joined] = [h("span"), h("span"), h("span")];
   const element = h("p", { class: "sentence" }, "a ", style, " of ", one, riderColour, " ", rider, joined, other, mountColour, " ", mount, " ", place);
   const article = (/** @type {string} */ words) => words.trim() && (/^[aeiou]/.test(words.trim()) ? "an " : "a ");
+  const set = (/** @type {import("../words.js").Scene | undefined} */ found) => found && choices.forEach(([key], k) => (selects[k].value = found[key]));
+  set(readScene(world, app.example.run.prompt)); // where the prompt is no sentence of this world
   const update = () => {
     const found = readScene(world, app.settings.prompt);
-    if (found) choices.forEach(([key], k) => (selects[k].value = found[key]));
+    set(found);
     const { rider_colour, rider: who, mount_colour, mount: what } = scene();
     put(one, article(`${rider_colour} ${who}`));
     put(joined, who && what ? " riding " : " ");
