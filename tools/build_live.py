@@ -64,7 +64,7 @@ def libraries() -> None:
     """Fetch what the lock file names, unless it is there already."""
     lock, seal = (SOURCE / "package-lock.json").read_bytes(), NPM / ".sdlesson-lock"
     if not seal.is_file() or seal.read_bytes() != lock:
-        npm("ci", "--omit=dev")
+        npm("ci")
         seal.write_bytes(lock)
 
 

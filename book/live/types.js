@@ -137,10 +137,10 @@
  */
 
 /**
- * From the page to the worker; `id` marks what an answer belongs to.
+ * From the page to the worker; `id` marks what an answer belongs to, `run` is the id of the run to end.
  * @typedef {{id: number} & (
  *   {ask: "load"} | {ask: "tokenize", text: string} | {ask: "embed", texts: string[]} | {ask: "decode", latents: Tensor} |
- *   {ask: "paint", options: PaintOptions} | {ask: "stop"})} Request
+ *   {ask: "paint", options: PaintOptions} | {ask: "stop", run: number})} Request
  */
 
 /**

@@ -10,6 +10,7 @@ export function openMachine() {
   /** @type {Worker | undefined} */
   let worker;
   let last = 0;
+  let running = 0; // the newest run's id
   /** @type {Map<number, (reply: import("../types.js").Reply) => void>} */
   const waiting = new Map();
 
@@ -32,6 +33,7 @@ export function openMachine() {
   /**
    * @param {Record<string, unknown>} what a Request without its id
    * @param {(reply: import("../types.js").Reply) => void} answer
+   * @returns its id
    */
   function ask(what, answer) {
     const id = ++last;
@@ -41,6 +43,7 @@ export function openMachine() {
     });
     if (worker) worker.postMessage({ id, ...what });
     else waiting.get(id)?.({ id, tell: "error", message: "The model is not there yet; load it first." });
+    return id;
   }
 
   /**
@@ -58,7 +61,7 @@ export function openMachine() {
     });
   }
 
-  const stop = () => void worker?.postMessage({ id: 0, ask: "stop" });
+  const stop = (/** @type {number} */ run) => void worker?.postMessage({ id: 0, ask: "stop", run });
 
   /** @param {import("../types.js").PaintOptions} options */
   async function* paint(options) {
@@ -66,10 +69,11 @@ export function openMachine() {
     const arrived = [];
     let wake = () => {};
     let over = false;
-    ask({ ask: "paint", options }, (reply) => {
+    const run = ask({ ask: "paint", options }, (reply) => {
       arrived.push(reply);
       wake();
     });
+    running = run;
     try {
       for (;;) {
         const reply = arrived.shift();
@@ -82,7 +86,7 @@ export function openMachine() {
         }
       }
     } finally {
-      if (!over) stop();
+      if (!over) stop(run);
     }
   }
 
@@ -95,7 +99,7 @@ export function openMachine() {
     embed: (texts) => promise({ ask: "embed", texts }),
     decode: (latents) => promise({ ask: "decode", latents }),
     paint,
-    stop,
+    stop: () => stop(running),
     close: () => fail("The model was stopped."),
   };
 }

@@ -74,14 +74,16 @@ export function randn(count, generator) {
   return values;
 }
 
+const single = Math.fround; // torch computes in float32: in float64 the last digits would be others
+
 /**
  * @param {Float64Array} uniform
  * @param {Float32Array} values
  */
 function box_muller(uniform, values) {
   for (let i = 0; i < 8; i++) {
-    const radius = Math.sqrt(-2 * Math.log(1 - uniform[i])); // 1 - u is never 0
-    const angle = 2 * Math.PI * uniform[i + 8];
+    const radius = single(Math.sqrt(-2 * single(Math.log(1 - uniform[i])))); // 1 - u is never 0
+    const angle = single(single(2 * Math.PI) * uniform[i + 8]);
     values[i] = radius * Math.cos(angle);
     values[i + 8] = radius * Math.sin(angle);
   }

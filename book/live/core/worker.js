@@ -36,7 +36,7 @@ async function answer(request) {
  * @param {(what: object) => void} tell
  */
 async function does(request, tell) {
-  if (request.ask === "stop") return void (present = 0);
+  if (request.ask === "stop") return void (present === request.run && (present = 0));
   if (request.ask === "load") return (await load(tell)).info;
   const there = await model;
   if (!there) throw new LiveError("The model is not there yet; load it first.");
