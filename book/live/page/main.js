@@ -7,7 +7,7 @@ import { loadExample } from "./example.js";
 import { buildFilm } from "./film.js";
 import { startLive } from "./live.js";
 import { buildMap } from "./map.js";
-import { readHash, writeHash } from "./settings.js";
+import { DEFAULTS, readHash, samePicture, writeHash } from "./settings.js";
 import * as attention from "./stations/attention.js";
 import * as guidance from "./stations/guidance.js";
 import * as levels from "./stations/levels.js";
@@ -95,14 +95,18 @@ function buildFiles(app) {
       app.machine.stop();
       app.change({ step: null, at: "step" });
       app.show(runs[0]);
-      const close = h("button", { type: "button", class: "quiet", onclick: () => app.show(app.example.run) }, "Close the file");
+      const leave = h("button", { type: "button", class: "quiet", onclick: close }, "Close the file");
       const pick = h("select", { "aria-label": "picture of the batch", onchange: () => app.show(runs[pick.selectedIndex]) }, ...runs.map((_, k) => h("option", {}, `picture ${k + 1}`)));
       const told = `${file.name.slice(0, 60)}: “${runs[0].prompt.slice(0, 120)}”, model ${runs[0].model}, ${runs[0].total} steps. It is read here and sent nowhere.`;
-      put(bar, h("p", {}, told), runs.length > 1 && pick, close);
+      put(bar, h("p", {}, told), runs.length > 1 && pick, leave);
       say(`Opened ${file.name.slice(0, 60)}.`);
     } catch (error) {
       say(error instanceof Error ? error.message : String(error));
     }
+  }
+  function close() {
+    app.show(app.example.run);
+    if (!samePicture(app.settings, DEFAULTS)) app.onAsk();
   }
   return () => void (bar.hidden = app.run.source !== "file");
 }

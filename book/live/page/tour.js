@@ -41,7 +41,7 @@ export const STOPS = [
     at: "levels",
     step: 0,
     words:
-      "The noise is taken away in stairs. σ says how strong it is at each of them. The first stairs are high and the last ones low, because rough things are decided early and fine things late.",
+      "The noise is taken away in stairs. σ says how strong it is at each of them. The first stairs are high, the last ones low. While the noise is strong, only the rough layout can be guessed; fine things come out late.",
   },
   {
     at: "unet",

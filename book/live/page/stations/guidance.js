@@ -25,7 +25,7 @@ export function build(app) {
   const guidance = slider(app, "guidance", { label: "Guidance", min: 0, max: 12, by: 0.5, moved: draw });
   const pictures = app.example.scales.map((each) => ({ ...each, words: `guidance ${each.scale}`, choose: () => app.change({ guidance: each.scale }) }));
   const negative = line(app, "negative", "Instead of the empty text (negative prompt)", "a horse");
-  const controls = h("div", {}, guidance.element, h("h3", {}, "One seed, four scales"), h("p", { class: "remark" }, `“${app.example.run.prompt}”, recorded. This small model likes 3; v1.4 is usually run at 7 to 8.`), pickRow(pictures), negative.element);
+  const controls = h("div", {}, guidance.element, h("h3", {}, "One seed, four scales"), h("p", { class: "remark" }, `“${app.example.run.prompt}”, recorded. This small model is meant for 3; with v1.4, 7.5 to 8 is usual.`), pickRow(pictures), negative.element);
 
   /** @param {number} scale */
   function draw(scale) {
