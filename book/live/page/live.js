@@ -15,6 +15,9 @@ const PATIENCE = 250; // milliseconds without another change before a run starts
  */
 const sentence = (error) => (error instanceof LiveError ? error.message : `Something went wrong in this page: ${error}`);
 
+/** @param {string} prompt */
+const shortened = (prompt) => (prompt.length > 80 ? `${prompt.slice(0, 79)}…` : prompt);
+
 /** @param {number} bytes */
 const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
 
@@ -80,7 +83,7 @@ export function startLive(app, arrival) {
           if (run.steps.length === 1) app.show(run); // the run before stays until this one has something to show
         } else if (run && event.kind === "picture") {
           Object.assign(run, { total: run.steps.length, picture: event.picture, decoded: event.decoded, milliseconds: event.milliseconds });
-          app.say(`Painted in ${(event.milliseconds / 1000).toFixed(1)} seconds: ${prompt || "the empty prompt"}, seed ${seed}.`);
+          app.say(`Painted in ${(event.milliseconds / 1000).toFixed(1)} seconds: ${shortened(prompt) || "the empty prompt"}, seed ${seed}.`);
         }
         app.refresh();
       }

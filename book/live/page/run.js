@@ -107,7 +107,7 @@ export function unstack(tensors, sigmas, timesteps, which) {
   const one = (/** @type {Tensor} */ of) => ({ shape: [1, ...sides], data: part(of, which).data });
   const at = (/** @type {string} */ name, /** @type {number} */ k) =>
     name in tensors ? present(one(part(tensors[name], k))) : undefined;
-  const wide = std(one(tensors.noisy).data) > Math.max(2, sigmas[0] / 2); // x0 + sigma * noise, not divided already
+  const wide = isWide(one(tensors.noisy), sigmas[0]);
   let noisy = one(tensors.noisy);
   return timesteps.map((timestep, k) => {
     const before = noisy;
@@ -130,6 +130,14 @@ export function unstack(tensors, sigmas, timesteps, which) {
 }
 
 /**
+ * Whether latents are picture + sigma * noise, of standard deviation sqrt(sigma^2 + 1), and not brought to 1 already, as
+ * schedulers of the other kind keep them: whichever is nearer.
+ * @param {Tensor} latents
+ * @param {number} sigma
+ */
+const isWide = (latents, sigma) => std(latents.data) > (1 + Math.sqrt(sigma ** 2 + 1)) / 2;
+
+/**
  * A half that was not computed is kept as NaN.
  * @param {Tensor} tensor
  */
@@ -141,7 +149,6 @@ const present = (tensor) => (tensor.data.every(Number.isNaN) ? undefined : tenso
  * @returns {Tensor}
  */
 export function noiseOf(first) {
-  const wide = std(first.noisy.data) > Math.max(2, first.sigma / 2);
-  const scale = wide ? 1 / first.sigma : 1;
+  const scale = isWide(first.noisy, first.sigma) ? 1 / first.sigma : 1;
   return { shape: first.noisy.shape, data: first.noisy.data.map((value) => value * scale) };
 }

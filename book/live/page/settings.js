@@ -22,7 +22,7 @@ export const STATIONS = ["words", "vectors", "noise", "levels", "unet", "attenti
 /** @type {readonly Break[]} */
 export const BREAKS = ["no_scaling", "step_twice", "wrong_timestep", "unscaled_decode"];
 export const LONGEST = 1000; // letters of a prompt that are read; the model itself reads at most 75 pieces
-const ADDRESS = 6000; // letters of an address: two prompts of the longest kind, each letter written as %XX or more
+const ADDRESS = 28_000; // letters of an address: three such texts, and a letter may be written as %XX%XX%XX
 const MOST_STEPS = 50;
 const HIGHEST_SEED = 2n ** 64n - 1n;
 

@@ -36,7 +36,7 @@ export function build(app) {
       drawChannels(squares, last.latents, "The last latents");
       drawPicture(photo, picture, `${run.prompt}, seed ${run.seed || "unknown"}`);
       const { data } = last.latents;
-      put(captions[0], `${grouped(data.length)} numbers, ${by(last.latents.shape.slice(1))}, standard deviation ${told(std(data))}. They are divided by the scaling factor, ${told(run.scaling)}, then decoded.`);
+      put(captions[0], `${grouped(data.length)} numbers, ${by(last.latents.shape.slice(1))}, standard deviation ${told(std(data))}. ${run.breaks.includes("unscaled_decode") ? "They were decoded without dividing them by" : "They are decoded when they have been divided by"} the scaling factor, ${told(run.scaling)}.`);
       const where = done ? `${picture.width} × ${picture.height} pixels, ${grouped(3 * picture.width * picture.height)} values from 0 to 255` : `still on its way: step ${shownIndex(run, null) + 1} of ${run.total}`;
       const real = run.picture || app.decodes(run);
       put(captions[1], real ? where : "roughly coloured: this file's model, whose decoder is not here, would paint it", range(run), run.milliseconds ? `; painted here in ${(run.milliseconds / 1000).toFixed(1)} s` : "", ".");
@@ -53,7 +53,7 @@ function range({ decoded }) {
     high = Math.max(high, value);
     cut += Math.abs(value) > 1 ? 1 : 0;
   }
-  return `. The decoder gave ${told(low)} to ${told(high)}; black is −1, white 1, and ${((100 * cut) / decoded.data.length).toFixed(1)} % lay beyond and was cut off`;
+  return `. The decoder gave ${told(low)} to ${told(high)}; black is −1, white 1, and ${((100 * cut) / decoded.data.length).toFixed(2)} % lay beyond and was cut off`;
 }
 
 /**
