@@ -4,7 +4,8 @@
 #   make lessons  run every notebook again, in place     make train    train the tiny model again (ARGS="--minutes 60")
 #   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
-#   make book     make build/book, the lessons as a web site
+#   make book     make build/book, the lessons as a web site, with the live page
+#   make live     make build/book/live alone, the machine alive in a web page
 #   make fast     add OpenVINO, which runs a big model on the CPU about twice as fast
 #   make test-all   the tests, every lesson on every model and in every dtype, and the tests without vector units
 #   make badges   write links to Binder and Colab (REPOSITORY=owner/name)
@@ -31,7 +32,7 @@ CALL := $(BIN)/python tools/call.py
 # Threads that wait for each other without spinning: on a machine that does anything else, spinning costs minutes.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: lab test test-all paint lint lessons train bench images kit book fast badges clean moved
+.PHONY: lab test test-all paint lint lessons train bench images kit book live fast badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -73,6 +74,9 @@ kit: $(READY)
 book: $(BOOK)
 	$(BIN)/python tools/build_book.py
 
+live: $(BOOK)
+	$(BIN)/python tools/build_live.py
+
 fast: $(READY)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[fast]"
 
@@ -106,5 +110,5 @@ $(TEST): $(READY)
 	@touch $@
 
 $(BOOK): $(READY)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[book]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[book,live]"
 	@touch $@

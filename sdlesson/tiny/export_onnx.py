@@ -122,8 +122,8 @@ class Decoder(torch.nn.Module):
 PARTS = {"text_encoder": TextEncoder, "unet": GuidedUNet, "vae_decoder": Decoder}
 
 
-def export(folder: Path, sd: StableDiffusion | None = None) -> None:
-    """Write the graph and the weights of each of `PARTS` into `folder`.
+def export(folder: Path, sd: StableDiffusion | None = None, parts: Sequence[str] = tuple(PARTS)) -> None:
+    """Write the graph and the weights of each of `parts`, names of `PARTS`, into `folder`.
 
     Raises BadInput where onnx, onnxscript or onnxruntime is missing, and ModelError where their versions make a graph
     that torch's exporter cannot write, or that gives other numbers than torch.
@@ -134,8 +134,8 @@ def export(folder: Path, sd: StableDiffusion | None = None) -> None:
         raise BadInput(f"The live page's model needs the extra 'live' ({error}): pip install -e '.[live]'.") from None
     folder.mkdir(parents=True, exist_ok=True)
     sd = load("tiny", device="cpu") if sd is None else sd
-    for name, kind in PARTS.items():
-        part = kind(sd).eval()
+    for name in parts:
+        part = PARTS[name](sd).eval()
         try:
             model = traced(part)
         except Exception as error:  # an exporter of another version may raise anything
