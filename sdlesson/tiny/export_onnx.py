@@ -26,8 +26,11 @@ from ..unet import stages
 #: The operators' version that the exporter writes without converting.
 OPSET = 20
 
-#: Weights smaller than this stay in the graph.
+#: So few numbers stay in the graph: an operator's own arguments.
 _SMALL = 16
+
+#: Fewer numbers than this stay in the graph where float16 would change them: the timestep's frequencies, the text's mask.
+_FEW = 8192
 
 #: How far a graph's outputs may lie from torch's, of outputs of about 1: float16 weights make up to 2e-3 in the text.
 _FAR = 0.01
@@ -170,19 +173,21 @@ def traced(part: torch.nn.Module):
 def unload(model, location: str) -> tuple[bytes, bytes]:
     """A model as the bytes of its graph without the weights, and those of its weights, float16 in two planes.
 
-    The graph expects them as float32, one after another, in a file named `location`. What is small, no float32, or too
-    large for float16 stays in the graph.
+    The graph expects them as float32, one after another, in a file named `location`. What is very small, and
+    a few numbers that float16 would change, stay in the graph.
     """
     from onnx import StringStringEntryProto, TensorProto, numpy_helper
 
     kept, start = [], 0
     for each in model.graph.initializer:
-        if each.data_type != TensorProto.FLOAT or np.prod(each.dims) < _SMALL:
+        if each.data_type != TensorProto.FLOAT:
             continue
         values = numpy_helper.to_array(each).ravel()
-        if np.abs(values).max() > np.finfo(np.float16).max:  # the text's causal mask, which is no weight
+        with np.errstate(over="ignore"):
+            rounded = values.astype(np.float16)
+        if values.size < _SMALL or (values.size < _FEW and (rounded != values).any()):
             continue
-        kept.append(values.astype(np.float16))
+        kept.append(rounded)
         each.ClearField("raw_data")
         each.ClearField("float_data")
         each.data_location = TensorProto.EXTERNAL
