@@ -6,6 +6,7 @@ import json
 import re
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ PROMPT = "a cartoon of a penguin riding a red bicycle"
 TYPED = '<img src=x onerror="window.broken = true"><script>window.broken = true</script>'
 STATIONS = ["words", "vectors", "noise", "levels", "unet", "attention", "guidance", "step", "picture"]
 SOON = 30_000  # milliseconds: other tests may run beside this one
+expect.set_options(timeout=SOON)
 
 
 @pytest.fixture(scope="module")
@@ -34,44 +36,59 @@ def site(tmp_path_factory):
         yield site
 
 
+class Tab:
+    """A tab with the page; at the end it must not have complained, or asked another server for anything."""
+
+    def __init__(self, chrome, site, state="", **options):
+        self.site, self.complaints, self.fetched = site, [], []
+        self.page = chrome.new_page(**({"reduced_motion": "reduce"} | options))
+        self.page.set_default_timeout(SOON)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.fetched.append(request.url))
+        self.page.goto(f"{site.address}{'#' if state else ''}{state}")
+
+    def close(self):
+        elsewhere = [url for url in self.fetched if not url.startswith((self.site.address, "blob:", "data:"))]
+        assert (self.complaints, elsewhere) == ([], [])
+        self.page.close()
+
+
 @pytest.fixture
 def open_page(chrome, site):
-    """open_page(hash) -> a new tab; at the end no tab may have complained, or asked another server for anything."""
+    """open_page(hash) -> a new tab; `model="missing"` keeps its model from coming."""
     opened = []
 
-    def open_(state: str = "", *, arrived: bool = True, **options):
-        page = chrome.new_page(**({"reduced_motion": "reduce"} | options))
-        page.set_default_timeout(SOON)
-        page.complaints, page.fetched = [], []
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("request", lambda request: page.fetched.append(request.url))
-        opened.append(page)
-        page.goto(f"{site.address}{'#' if state else ''}{state}")
-        if arrived:
-            wait_for_model(page)
-        return page
+    def open_(state: str = "", *, model: str = "", **options):
+        site.faults |= {"model/": model} if model else {}
+        opened.append(Tab(chrome, site, state, **options))
+        return opened[-1].page
 
     yield open_
     site.faults.clear()
-    for page in opened:
-        elsewhere = [url for url in page.fetched if not url.startswith((site.address, "blob:", "data:"))]
-        assert (page.complaints, elsewhere) == ([], [])
-        page.close()
+    for tab in opened:
+        tab.close()
 
 
 @pytest.fixture(scope="module")
-def shared(chrome, site):
-    """One tab with a live model, for the tests that leave it as it was."""
-    page = chrome.new_page(reduced_motion="reduce")
-    page.set_default_timeout(SOON)
-    page.goto(site.address)
-    wait_for_model(page)
-    yield page
-    page.close()
+def live_tab(chrome, site):
+    tab = Tab(chrome, site)
+    wait_for_model(tab.page)
+    yield tab
+    tab.close()
+
+
+@pytest.fixture
+def shared(live_tab):
+    """One tab with a live model for many tests, at its beginning."""
+    page = live_tab.page
+    page.evaluate("location.hash = `at=words&new=${performance.now()}`")  # what it does not know it leaves out
+    expect(page.locator("#stage")).to_have_attribute("data-at", "words")
+    page.evaluate("document.getElementById('said').textContent = ''")
+    return page
 
 
 def wait_for_model(page):
-    expect(page.locator("#arrival")).to_contain_text("The model is live", timeout=SOON)
+    expect(page.locator("#arrival")).to_contain_text("The model is live")
 
 
 def said(page):
@@ -79,29 +96,27 @@ def said(page):
 
 
 def painted(page):
-    expect(said(page)).to_contain_text("Painted in", timeout=SOON)
+    expect(said(page)).to_contain_text("Painted in")
 
 
-def address(page, name: str) -> None:
-    page.wait_for_function("name => new URLSearchParams(location.hash.slice(1)).has(name)", arg=name)
-
-
-def test_a_recorded_run_is_shown_before_the_model_arrives(site, open_page):
-    site.faults["model/"] = "missing"
-    page = open_page("at=step&step=4", arrived=False)
+def test_a_recorded_run_is_shown_before_the_model_arrives(open_page):
+    page = open_page("at=step&step=4", model="missing")
     expect(page.get_by_role("img", name="The picture that the UNet expects at step 5 of 20")).to_be_visible()
-    expect(page.get_by_role("slider", name="step")).to_have_attribute("aria-valuetext", "step 5 of 20, σ 4.86")
+    expect(page.get_by_role("slider", name="step", exact=True)).to_have_attribute(
+        "aria-valuetext", "step 5 of 20, σ 4.86"
+    )
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
-    page.get_by_role("slider", name="step").press("ArrowRight")
+    page.get_by_role("slider", name="step", exact=True).press("ArrowRight")
     expect(page.get_by_role("img", name="The picture that the UNet expects at step 6 of 20")).to_be_visible()
 
 
-def test_what_is_typed_is_painted(open_page):
-    page = open_page("steps=3")
-    painted(page)  # three steps are another picture than the recorded one
+def test_what_is_typed_is_painted(shared):
+    page = shared
+    page.evaluate("location.hash = 'steps=2'")
+    painted(page)  # two steps make another picture than the recorded one
     page.get_by_role("textbox", name="Paint").fill(f"  {PROMPT}\nzebra")
     page.keyboard.press("Enter")
-    expect(said(page)).to_contain_text(f"{PROMPT} zebra, seed 42", timeout=SOON)
+    expect(said(page)).to_contain_text(f"{PROMPT} zebra, seed 42")
     expect(page.get_by_role("list", name="pieces")).to_contain_text("penguin")
     expect(page.locator("#stage")).to_contain_text("This small model never read “zebra” (z · e · b · r · a)")
     page.get_by_role("button", name="Picture").click()
@@ -153,8 +168,10 @@ def test_an_impossible_address_gives_the_defaults_and_a_sentence(shared, state, 
     shared.wait_for_function("!/seed=|steps=|guidance=|order=|breaks=|prompt=|step=/.test(location.hash)")
 
 
-def test_what_is_typed_is_never_run(open_page):
-    page = open_page("steps=1")
+def test_what_is_typed_is_never_run(shared):
+    page = shared
+    page.evaluate("location.hash = 'steps=1'")
+    painted(page)
     box = page.get_by_role("textbox", name="Paint")
     for text in (TYPED, "🐴" * 400, "\u202e\u0000 \ud83d"):
         said(page).evaluate("element => (element.textContent = '')")
@@ -169,46 +186,47 @@ def test_what_is_typed_is_never_run(open_page):
     page.get_by_label("Compare with a second prompt").fill(TYPED)
     page.get_by_label("Compare with a second prompt").press("Enter")
     expect(page.locator("#stage")).to_contain_text("The two end tokens, which saw each prompt whole")
-    address(page, "compare")
-    page.reload()
-    wait_for_model(page)
+    page.evaluate("text => { location.hash = new URLSearchParams({ prompt: text, steps: 1, at: 'words' }); }", TYPED)
+    expect(page.get_by_role("textbox", name="Paint")).to_have_value(TYPED)
     assert page.evaluate("window.broken") is None
     assert page.locator("main img, main script, main iframe").count() == 0
 
 
-def test_a_run_is_stopped_in_the_middle(open_page):
-    page = open_page()
+def test_a_run_is_stopped_in_the_middle(shared):
+    page = shared
     page.get_by_role("button", name="Levels").click()
     page.get_by_label("Steps", exact=True).fill("50")
     page.get_by_label("Steps", exact=True).dispatch_event("change")
+    expect(page.get_by_role("slider", name="step", exact=True)).to_have_attribute("aria-valuetext", re.compile("of 50"))
     page.get_by_role("button", name="Stop").click()
     expect(said(page)).to_contain_text(re.compile(r"Stopped after \d+ of 50 steps"))
     expect(page.get_by_role("button", name="Paint")).to_be_visible()
 
 
-def test_two_tabs_paint_at_once(open_page):
-    pages = [open_page(f"steps=2&seed={seed}", arrived=False) for seed in (1, 2)]
-    for seed, page in enumerate(pages, start=1):
+def test_two_tabs_paint_at_once(shared, open_page):
+    shared.evaluate("location.hash = 'steps=5&seed=1'")
+    for seed, page in ((2, open_page("steps=2&seed=2")), (1, shared)):
         painted(page)
         expect(said(page)).to_contain_text(f"seed {seed}.")
 
 
 def test_a_page_can_be_loaded_again_while_it_loads(site, open_page):
     site.faults["weights"] = "slow"
-    page = open_page(arrived=False)
+    page = open_page()
     expect(page.locator("#arrival")).to_contain_text(re.compile("on its way: .* MB"))
     site.faults.clear()
     page.reload()
     wait_for_model(page)
 
 
-@pytest.mark.parametrize("fault", ["missing", "cut"])
-def test_a_bad_file_of_weights_is_a_sentence_and_a_retry(site, open_page, fault):
-    site.faults["unet-weights"] = fault
-    page = open_page("steps=1", arrived=False)
+def test_a_bad_file_of_weights_is_a_sentence_and_a_retry(site, open_page):
+    site.faults["unet-weights"] = "missing"
+    page = open_page("steps=1")
     again = page.get_by_role("button", name="Try again")
-    expect(again).to_be_visible()
-    expect(said(page)).to_contain_text(re.compile(r"^[A-Z].{20,}\.$"))
+    expect(said(page)).to_contain_text(re.compile(r"^The model's file .{10,}\.$"))
+    site.faults["unet-weights"] = "cut"
+    again.click()
+    expect(said(page)).to_contain_text("did not come whole")
     site.faults.clear()
     again.click()
     painted(page)
@@ -218,10 +236,8 @@ def test_a_bad_file_of_weights_is_a_sentence_and_a_retry(site, open_page, fault)
 def traces(tiny, tmp_path_factory):
     """A file of the bundled model with two pictures, one with v1.4's shapes, and one without its second guess."""
     folder = tmp_path_factory.mktemp("traces")
-    own = record(tiny, ["a cartoon of a horse", "a cartoon of a duck"], seed=[1, 2], num_inference_steps=4)
+    own = record(tiny, ["a cartoon of a horse", "a cartoon of a duck"], seed=[1, 2], num_inference_steps=2)
     save_trace(own, folder / "own.safetensors")
-    plain = record(tiny, "a cartoon of a horse", num_inference_steps=2, guidance_scale=1)
-    save_trace(plain, folder / "plain.safetensors")
     drawn = torch.Generator().manual_seed(0)
     tensors = [torch.randn(1, 4, 64, 64, generator=drawn) for _ in range(6)]
     steps = [Step(k, 999.0 - 500 * k, 14.6 - 7 * k, *tensors[:5], noisy=14.6 * tensors[5]) for k in range(2)]
@@ -229,6 +245,8 @@ def traces(tiny, tmp_path_factory):
     ids = torch.tensor([[49406, *[49407] * 76], [49406, 320, 4558, *[49407] * 74]])
     big = Trace(settings, ids, torch.randn(2, 77, 768, generator=drawn), tuple(steps))
     save_trace(big, folder / "big.safetensors")
+    plain = [replace(step, noise_uncond=None) for step in steps]
+    save_trace(replace(big, settings=settings | {"guidance_scale": 1}, steps=plain), folder / "plain.safetensors")
     return folder
 
 
@@ -238,13 +256,16 @@ def open_file(page, file):
 
 def test_a_recorded_run_of_ones_own_is_opened(shared, traces):
     open_file(shared, traces / "own.safetensors")
-    expect(shared.locator("#file-bar")).to_contain_text("own.safetensors: “a cartoon of a horse”, model tiny, 4 steps")
-    expect(shared.get_by_role("slider", name="step")).to_have_attribute("aria-valuetext", "step 4 of 4, σ 0.03")
+    expect(shared.locator("#file-bar")).to_contain_text("own.safetensors: “a cartoon of a horse”, model tiny, 2 steps")
+    expect(shared.get_by_role("slider", name="step", exact=True)).to_have_attribute(
+        "aria-valuetext", "step 2 of 2, σ 0.03"
+    )
     shared.get_by_label("picture of the batch").select_option("picture 2")
     shared.get_by_role("button", name="Picture").click()
     expect(shared.get_by_role("img", name="a cartoon of a duck, seed 2")).to_be_visible()
     shared.wait_for_function("document.querySelector('#stage canvas.photo').width === 128")  # decoded by the live model
     open_file(shared, traces / "plain.safetensors")
+    expect(shared.locator("#file-bar")).to_contain_text("plain.safetensors")
     shared.get_by_role("button", name="Guidance").click()
     expect(shared.locator("#stage")).to_contain_text("At guidance 1 only one guess was computed")
     shared.get_by_role("button", name="Close the file").click()
@@ -339,7 +360,7 @@ def test_a_page_that_no_server_gives_says_so(chrome):
 
 
 def test_all_is_reached_by_keyboard(open_page):
-    page = open_page("tour=0", arrived=False)
+    page = open_page("tour=0", model="missing")
     tour = page.get_by_role("region", name="guided tour")
     expect(tour).to_contain_text("stop 1 of 10")
     stops = 1
@@ -364,7 +385,7 @@ def test_all_is_reached_by_keyboard(open_page):
 @pytest.mark.parametrize(("scheme", "width", "parts"), [("light", 1366, STATIONS), ("dark", 360, STATIONS[::3])])
 def test_each_part_can_be_read_by_all(open_page, scheme, width, parts):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed").Axe()
-    page = open_page("step=5", arrived=False, viewport={"width": width, "height": 768}, color_scheme=scheme)
+    page = open_page("step=5", model="missing", viewport={"width": width, "height": 768}, color_scheme=scheme)
     for number, station in enumerate(parts):
         page.locator(f"#map [data-at={station}]").click()
         expect(page.locator("#stage")).to_have_attribute("data-at", station)
