@@ -1,4 +1,4 @@
-"""What Python says, for the live page to be compared with: ids, embeddings, noise, noise levels, one step, a whole run."""
+"""What Python says, for the live page to be compared with: ids, embeddings, noise, noise levels, a step, whole runs."""
 
 from __future__ import annotations
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 import live_vectors
 import numpy as np
@@ -11,6 +13,10 @@ import pytest
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
 from live_site import serve
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+
+import build_live
 
 CLOSE = 1e-6  # of noise, levels and coefficients
 LEVELS = 2  # of 255, between a picture and torch's with the float32 weights
@@ -50,13 +56,18 @@ def loaded(chrome, site):
 
 
 def call(page, code: str, given=None):
-    """What the body `code` of an async function of `given` returns, with the modules it names as `await core("NAME")`."""
-    return page.evaluate(
-        f"async given => {{ const core = name => import(`./${{name}}.js`); {code} }}", given if given is not None else {}
-    )
+    """What the body `code` of an async function of `given` returns; `await core("NAME")` is a module."""
+    body = f"async given => {{ const core = name => import(`./${{name}}.js`); {code} }}"
+    return page.evaluate(body, given if given is not None else {})
 
 
 LOADED = "const { machine } = window;"
+
+
+def test_the_types_of_the_page_fit():
+    if not (build_live.NPM / "typescript").is_dir():
+        pytest.skip("TypeScript is not there: make live.")
+    build_live.npm("run", "check")
 
 
 def test_noise_is_torchs(blank):
@@ -70,7 +81,8 @@ def test_noise_is_torchs(blank):
 
 @pytest.mark.parametrize("seed", ["-1", "1.5", "NaN", "", str(2**64), "1e3", "0x10", "<b>"])
 def test_a_seed_that_is_none_is_told(blank, seed):
-    code = "const { as_seed } = await core('noise'); try { as_seed(given); } catch (e) { return `${e.name}: ${e.message}`; }"
+    code = """const { as_seed } = await core('noise');
+        try { as_seed(given); } catch (e) { return `${e.name}: ${e.message}`; }"""
     assert call(blank, code, seed) == "LiveError: A seed is a whole number from 0 to 18446744073709551615."
 
 
@@ -106,7 +118,9 @@ def test_words_know_their_places_and_the_world(loaded):
 
 def test_one_step_and_whole_runs(loaded, tiny):
     expected = live_vectors.runs(tiny)
-    code = LOADED + """const all = [];
+    code = (
+        LOADED
+        + """const all = [];
         for (const options of given) {
             const run = { latents: [] };
             for await (const event of machine.paint(options)) {
@@ -121,6 +135,7 @@ def test_one_step_and_whole_runs(loaded, tiny):
             all.push(run);
         }
         return all;"""
+    )
     found = call(loaded, code, [run["options"] for run in expected])
     for theirs, ours in zip(expected, found, strict=True):
         assert len(ours["latents"]) == len(theirs["latents"])
@@ -137,16 +152,21 @@ def apart(one, other) -> float:
 
 
 PAINT = """const run = async options => { const seen = [];
-    for await (const event of machine.paint({ prompt: 'a horse', num_inference_steps: 4, ...options })) seen.push(event);
+    const four = { prompt: 'a horse', num_inference_steps: 4 };
+    for await (const event of machine.paint({ ...four, ...options })) seen.push(event);
     return seen; };"""
 
 
 def test_previews_are_made_when_asked_for(loaded):
-    code = LOADED + PAINT + """const [plain, all] = [await run({}), await run({ previews: ['picture', 'attention', 'features'] })];
+    code = (
+        LOADED
+        + PAINT
+        + """const plain = await run({}), all = await run({ previews: ['picture', 'attention', 'features'] });
         const { attention, features, picture } = all[1];
         attention.data = [...attention.data];
         return { plain: Object.keys(plain[1]), attention, features: Object.keys(features), size: picture.data.length,
             same: plain[4].latents.data.every((value, k) => value === all[4].latents.data[k]) };"""
+    )
     found = call(loaded, code)
     assert not {"picture", "attention", "features"} & set(found["plain"])
     data = np.array(found["attention"]["data"]).reshape(found["attention"]["shape"])
@@ -156,7 +176,10 @@ def test_previews_are_made_when_asked_for(loaded):
 
 
 def test_what_is_broken_shows(loaded):
-    code = LOADED + PAINT + """const seen = {};
+    code = (
+        LOADED
+        + PAINT
+        + """const seen = {};
         for (const name of ['none', 'no_scaling', 'step_twice', 'wrong_timestep', 'unscaled_decode']) {
             const events = await run({ breaks: { [name]: true } });
             const steps = events.filter(event => event.kind === 'step');
@@ -164,6 +187,7 @@ def test_what_is_broken_shows(loaded):
                 noisy: steps[0].noisy.data[0], next: steps[0].sigma_next, picture: [...events.at(-1).picture.data] };
         }
         return seen;"""
+    )
     seen = call(loaded, code)
     right = seen.pop("none")
     assert all(each["picture"] != right["picture"] for each in seen.values())
@@ -174,7 +198,9 @@ def test_what_is_broken_shows(loaded):
 
 
 def test_stop_ends_a_run_and_no_later_one(loaded):
-    code = LOADED + """const seen = [];
+    code = (
+        LOADED
+        + """const seen = [];
         for await (const event of machine.paint({ prompt: 'a horse', num_inference_steps: 100 })) {
             seen.push(event.kind);
             if (seen.length === 3) machine.stop();
@@ -182,23 +208,28 @@ def test_stop_ends_a_run_and_no_later_one(loaded):
         const first = machine.paint({ prompt: 'a horse' });
         await first.next();
         const second = (async () => { const kinds = [];
-            for await (const event of machine.paint({ prompt: 'a cat', num_inference_steps: 3 })) kinds.push(event.kind);
+            const three = { prompt: 'a cat', num_inference_steps: 3 };
+            for await (const event of machine.paint(three)) kinds.push(event.kind);
             return kinds; })();
         await new Promise(soon => setTimeout(soon));
         await first.return();
         return { seen, second: await second };"""
+    )
     found = call(loaded, code)
     assert found["seen"][:3] == ["start", "step", "step"] and len(found["seen"]) < 20 and "picture" not in found["seen"]
     assert found["second"] == ["start", "step", "step", "step", "picture"]
 
 
 def test_close_ends_it_at_once_and_load_begins_again(loaded):
-    code = LOADED + """const run = (async () => { for await (const event of machine.paint({ prompt: 'a horse' })); })();
+    code = (
+        LOADED
+        + """const run = (async () => { for await (const event of machine.paint({ prompt: 'a horse' })); })();
         await new Promise(soon => setTimeout(soon, 100));
         machine.close();
         const said = await run.catch(error => error.message);
         await machine.load();
         return [said, (await machine.tokenize('a horse')).count];"""
+    )
     assert call(loaded, code) == ["The model was stopped.", 2]
 
 
@@ -216,16 +247,19 @@ def test_close_ends_it_at_once_and_load_begins_again(loaded):
     ],
 )
 def test_a_wrong_setting_is_one_sentence(loaded, options, said):
-    code = LOADED + """try { for await (const event of machine.paint({ prompt: 'a horse', ...given })); }
+    code = (
+        LOADED
+        + """try { for await (const event of machine.paint({ prompt: 'a horse', ...given })); }
         catch (error) { return [error.name, error.message, (await machine.tokenize('a horse')).count]; }"""
+    )
     assert call(loaded, code, options) == ["LiveError", said, 2]
 
 
 @pytest.mark.parametrize(
     ("name", "fault", "said"),
     [
-        ("unet-weights", "missing", r"The model's file unet-weights-\w+\.bin is not there \(404\); check .* try again\."),
-        ("unet-weights", "cut", r"The model's file unet\.weights did not come whole \(only \d+ of its \d+ bytes came\); .*"),
+        ("unet-weights", "missing", r"The model's file unet-weights-\w+\.bin is not there \(404\); .* try again\."),
+        ("unet-weights", "cut", r"The model's file unet\.weights did not come whole \(only \d+ of its \d+ bytes .*"),
         ("ort-wasm", "cut", r"The model's file ort\.wasm did not come whole .*"),
         ("manifest", "cut", r"The list of the model's files is damaged; .*"),
     ],

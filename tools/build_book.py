@@ -89,7 +89,7 @@ def link_api(path: Path, topic: str) -> None:
 
 
 def build(pages: Path, site: Path, *, live: bool = False) -> int:
-    """Make the web site of the pages, which link to the live page if it is there; 0 if Sphinx finds nothing to warn of."""
+    """Make the web site of the pages, with links to the live page if it is there; 0 if nothing is wrong."""
     strict = ["-W", "--keep-going", "--quiet", "--doctree-dir", site.with_name("doctrees")]
     options = ["-D", f"live_page={live:d}", "-c", BOOK]
     return subprocess.call([sys.executable, "-m", "sphinx", *strict, *options, pages, site])

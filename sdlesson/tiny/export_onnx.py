@@ -1,4 +1,4 @@
-"""The bundled model as three ONNX graphs, each beside a file of its weights: `python -m sdlesson.tiny.export_onnx FOLDER`.
+"""The bundled model as three ONNX graphs beside their weights: `python -m sdlesson.tiny.export_onnx FOLDER`.
 
 A graph PART.onnx computes in float32. Its weights are in PART.weights, float16 in two planes: the lower bytes of all
 numbers, then the upper ones, which are much alike and so pack well. Who starts a graph widens them (`widened`) and
@@ -29,7 +29,7 @@ OPSET = 20
 #: So few numbers stay in the graph: an operator's own arguments.
 _SMALL = 16
 
-#: Fewer numbers than this stay in the graph where float16 would change them: the timestep's frequencies, the text's mask.
+#: Fewer than this stay in the graph where float16 would change them: the timestep's frequencies, the text's mask.
 _FEW = 8192
 
 #: How far a graph's outputs may lie from torch's, of outputs of about 1: float16 weights make up to 2e-3 in the text.
@@ -54,10 +54,10 @@ class TextEncoder(torch.nn.Module):
 
 
 class GuidedUNet(torch.nn.Module):
-    """One guided call, and what it looks like inside: sample (2, 4, h, w), timestep (), embeddings (2, 77, dim) ->
+    """One guided call, and its inside: sample (2, 4, h, w), timestep (), embeddings (2, 77, dim) -> see below.
 
-    both guesses (1, 4, h, w); the prompt's attention (77, rows, columns) as `Heat.probabilities` means it; and what each
-    stage but the last gives for the prompt, (channels, rows, columns).
+    Both guesses (1, 4, h, w); the prompt's attention (77, rows, columns) as `Heat.probabilities` means it; and what
+    each stage but the last gives for the prompt, (channels, rows, columns).
     """
 
     def __init__(self, sd: StableDiffusion):
@@ -89,7 +89,7 @@ class GuidedUNet(torch.nn.Module):
         return *both.split(1), attention, *(seen[name][1] for name in self.names)
 
     def heat(self, maps: Sequence[torch.Tensor]) -> Heat:
-        """The prompt's half of each layer's probabilities, the mean over its heads, as squares with rows and columns."""
+        """The prompt's half of each layer's probabilities, the mean over its heads, with rows and columns."""
         kept = {}
         for name, weights in zip(cross_attentions(self.unet), maps, strict=True):
             side = round(weights.shape[2] ** 0.5)
@@ -163,7 +163,8 @@ def traced(part: torch.nn.Module):
         program = torch.onnx.export(part, tuple(inputs.values()), **names, **kind)
         program.save(f"{work}/plain.onnx", external_data=False)
         options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED  # true of any processor
+        # extended: what is so on any processor, and no more
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = f"{work}/joined.onnx"
         options.log_severity_level = 3  # errors alone
         onnxruntime.InferenceSession(f"{work}/plain.onnx", options, providers=["CPUExecutionProvider"])
