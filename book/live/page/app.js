@@ -74,7 +74,10 @@ export class App {
    * @param {Run} run
    */
   decodes(run) {
-    return run.source !== "file" || (this.ready && run.model === "tiny" && run.noise.data.length === this.example.run.noise.data.length);
+    return (
+      run.source !== "file" ||
+      (this.ready && run.model === "tiny" && run.noise.data.length === this.example.run.noise.data.length)
+    );
   }
 
   /**

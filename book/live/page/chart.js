@@ -32,7 +32,9 @@ export function stepChart({ lines, top, bottom = 0, yLabel, step, words, ticks }
   for (const { values, kind } of lines) {
     const points = values.map((value, k) => `${x(k).toFixed(1)},${y(value).toFixed(1)}`).join(" ");
     parts.push(s("polyline", { class: `curve ${kind}`, points }));
-    values.forEach((value, k) => parts.push(s("circle", { class: `dot ${kind}`, cx: x(k), cy: y(value), r: k === step ? 6 : 3 })));
+    values.forEach((value, k) =>
+      parts.push(s("circle", { class: `dot ${kind}`, cx: x(k), cy: y(value), r: k === step ? 6 : 3 })),
+    );
   }
   parts.push(s("text", { class: "tick", x: WIDTH - 14, y: HEIGHT - 3, "text-anchor": "end" }, "step"));
   parts.push(s("text", { class: "tick", x: LEFT + 4, y: TOP - 12 }, yLabel));
@@ -57,14 +59,22 @@ export function arrowChart(arrows, words) {
   const scale = (foot - top) / Math.max(...arrows.map(({ y }) => y));
   const whole = arrows.map(({ kind, x, y }) => arrow(kind, 40, foot, 40 + x * scale, foot - y * scale));
   const [first] = arrows;
-  const reach = Math.max(...arrows.map(({ x, y }) => Math.max(Math.abs(x - first.x) / 210, Math.abs(y - first.y) / 110)), 1e-9);
-  const place = (/** @type {Arrow} */ { x, y }) => /** @type {const} */ ([190 + (x - first.x) / reach, 150 - (y - first.y) / reach]);
+  const reach = Math.max(
+    ...arrows.map(({ x, y }) => Math.max(Math.abs(x - first.x) / 210, Math.abs(y - first.y) / 110)),
+    1e-9,
+  );
+  const place = (/** @type {Arrow} */ { x, y }) =>
+    /** @type {const} */ ([190 + (x - first.x) / reach, 150 - (y - first.y) / reach]);
   const [startX, startY] = place(first);
   const tips = [...arrows].reverse().flatMap((each) => {
     const [x, y] = place(each);
     const turned = each === first ? [] : [arrow(each.kind, startX, startY, x, y)];
     const below = each === first || each.kind === "accent" ? 30 : -18;
-    return [...turned, s("circle", { class: `dot ${each.kind}`, cx: x, cy: y, r: 5 }), s("text", { class: `name ${each.kind}`, x, y: y + below, "text-anchor": "middle" }, each.name)];
+    return [
+      ...turned,
+      s("circle", { class: `dot ${each.kind}`, cx: x, cy: y, r: 5 }),
+      s("text", { class: `name ${each.kind}`, x, y: y + below, "text-anchor": "middle" }, each.name),
+    ];
   });
   const times = 1 / reach / scale;
   return s(

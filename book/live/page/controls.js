@@ -32,7 +32,8 @@ export function slider(app, name, { label, min, max, by, moved }) {
     onchange: () => app.change({ [name]: Number(input.value) }),
   });
   const update = () => {
-    if (input !== document.activeElement || Number(input.value) !== app.settings[name]) input.value = String(app.settings[name]);
+    if (input !== document.activeElement || Number(input.value) !== app.settings[name])
+      input.value = String(app.settings[name]);
     shown.value = input.value;
   };
   update();
@@ -106,7 +107,12 @@ export function choice(app, name, label, options) {
  */
 export function line(app, name, label, example) {
   const id = `control-${++made}`;
-  const input = h("input", { id, placeholder: example, autocomplete: "off", onchange: () => app.change({ [name]: input.value }) });
+  const input = h("input", {
+    id,
+    placeholder: example,
+    autocomplete: "off",
+    onchange: () => app.change({ [name]: input.value }),
+  });
   const update = () => {
     if (input !== document.activeElement) input.value = app.settings[name];
   };
@@ -132,6 +138,11 @@ export function breaker(app, name, label, words) {
   });
   const update = () => void (input.checked = app.settings.breaks.includes(name));
   update();
-  const element = h("label", { class: "breaker" }, input, h("span", {}, h("strong", {}, `Break it: ${label}`), ` ${words}`));
+  const element = h(
+    "label",
+    { class: "breaker" },
+    input,
+    h("span", {}, h("strong", {}, `Break it: ${label}`), ` ${words}`),
+  );
   return { element, update };
 }

@@ -60,7 +60,9 @@ async function sheet(name) {
 export async function loadExample() {
   const answers = await Promise.all([
     fetched("about.json").then((answer) => answer.json()),
-    fetched("example.safetensors").then((answer) => answer.blob()).then(openSafetensors),
+    fetched("example.safetensors")
+      .then((answer) => answer.blob())
+      .then(openSafetensors),
     ...["previews.webp", "seeds.webp", "scales.webp"].map(sheet),
   ]);
   const [about, file, previews, seeds, scales] = answers;

@@ -60,12 +60,24 @@ export function buildFilm(app, place) {
     const at = shown();
     range.max = String(Math.max(0, run.total - 1));
     range.value = String(at);
-    range.setAttribute("aria-valuetext", at < 0 ? "no step yet" : `step ${at + 1} of ${run.total}, σ ${told(run.sigmas[at])}`);
-    put(now, at < 0 ? "…" : `step ${at + 1} of ${run.total}`, h("small", {}, at < 0 ? "" : ` σ ${told(run.sigmas[at])}`));
+    range.setAttribute(
+      "aria-valuetext",
+      at < 0 ? "no step yet" : `step ${at + 1} of ${run.total}, σ ${told(run.sigmas[at])}`,
+    );
+    put(
+      now,
+      at < 0 ? "…" : `step ${at + 1} of ${run.total}`,
+      h("small", {}, at < 0 ? "" : ` σ ${told(run.sigmas[at])}`),
+    );
     for (const button of [play, back, on]) button.disabled = run.steps.length < 2;
     strip.classList.toggle("few", run.total <= 12);
     if (strip.childElementCount !== run.total) {
-      put(strip, ...Array.from({ length: run.total }, (_, k) => h("canvas", { class: "photo", width: 1, height: 1, onclick: () => goTo(k) })));
+      put(
+        strip,
+        ...Array.from({ length: run.total }, (_, k) =>
+          h("canvas", { class: "photo", width: 1, height: 1, onclick: () => goTo(k) }),
+        ),
+      );
       drawn = [];
     }
     run.steps.forEach((step, k) => {

@@ -13,7 +13,8 @@ const PATIENCE = 250; // milliseconds without another change before a run starts
  * @param {unknown} error
  * @returns {string}
  */
-const sentence = (error) => (error instanceof LiveError ? error.message : `Something went wrong in this page: ${error}`);
+const sentence = (error) =>
+  error instanceof LiveError ? error.message : `Something went wrong in this page: ${error}`;
 
 /** @param {string} prompt */
 const shortened = (prompt) => (prompt.length > 80 ? `${prompt.slice(0, 79)}…` : prompt);
@@ -42,7 +43,12 @@ export function startLive(app, arrival) {
       const info = await app.machine.load(({ stage, loaded, total }) => {
         bar.value = total ? loaded / total : 0;
         const far = `${megabytes(loaded)} of ${megabytes(total)} MB`;
-        put(words, stage === "start" ? "The model is here, and starts." : `You see a recorded run. The live model is on its way: ${far}.`);
+        put(
+          words,
+          stage === "start"
+            ? "The model is here, and starts."
+            : `You see a recorded run. The live model is on its way: ${far}.`,
+        );
       });
       scaling = info.scaling_factor;
       app.ready = true;
@@ -82,12 +88,20 @@ export function startLive(app, arrival) {
           run.steps.push(event);
           if (run.steps.length === 1) app.show(run); // the run before stays until this one has something to show
         } else if (run && event.kind === "picture") {
-          Object.assign(run, { total: run.steps.length, picture: event.picture, decoded: event.decoded, milliseconds: event.milliseconds });
-          app.say(`Painted in ${(event.milliseconds / 1000).toFixed(1)} seconds: ${shortened(prompt) || "the empty prompt"}, seed ${seed}.`);
+          Object.assign(run, {
+            total: run.steps.length,
+            picture: event.picture,
+            decoded: event.decoded,
+            milliseconds: event.milliseconds,
+          });
+          app.say(
+            `Painted in ${(event.milliseconds / 1000).toFixed(1)} seconds: ${shortened(prompt) || "the empty prompt"}, seed ${seed}.`,
+          );
         }
         app.refresh();
       }
-      if (mine === latest && run && !run.picture) app.say(`Stopped after ${run.steps.length} of ${run.total} steps. What was painted so far stays.`);
+      if (mine === latest && run && !run.picture)
+        app.say(`Stopped after ${run.steps.length} of ${run.total} steps. What was painted so far stays.`);
     } catch (error) {
       if (mine === latest) app.say(sentence(error));
     } finally {

@@ -41,7 +41,15 @@ function buildStage(app) {
     if (at !== station.id) {
       const built = station.build(app);
       const number = STATIONS.indexOf(station) + 1;
-      const told = h("div", { class: "told" }, h("p", { class: "number" }, `${number} · ${station.name}`), h("h2", { id: "title" }, station.title), h("p", { class: "lede" }, station.lede), known("tour"), h("div", { class: "controls" }, built.controls));
+      const told = h(
+        "div",
+        { class: "told" },
+        h("p", { class: "number" }, `${number} · ${station.name}`),
+        h("h2", { id: "title" }, station.title),
+        h("p", { class: "lede" }, station.lede),
+        known("tour"),
+        h("div", { class: "controls" }, built.controls),
+      );
       put(stage, told, h("div", { class: "drawing" }, built.drawing));
       stage.dataset.at = at = station.id;
       update = built.update;
@@ -96,7 +104,11 @@ function buildFiles(app) {
       app.change({ step: null, at: "step" });
       app.show(runs[0]);
       const leave = h("button", { type: "button", class: "quiet", onclick: close }, "Close the file");
-      const pick = h("select", { "aria-label": "picture of the batch", onchange: () => app.show(runs[pick.selectedIndex]) }, ...runs.map((_, k) => h("option", {}, `picture ${k + 1}`)));
+      const pick = h(
+        "select",
+        { "aria-label": "picture of the batch", onchange: () => app.show(runs[pick.selectedIndex]) },
+        ...runs.map((_, k) => h("option", {}, `picture ${k + 1}`)),
+      );
       const told = `${file.name.slice(0, 60)}: “${runs[0].prompt.slice(0, 120)}”, model ${runs[0].model}, ${runs[0].total} steps. It is read here and sent nowhere.`;
       put(bar, h("p", {}, told), runs.length > 1 && pick, leave);
       say(`Opened ${file.name.slice(0, 60)}.`);

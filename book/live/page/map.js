@@ -30,9 +30,16 @@ export function buildMap(app, nav, places) {
   const lines = s("svg", { class: "flow", "aria-hidden": "true" });
   const buttons = new Map(
     places.map(({ id, name }, k) => {
-      const thumb = ["words", "levels", "guidance", "unet"].includes(id) ? s("svg", { viewBox: "0 0 64 40" }) : h("canvas", { class: id === "picture" || id === "step" ? "photo" : "squares" });
+      const thumb = ["words", "levels", "guidance", "unet"].includes(id)
+        ? s("svg", { viewBox: "0 0 64 40" })
+        : h("canvas", { class: id === "picture" || id === "step" ? "photo" : "squares" });
       thumb.setAttribute("aria-hidden", "true");
-      const button = h("button", { type: "button", "data-at": id, onclick: () => app.change({ at: id }) }, thumb, h("span", {}, h("small", {}, k + 1), ` ${name}`));
+      const button = h(
+        "button",
+        { type: "button", "data-at": id, onclick: () => app.change({ at: id }) },
+        thumb,
+        h("span", {}, h("small", {}, k + 1), ` ${name}`),
+      );
       return [id, { button, thumb }];
     }),
   );
@@ -65,7 +72,15 @@ function drawThumb(app, id, thumb) {
   if (id === "words") {
     const shown = run.tokens.count + 2;
     const kind = (/** @type {number} */ k) => (k === 0 || k === shown - 1 ? "edge" : k < shown ? "used" : "");
-    const place = (/** @type {number} */ _, /** @type {number} */ k) => s("rect", { class: `place ${kind(k)}`, x: 2 + 5.5 * (k % 11), y: 1 + 5.5 * Math.floor(k / 11), width: 4.2, height: 4.2, rx: 0.8 });
+    const place = (/** @type {number} */ _, /** @type {number} */ k) =>
+      s("rect", {
+        class: `place ${kind(k)}`,
+        x: 2 + 5.5 * (k % 11),
+        y: 1 + 5.5 * Math.floor(k / 11),
+        width: 4.2,
+        height: 4.2,
+        rx: 0.8,
+      });
     put(thumb, ...run.tokens.ids.slice(0, 77).map(place));
   } else if (id === "vectors") {
     drawRows(on, part(run.text_embeddings, 1), "", 2.5);
@@ -76,7 +91,11 @@ function drawThumb(app, id, thumb) {
     const x = (/** @type {number} */ k) => 4 + (56 * k) / run.total;
     const y = (/** @type {number} */ sigma) => 36 - (32 * sigma) / top;
     const points = run.sigmas.map((sigma, k) => `${x(k).toFixed(1)},${y(sigma).toFixed(1)}`).join(" ");
-    put(thumb, s("polyline", { class: "curve accent", points }), step && s("circle", { class: "dot accent", cx: x(step.index), cy: y(step.sigma), r: 4 }));
+    put(
+      thumb,
+      s("polyline", { class: "curve accent", points }),
+      step && s("circle", { class: "dot accent", cx: x(step.index), cy: y(step.sigma), r: 4 }),
+    );
   } else if (id === "unet") {
     put(thumb, s("path", { class: "shape", d: "M6 4 L27 15 V25 L6 36 Z M58 4 L37 15 V25 L58 36 Z" }));
   } else if (id === "attention") {
@@ -84,7 +103,11 @@ function drawThumb(app, id, thumb) {
     if (step?.attention && word?.positions.length) drawAmounts(on, part(step.attention, word.positions[0]), "");
     else drawAmounts(on, { shape: [1, 1], data: new Float32Array(1) }, "");
   } else if (id === "guidance") {
-    const tips = /** @type {const} */ ([["plain", 20, 6], ["ink", 32, 7], ["accent", 56, 10]]);
+    const tips = /** @type {const} */ ([
+      ["plain", 20, 6],
+      ["ink", 32, 7],
+      ["accent", 56, 10],
+    ]);
     put(thumb, ...tips.map(([kind, x, y]) => s("line", { class: `arrow ${kind}`, x1: 16, y1: 37, x2: x, y2: y })));
   } else if (step && id === "step") {
     drawPicture(on, app.pictureOf(step));
@@ -104,7 +127,13 @@ function drawFlow(nav, lines, buttons) {
   const { width, height, left, top } = nav.getBoundingClientRect();
   const at = (/** @type {string} */ id) => {
     const box = /** @type {Element} */ (buttons.get(id)?.thumb).getBoundingClientRect();
-    return { left: box.left - left, right: box.right - left, middle: box.top - top + box.height / 2, centre: box.left - left + box.width / 2, bottom: box.bottom - top };
+    return {
+      left: box.left - left,
+      right: box.right - left,
+      middle: box.top - top + box.height / 2,
+      centre: box.left - left + box.width / 2,
+      bottom: box.bottom - top,
+    };
   };
   lines.setAttribute("viewBox", `0 0 ${width} ${height}`);
   const gap = 5;
@@ -118,11 +147,31 @@ function drawFlow(nav, lines, buttons) {
   });
   const [step, unet, attention] = ["step", "unet", "attention"].map(at);
   const below = /** @type {Element} */ (buttons.get("unet")?.button).getBoundingClientRect().bottom - top;
-  const dashed = s("path", { class: "dashed", d: `M${unet.centre} ${below} V${attention.middle - (attention.bottom - attention.middle) - gap}` });
+  const dashed = s("path", {
+    class: "dashed",
+    d: `M${unet.centre} ${below} V${attention.middle - (attention.bottom - attention.middle) - gap}`,
+  });
   const highest = Math.min(...["unet", "guidance", "step"].map((id) => at(id).middle * 2 - at(id).bottom));
   const roof = Math.max(3, highest - 20);
-  const loop = s("path", { class: "loop", d: `M${step.centre} ${highest - gap} V${roof} H${unet.centre} V${highest - 2}`, "marker-end": "url(#loop-tip)" });
+  const loop = s("path", {
+    class: "loop",
+    d: `M${step.centre} ${highest - gap} V${roof} H${unet.centre} V${highest - 2}`,
+    "marker-end": "url(#loop-tip)",
+  });
   const tip = (/** @type {string} */ id) =>
-    s("marker", { id, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" }, s("path", { class: id, d: "M0 0 L8 4 L0 8 Z" }));
+    s(
+      "marker",
+      {
+        id,
+        viewBox: "0 0 8 8",
+        refX: 7,
+        refY: 4,
+        markerWidth: 9,
+        markerHeight: 9,
+        markerUnits: "userSpaceOnUse",
+        orient: "auto",
+      },
+      s("path", { class: id, d: "M0 0 L8 4 L0 8 Z" }),
+    );
   put(lines, s("defs", {}, tip("tip"), tip("loop-tip")), ...paths, dashed, loop);
 }

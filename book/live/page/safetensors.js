@@ -33,10 +33,13 @@ const BYTES = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, U8: 1 };
 export async function openSafetensors(file) {
   if (file.size < 8) throw new LiveError("This file is too short to be a recorded run.");
   const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
-  if (length > HEADER || length < 2) throw new LiveError("This is no safetensors file: its header has no sensible length.");
+  if (length > HEADER || length < 2)
+    throw new LiveError("This is no safetensors file: its header has no sensible length.");
   if (8 + length > file.size) throw new LiveError("This file ends in the middle of its header; it was cut off.");
   const { __metadata__: metadata = {}, ...listed } = parse(await file.slice(8, 8 + length).text());
-  const places = new Map(Object.entries(listed).map(([name, place]) => [name, checked(name, place, file.size - 8 - length)]));
+  const places = new Map(
+    Object.entries(listed).map(([name, place]) => [name, checked(name, place, file.size - 8 - length)]),
+  );
   const bytes = (/** @type {string} */ name) => {
     const place = places.get(name);
     if (!place) throw new LiveError(`This file lacks ${name}.`);
@@ -74,11 +77,14 @@ function parse(text) {
 function checked(name, place, room) {
   const short = name.slice(0, 40);
   const { dtype, shape, data_offsets: offsets } = place ?? {};
-  if (!Object.hasOwn(BYTES, dtype)) throw new LiveError(`“${short}” in this file has numbers of a kind that this page does not read.`);
+  if (!Object.hasOwn(BYTES, dtype))
+    throw new LiveError(`“${short}” in this file has numbers of a kind that this page does not read.`);
   const whole = (/** @type {unknown} */ each) => Number.isSafeInteger(each) && Number(each) >= 0;
-  if (!Array.isArray(shape) || shape.length > 8 || !shape.every(whole)) throw new LiveError(`“${short}” in this file has no sensible shape.`);
+  if (!Array.isArray(shape) || shape.length > 8 || !shape.every(whole))
+    throw new LiveError(`“${short}” in this file has no sensible shape.`);
   const size = shape.reduce((product, side) => product * side, 1);
-  if (size > NUMBERS) throw new LiveError(`“${short}” in this file claims to have more numbers than this page can hold.`);
+  if (size > NUMBERS)
+    throw new LiveError(`“${short}” in this file claims to have more numbers than this page can hold.`);
   const fits = Array.isArray(offsets) && offsets.length === 2 && offsets.every(whole);
   if (!fits || offsets[1] > room || offsets[1] - offsets[0] !== size * BYTES[dtype]) {
     throw new LiveError(`“${short}” does not lie in this file as its header says; the file was cut off or changed.`);

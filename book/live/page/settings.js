@@ -20,7 +20,7 @@
 
 export const STATIONS = ["words", "vectors", "noise", "levels", "unet", "attention", "guidance", "step", "picture"];
 /** @type {readonly Break[]} */
-export const BREAKS = ["no_scaling", "step_twice", "wrong_timestep", "unscaled_decode"];
+const BREAKS = ["no_scaling", "step_twice", "wrong_timestep", "unscaled_decode"];
 export const LONGEST = 1000; // letters of a prompt that are read; the model itself reads at most 75 pieces
 const ADDRESS = 28_000; // letters of an address: three such texts, and a letter may be written as %XX%XX%XX
 const MOST_STEPS = 50;

@@ -48,7 +48,10 @@ export function drawChannels(on, tensor, words, across = 2) {
       put(x, y, around0(value, limit));
     });
   });
-  on.setAttribute("aria-label", `${words}: ${count} channels of ${rows} by ${columns} numbers, up to ±${limit.toFixed(2)}`);
+  on.setAttribute(
+    "aria-label",
+    `${words}: ${count} channels of ${rows} by ${columns} numbers, up to ±${limit.toFixed(2)}`,
+  );
 }
 
 /**

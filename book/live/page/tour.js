@@ -12,7 +12,7 @@ import { h, put } from "./dom.js";
  */
 
 /** @type {Stop[]} */
-export const STOPS = [
+const STOPS = [
   {
     at: "picture",
     step: null,
@@ -83,7 +83,11 @@ export const STOPS = [
 export function buildTour(app, place, opener) {
   const count = h("p", { class: "count" });
   const words = h("p", { class: "story", tabindex: -1 });
-  const back = h("button", { type: "button", class: "quiet", onclick: () => goTo((app.settings.tour ?? 1) - 1) }, "Back");
+  const back = h(
+    "button",
+    { type: "button", class: "quiet", onclick: () => goTo((app.settings.tour ?? 1) - 1) },
+    "Back",
+  );
   const next = h("button", { type: "button", onclick: () => goTo((app.settings.tour ?? 0) + 1) }, "Next");
   const end = h("button", { type: "button", class: "quiet", onclick: leave }, "End the tour");
   put(place, count, words, h("p", { class: "buttons" }, back, next, end));

@@ -34,7 +34,9 @@ export async function readTrace(file, colours) {
   for (const name of ["ids", "text_embeddings", "noisy", "timesteps", "sigmas", ...STEP_TENSORS]) {
     if (places.has(name)) tensors[name] = await tensor(name);
   }
-  return settings.prompts.map((/** @type {string} */ _prompt, /** @type {number} */ k) => oneRun(tensors, settings, k, colours));
+  return settings.prompts.map((/** @type {string} */ _prompt, /** @type {number} */ k) =>
+    oneRun(tensors, settings, k, colours),
+  );
 }
 
 /** @param {string | undefined} text */
@@ -69,19 +71,25 @@ function checkShapes(places, batch) {
   const latents = shape("noisy");
   const [steps] = shape("timesteps");
   if (latents.length !== 4 || latents[0] !== batch || latents[1] !== 4 || !steps || steps > 1000) {
-    throw new LiveError("This file's latents do not have the shape (pictures, 4, rows, columns) of a Stable Diffusion run.");
+    throw new LiveError(
+      "This file's latents do not have the shape (pictures, 4, rows, columns) of a Stable Diffusion run.",
+    );
   }
   const [, , rows, columns] = latents;
-  if (rows < 4 || columns < 4 || rows > 256 || columns > 256) throw new LiveError(`This page does not show latents of ${rows} × ${columns}.`);
+  if (rows < 4 || columns < 4 || rows > 256 || columns > 256)
+    throw new LiveError(`This page does not show latents of ${rows} × ${columns}.`);
   const wanted = Object.fromEntries(STEP_TENSORS.map((name) => [name, [steps, ...latents]]));
   wanted.sigmas = wanted.timesteps = [steps];
   wanted.ids = [2 * batch, shape("ids")[1]];
   wanted.text_embeddings = [2 * batch, shape("ids")[1], shape("text_embeddings")[2]];
-  if (!places.has("noise_uncond") && !places.has("noise_text")) throw new LiveError("This file lacks what the UNet said.");
+  if (!places.has("noise_uncond") && !places.has("noise_text"))
+    throw new LiveError("This file lacks what the UNet said.");
   for (const [name, expected] of Object.entries(wanted)) {
     if (!places.has(name) && name.startsWith("noise_") && name !== "noise_pred") continue;
     if (String(shape(name)) !== String(expected)) {
-      throw new LiveError(`“${name}” in this file has the shape (${shape(name).join(", ")}), not (${expected.join(", ")}).`);
+      throw new LiveError(
+        `“${name}” in this file has the shape (${shape(name).join(", ")}), not (${expected.join(", ")}).`,
+      );
     }
   }
 }
@@ -98,7 +106,8 @@ function oneRun(tensors, settings, which, colours) {
   const steps = unstack(tensors, sigmas, [...tensors.timesteps.data], which);
   const [, length, dim] = tensors.text_embeddings.shape;
   const batch = settings.prompts.length;
-  const row = (/** @type {number} */ k) => tensors.text_embeddings.data.subarray(k * length * dim, (k + 1) * length * dim);
+  const row = (/** @type {number} */ k) =>
+    tensors.text_embeddings.data.subarray(k * length * dim, (k + 1) * length * dim);
   const embeddings = new Float32Array([...row(which), ...row(batch + which)]);
   const ids = [...tensors.ids.data.subarray((batch + which) * length, (batch + which + 1) * length)];
   const matrix = settings.model === "tiny" ? colours : V1_COLOURS;

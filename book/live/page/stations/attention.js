@@ -32,7 +32,12 @@ export function build(app) {
       put(words);
       listed = "";
       heat.hidden = photo.hidden = true;
-      put(caption, run.source === "file" ? "A trace file does not hold the attention. Close the file to see that of the tiny model." : "No step has been taken yet.");
+      put(
+        caption,
+        run.source === "file"
+          ? "A trace file does not hold the attention. Close the file to see that of the tiny model."
+          : "No step has been taken yet.",
+      );
       return;
     }
     heat.hidden = photo.hidden = false;
@@ -63,7 +68,12 @@ export function build(app) {
         chosen = value;
         update();
       };
-      return h("label", {}, h("input", { type: "radio", name: "word", value, checked: value === chosen, onchange: choose }), h("span", {}, word));
+      return h(
+        "label",
+        {},
+        h("input", { type: "radio", name: "word", value, checked: value === chosen, onchange: choose }),
+        h("span", {}, word),
+      );
     });
     put(words, h("legend", {}, "Choose a word"), ...radios);
   }
@@ -108,7 +118,8 @@ function sharpest(attention, words) {
  */
 function where({ shape: [rows, columns], data }) {
   const k = data.indexOf(Math.max(...data));
-  const third = (/** @type {number} */ at, /** @type {number} */ size, /** @type {string[]} */ names) => names[Math.floor((3 * at) / size)];
+  const third = (/** @type {number} */ at, /** @type {number} */ size, /** @type {string[]} */ names) =>
+    names[Math.floor((3 * at) / size)];
   const down = third(Math.floor(k / columns), rows, ["at the top", "in the middle", "at the bottom"]);
   const across = third(k % columns, columns, ["left", "", "right"]);
   return `most of it ${down}${across && `, ${across}`}`;

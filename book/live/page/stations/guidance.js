@@ -23,9 +23,25 @@ export function build(app) {
   const apart = canvas("squares");
   const apartCaption = h("figcaption");
   const guidance = slider(app, "guidance", { label: "Guidance", min: 0, max: 12, by: 0.5, moved: draw });
-  const pictures = app.example.scales.map((each) => ({ ...each, words: `guidance ${each.scale}`, choose: () => app.change({ guidance: each.scale }) }));
+  const pictures = app.example.scales.map((each) => ({
+    ...each,
+    words: `guidance ${each.scale}`,
+    choose: () => app.change({ guidance: each.scale }),
+  }));
   const negative = line(app, "negative", "Instead of the empty text (negative prompt)", "a horse");
-  const controls = h("div", {}, guidance.element, h("h3", {}, "One seed, four scales"), h("p", { class: "remark" }, `“${app.example.run.prompt}”, recorded. This small model is meant for 3; with v1.4, 7.5 to 8 is usual.`), pickRow(pictures), negative.element);
+  const controls = h(
+    "div",
+    {},
+    guidance.element,
+    h("h3", {}, "One seed, four scales"),
+    h(
+      "p",
+      { class: "remark" },
+      `“${app.example.run.prompt}”, recorded. This small model is meant for 3; with v1.4, 7.5 to 8 is usual.`,
+    ),
+    pickRow(pictures),
+    negative.element,
+  );
 
   /** @param {number} scale */
   function draw(scale) {
@@ -35,7 +51,14 @@ export function build(app) {
     if (!uncond || !text) {
       apart.hidden = true;
       put(apartCaption);
-      return put(plane, h("p", { class: "remark" }, `At guidance ${app.run.guidance} only one guess was computed in this run: the other has no weight.`));
+      return put(
+        plane,
+        h(
+          "p",
+          { class: "remark" },
+          `At guidance ${app.run.guidance} only one guess was computed in this run: the other has no weight.`,
+        ),
+      );
     }
     apart.hidden = false;
     put(plane, arrows(uncond, text, scale), h("figcaption", {}, words(uncond, text, scale, step.index)));

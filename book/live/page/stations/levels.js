@@ -39,7 +39,14 @@ export function build(app) {
       const values = sigmas.slice(0, -1);
       const words = `σ over ${values.length} steps, falling from ${told(values[0])} to ${told(values[values.length - 1])}, then 0; step ${shown + 1} is marked, at ${told(values[shown])}`;
       const top = Math.max(...values);
-      const chart = stepChart({ lines: [{ name: "σ", values, kind: "accent" }], top: top * 1.05, yLabel: "σ", step: shown, words, ticks: [0, 5, 10, 15].filter((tick) => tick <= top * 1.05) });
+      const chart = stepChart({
+        lines: [{ name: "σ", values, kind: "accent" }],
+        top: top * 1.05,
+        yLabel: "σ",
+        step: shown,
+        words,
+        ticks: [0, 5, 10, 15].filter((tick) => tick <= top * 1.05),
+      });
       const weights = done[shown]?.coefficients;
       put(
         drawing,

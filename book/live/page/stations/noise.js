@@ -19,8 +19,17 @@ export function build(app) {
   const squares = canvas("squares large");
   const caption = h("figcaption");
   const seed = seedControl(app);
-  const pictures = app.example.seeds.map((each) => ({ ...each, words: `seed ${each.seed}`, choose: () => app.change({ seed: String(each.seed) }) }));
-  const six = h("section", { "aria-label": "six seeds" }, h("p", { class: "remark" }, `“${app.example.run.prompt}”, six seeds`), pickRow(pictures));
+  const pictures = app.example.seeds.map((each) => ({
+    ...each,
+    words: `seed ${each.seed}`,
+    choose: () => app.change({ seed: String(each.seed) }),
+  }));
+  const six = h(
+    "section",
+    { "aria-label": "six seeds" },
+    h("p", { class: "remark" }, `“${app.example.run.prompt}”, six seeds`),
+    pickRow(pictures),
+  );
   return {
     drawing: h("div", { class: "pair" }, h("figure", {}, squares, caption), six),
     controls: seed.element,

@@ -19,9 +19,22 @@ export function build(app) {
   const squares = canvas("squares");
   const photo = canvas("photo large");
   const captions = [h("figcaption"), h("figcaption")];
-  const save = h("button", { type: "button", class: "quiet", onclick: () => download(photo, app) }, "Download the picture (PNG)");
-  const share = h("button", { type: "button", class: "quiet", onclick: () => void copyLink(app) }, "Copy a link to this state");
-  const unscaled = breaker(app, "unscaled_decode", "forget the scaling factor.", "The decoder gets latents of another loudness than it was trained on.");
+  const save = h(
+    "button",
+    { type: "button", class: "quiet", onclick: () => download(photo, app) },
+    "Download the picture (PNG)",
+  );
+  const share = h(
+    "button",
+    { type: "button", class: "quiet", onclick: () => void copyLink(app) },
+    "Copy a link to this state",
+  );
+  const unscaled = breaker(
+    app,
+    "unscaled_decode",
+    "forget the scaling factor.",
+    "The decoder gets latents of another loudness than it was trained on.",
+  );
   return {
     drawing: h("div", { class: "pair" }, h("figure", {}, squares, captions[0]), h("figure", {}, photo, captions[1])),
     controls: h("div", {}, h("p", { class: "buttons" }, save, share), unscaled.element),
@@ -36,10 +49,21 @@ export function build(app) {
       drawChannels(squares, last.latents, "The last latents");
       drawPicture(photo, picture, `${run.prompt}, seed ${run.seed || "unknown"}`);
       const { data } = last.latents;
-      put(captions[0], `${grouped(data.length)} numbers, ${by(last.latents.shape.slice(1))}, standard deviation ${told(std(data))}. ${run.breaks.includes("unscaled_decode") ? "They were decoded without dividing them by" : "They are decoded when they have been divided by"} the scaling factor, ${told(run.scaling)}.`);
-      const where = done ? `${picture.width} × ${picture.height} pixels, ${grouped(3 * picture.width * picture.height)} values from 0 to 255` : `still on its way: step ${shownIndex(run, null) + 1} of ${run.total}`;
+      put(
+        captions[0],
+        `${grouped(data.length)} numbers, ${by(last.latents.shape.slice(1))}, standard deviation ${told(std(data))}. ${run.breaks.includes("unscaled_decode") ? "They were decoded without dividing them by" : "They are decoded when they have been divided by"} the scaling factor, ${told(run.scaling)}.`,
+      );
+      const where = done
+        ? `${picture.width} × ${picture.height} pixels, ${grouped(3 * picture.width * picture.height)} values from 0 to 255`
+        : `still on its way: step ${shownIndex(run, null) + 1} of ${run.total}`;
       const real = run.picture || app.decodes(run);
-      put(captions[1], real ? where : "roughly coloured: this file's model, whose decoder is not here, would paint it", range(run), run.milliseconds ? `; painted here in ${(run.milliseconds / 1000).toFixed(1)} s` : "", ".");
+      put(
+        captions[1],
+        real ? where : "roughly coloured: this file's model, whose decoder is not here, would paint it",
+        range(run),
+        run.milliseconds ? `; painted here in ${(run.milliseconds / 1000).toFixed(1)} s` : "",
+        ".",
+      );
     },
   };
 }

@@ -24,7 +24,12 @@ export function build(app) {
   const after = canvas("squares");
   const captions = [h("figcaption"), h("figcaption"), h("figcaption")];
   const chart = h("figure", { class: "wide" });
-  const twice = breaker(app, "step_twice", "take the first step twice.", "From then on the scheduler stands one stair lower than the UNet is told.");
+  const twice = breaker(
+    app,
+    "step_twice",
+    "take the first step twice.",
+    "From then on the scheduler stands one stair lower than the UNet is told.",
+  );
   const drawing = h(
     "div",
     { class: "triple" },
@@ -63,7 +68,21 @@ function layout(app) {
   ];
   const [first, second] = [coarse, fine].map((values) => settledFrom(values, LIKE) + 1);
   const words = `From step ${first} of ${run.steps.length} on the coarse part is at least ${LIKE} like the last guess, the fine part from step ${second} on.`;
-  const chart = stepChart({ lines, top: 1, yLabel: "how like the last guess (cosine)", step: shownIndex(run, app.settings.step), words, ticks: [0, 0.5, 1] });
-  const key = h("span", { class: "key" }, h("i", { class: "accent" }), " layout: 4 × 4 large blocks ", h("i", { class: "plain" }), " detail: what they leave");
+  const chart = stepChart({
+    lines,
+    top: 1,
+    yLabel: "how like the last guess (cosine)",
+    step: shownIndex(run, app.settings.step),
+    words,
+    ticks: [0, 0.5, 1],
+  });
+  const key = h(
+    "span",
+    { class: "key" },
+    h("i", { class: "accent" }),
+    " layout: 4 × 4 large blocks ",
+    h("i", { class: "plain" }),
+    " detail: what they leave",
+  );
   return [chart, h("figcaption", {}, key, h("br"), words)];
 }

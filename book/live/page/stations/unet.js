@@ -26,13 +26,30 @@ export function build(app) {
   const drawing = h(
     "div",
     { class: "through" },
-    h("section", { "aria-label": "what the UNet gets" }, h("h3", {}, "gets"), noisy.element, h("figure", {}, time, h("figcaption", {}, "timestep")), vectors.element),
+    h(
+      "section",
+      { "aria-label": "what the UNet gets" },
+      h("h3", {}, "gets"),
+      noisy.element,
+      h("figure", {}, time, h("figcaption", {}, "timestep")),
+      vectors.element,
+    ),
     h("section", { "aria-label": "inside the UNet" }, h("h3", {}, "inside, down and up"), inside),
     h("section", { "aria-label": "what the UNet gives" }, h("h3", {}, "gives"), uncond.element, text.element),
   );
   const breaks = [
-    breaker(app, "no_scaling", "do not divide.", "The UNet sees the latents as loud as they are, and not at a standard deviation of about 1."),
-    breaker(app, "wrong_timestep", "lie about the time.", "The UNet is told the number of the round, 0, 1, 2 …, as if the noise were nearly gone."),
+    breaker(
+      app,
+      "no_scaling",
+      "do not divide.",
+      "The UNet sees the latents as loud as they are, and not at a standard deviation of about 1.",
+    ),
+    breaker(
+      app,
+      "wrong_timestep",
+      "lie about the time.",
+      "The UNet is told the number of the round, 0, 1, 2 …, as if the noise were nearly gone.",
+    ),
   ];
   return {
     drawing,
@@ -42,11 +59,17 @@ export function build(app) {
       const step = app.run.steps[shownIndex(app.run, app.settings.step)];
       if (!step) return;
       const input = step.model_input;
-      noisy.show((on) => drawChannels(on, input, "What the UNet sees, noisy latents"), `${by(input.shape.slice(1))}, standard deviation ${told(std(input.data))}`);
+      noisy.show(
+        (on) => drawChannels(on, input, "What the UNet sees, noisy latents"),
+        `${by(input.shape.slice(1))}, standard deviation ${told(std(input.data))}`,
+      );
       put(time, told(step.timestep));
       const one = part(app.run.text_embeddings, 1);
       vectors.show((on) => drawRows(on, one, `The vectors of the text, ${by(one.shape)}`, 2.5), by(one.shape));
-      for (const [place, guess] of /** @type {const} */ ([[uncond, step.noise_uncond], [text, step.noise_text]])) {
+      for (const [place, guess] of /** @type {const} */ ([
+        [uncond, step.noise_uncond],
+        [text, step.noise_text],
+      ])) {
         if (guess) place.show((on) => drawChannels(on, guess, "The guessed noise"), by(guess.shape.slice(1)));
         else place.none("not computed at this guidance");
       }
@@ -92,9 +115,18 @@ function features(maps) {
   return names.map((stage, k) => {
     const map = maps[stage];
     const on = canvas(`squares side${map.shape[2]}`);
-    const four = { shape: [Math.min(4, map.shape[0]), ...map.shape.slice(1)], data: map.data.subarray(0, 4 * map.shape[1] * map.shape[2]) };
+    const four = {
+      shape: [Math.min(4, map.shape[0]), ...map.shape.slice(1)],
+      data: map.data.subarray(0, 4 * map.shape[1] * map.shape[2]),
+    };
     drawChannels(on, four, `Inside, at ${stage}`);
-    const area = k === middle ? `${names.length} / 1 / auto / -1` : k < middle ? `${k + 1} / 1` : `${names.length - k} / 2`;
-    return h("figure", { style: `grid-area: ${area}` }, on, h("figcaption", {}, stage.replace(/_blocks?/, ""), " ", h("span", { class: "shape" }, by(map.shape.slice(1)))));
+    const area =
+      k === middle ? `${names.length} / 1 / auto / -1` : k < middle ? `${k + 1} / 1` : `${names.length - k} / 2`;
+    return h(
+      "figure",
+      { style: `grid-area: ${area}` },
+      on,
+      h("figcaption", {}, stage.replace(/_blocks?/, ""), " ", h("span", { class: "shape" }, by(map.shape.slice(1)))),
+    );
   });
 }

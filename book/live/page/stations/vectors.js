@@ -52,9 +52,21 @@ export function build(app) {
     const fits = present && present.vectors.shape[1] === vectors.shape[1] ? present : null;
     put(remark, compared(app, fits, vectors));
     drawTable(table, tokens, vectors, fits);
-    put(caption, `${vectors.shape[0]} vectors of ${vectors.shape[1]} numbers. Orange is above 0, violet below, white is 0. The padding has vectors, too.`);
+    put(
+      caption,
+      `${vectors.shape[0]} vectors of ${vectors.shape[1]} numbers. Orange is above 0, violet below, white is 0. The padding has vectors, too.`,
+    );
   }
-  return { drawing: h("figure", {}, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "vectors by place" }, table), caption), controls, update };
+  return {
+    drawing: h(
+      "figure",
+      {},
+      h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "vectors by place" }, table),
+      caption,
+    ),
+    controls,
+    update,
+  };
 }
 
 /**
@@ -76,7 +88,8 @@ function drawTable(table, tokens, vectors, second) {
       {},
       h("th", { scope: "row" }, label),
       h("td", {}, strip),
-      like !== null && h("td", { class: "like" }, h("b", {}, like.toFixed(2).replace("-", "−")), h("span", {}, ` ${theirs}`)),
+      like !== null &&
+        h("td", { class: "like" }, h("b", {}, like.toFixed(2).replace("-", "−")), h("span", {}, ` ${theirs}`)),
     );
   });
   const rest = vectors.shape[0] - shown;
@@ -86,7 +99,19 @@ function drawTable(table, tokens, vectors, second) {
     drawRows(strip, { shape: [rest, vectors.shape[1]], data }, `the ${rest} vectors of the padding`, LIMIT);
     rows.push(h("tr", {}, h("th", { scope: "row" }, `padding × ${rest}`), h("td", {}, strip), second && h("td", {})));
   }
-  const head = second && h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "place"), h("th", { scope: "col" }, "vector"), h("th", { scope: "col" }, "how like")));
+  const head =
+    second &&
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("th", { scope: "col" }, "place"),
+        h("th", { scope: "col" }, "vector"),
+        h("th", { scope: "col" }, "how like"),
+      ),
+    );
   put(table, head, h("tbody", {}, ...rows));
 }
 
@@ -109,7 +134,10 @@ function pieceAt(tokens, k, shown) {
 function compared(app, second, vectors) {
   if (!app.settings.compare) return "";
   if (!app.ready) return "The second prompt is compared when the model has arrived.";
-  if (!second) return app.run.source === "file" && vectors.shape[1] !== 128 ? "Vectors of two different models cannot be compared." : "…";
+  if (!second)
+    return app.run.source === "file" && vectors.shape[1] !== 128
+      ? "Vectors of two different models cannot be compared."
+      : "…";
   const end = (/** @type {Tokens} */ tokens, /** @type {Tensor} */ of) => part(of, Math.min(tokens.count + 1, 76)).data;
   const like = cosine(end(app.run.tokens, vectors), end(second.tokens, second.vectors));
   return `“How like” is the cosine of the angle between the two vectors at a place: 1 is the same direction. The two end tokens, which saw each prompt whole: ${like.toFixed(2)}.`;

@@ -17,8 +17,26 @@ export function build(app) {
   const remark = h("p", { class: "remark" });
   const places = h("div", { class: "places", role: "img" });
   const builder = sentence(app);
-  const surprise = h("button", { type: "button", class: "quiet", onclick: () => app.change({ prompt: caption(anyScene(app.example.world, Math.random)) }) }, "Surprise me");
-  const drawing = h("div", {}, pieces, places, remark, h("h3", {}, "Put a sentence together: this model's whole world"), builder.element, surprise, builder.note);
+  const surprise = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet",
+      onclick: () => app.change({ prompt: caption(anyScene(app.example.world, Math.random)) }),
+    },
+    "Surprise me",
+  );
+  const drawing = h(
+    "div",
+    {},
+    pieces,
+    places,
+    remark,
+    h("h3", {}, "Put a sentence together: this model's whole world"),
+    builder.element,
+    surprise,
+    builder.note,
+  );
   return {
     drawing,
     controls: null,
@@ -27,9 +45,15 @@ export function build(app) {
       const nameless = !tokens.words.length && source === "file";
       const shown = tokens.count + 2;
       put(pieces, ...tokens.ids.slice(0, shown).map((number, k) => piece(app, k, number, shown)));
-      put(places, ...tokens.ids.map((_, k) => h("i", { class: k === 0 || k === shown - 1 ? "edge" : k < shown ? "used" : "" })));
+      put(
+        places,
+        ...tokens.ids.map((_, k) => h("i", { class: k === 0 || k === shown - 1 ? "edge" : k < shown ? "used" : "" })),
+      );
       const padding = tokens.ids.length - shown;
-      places.setAttribute("aria-label", `${tokens.ids.length} places: start, ${tokens.count} pieces, end, ${padding} times padding`);
+      places.setAttribute(
+        "aria-label",
+        `${tokens.ids.length} places: start, ${tokens.count} pieces, end, ${padding} times padding`,
+      );
       put(remark, nameless ? "This file holds the numbers of the pieces, not the pieces." : told(tokens, padding));
       builder.update();
     },
@@ -66,7 +90,9 @@ function told(tokens, padding) {
       return positions.length ? `“${word.slice(0, 30)}” (${parts.slice(0, 60)})` : `“${word.slice(0, 30)}”`;
     });
     const more = unknown.length > 4 ? ` and ${unknown.length - 4} more` : "";
-    said.push(`This small model never read ${split.join(", ")}${more} in its training. It does not refuse: it paints something that it does know.`);
+    said.push(
+      `This small model never read ${split.join(", ")}${more} in its training. It does not refuse: it paints something that it does know.`,
+    );
   }
   if (tokens.cut) said.push(`There is no room for the last ${tokens.cut} pieces: the model never sees them.`);
   return said.join(" ");
@@ -88,7 +114,11 @@ function sentence(app) {
   ]);
   const note = h("p", { class: "remark", role: "status" });
   const selects = choices.map(([key, words, label]) =>
-    h("select", { "aria-label": label, "data-part": key, onchange: choose }, ...words.map((word) => h("option", { value: word }, word || "–"))),
+    h(
+      "select",
+      { "aria-label": label, "data-part": key, onchange: choose },
+      ...words.map((word) => h("option", { value: word }, word || "–")),
+    ),
   );
   const [style, riderColour, rider, mountColour, mount, place] = selects;
   const scene = () => ({
@@ -105,9 +135,27 @@ function sentence(app) {
     app.change({ prompt: caption(chosen) });
   }
   const [one, other, joined] = [h("span"), h("span"), h("span")];
-  const element = h("p", { class: "sentence" }, "a ", style, " of ", one, riderColour, " ", rider, joined, other, mountColour, " ", mount, " ", place);
+  const element = h(
+    "p",
+    { class: "sentence" },
+    "a ",
+    style,
+    " of ",
+    one,
+    riderColour,
+    " ",
+    rider,
+    joined,
+    other,
+    mountColour,
+    " ",
+    mount,
+    " ",
+    place,
+  );
   const article = (/** @type {string} */ words) => words.trim() && (/^[aeiou]/.test(words.trim()) ? "an " : "a ");
-  const set = (/** @type {import("../words.js").Scene | undefined} */ found) => found && choices.forEach(([key], k) => (selects[k].value = found[key]));
+  const set = (/** @type {import("../words.js").Scene | undefined} */ found) =>
+    found && choices.forEach(([key], k) => (selects[k].value = found[key]));
   set(readScene(world, app.example.run.prompt)); // where the prompt is no sentence of this world
   const update = () => {
     const found = readScene(world, app.settings.prompt);
@@ -117,7 +165,12 @@ function sentence(app) {
     put(joined, who && what ? " riding " : " ");
     put(other, article(`${mount_colour} ${what}`));
     const never = found && world.held_out.some(([one, other]) => one === found.rider && other === found.mount);
-    put(note, never ? `In its training the model never saw the pair ${found.rider} and ${found.mount}. It has to put it together.` : "");
+    put(
+      note,
+      never
+        ? `In its training the model never saw the pair ${found.rider} and ${found.mount}. It has to put it together.`
+        : "",
+    );
   };
   return { element, note, update };
 }
