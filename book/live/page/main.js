@@ -142,8 +142,8 @@ async function start() {
     clearTimeout(saving);
     saving = window.setTimeout(() => history.replaceState(null, "", `#${writeHash(app.settings)}`), SAVING);
   };
-  addEventListener("hashchange", () => {
-    const read = readHash(location.hash);
+  addEventListener("hashchange", ({ newURL }) => {
+    const read = readHash(new URL(newURL).hash); // by now the page may have written another one
     say(read.said.join(" "));
     app.change(read.settings);
   });
