@@ -178,7 +178,7 @@ def in_8_bits(weight: torch.Tensor) -> torch.Tensor:
 def packed_size(parts, bits: int) -> int:
     """Bytes of the weights of `parts`, packed by gzip; float16 in two planes, as the page's files are."""
     content = b""
-    for weight in (each for part in parts for each in part.parameters()):
+    for weight in (each.detach() for part in parts for each in part.parameters()):
         if bits == 8 and weight.dim() > 1:
             scale = weight.flatten(1).abs().amax(dim=1).clamp(min=1e-12).view(-1, *[1] * (weight.dim() - 1)) / 127
             content += (weight / scale).round().to(torch.int8).numpy().tobytes() + scale.half().numpy().tobytes()
