@@ -26,7 +26,7 @@ from sdlesson.world import captions
 PROMPT = "a cartoon of a penguin riding a red bicycle"
 TYPED = '<img src=x onerror="window.broken = true"><script>window.broken = true</script>'
 STATIONS = ["words", "vectors", "noise", "levels", "unet", "attention", "guidance", "step", "picture"]
-SOON = 30_000  # milliseconds: other tests may run beside this one
+SOON = 60_000  # milliseconds: other tests may run beside this one, and each tab starts a model
 expect.set_options(timeout=SOON)
 
 
