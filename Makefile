@@ -4,7 +4,8 @@
 #   make lessons  run every notebook again, in place     make train    train the tiny model again (ARGS="--minutes 60")
 #   make bench    measure against diffusers' pipeline    make images   draw the README's pictures again
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
-#   make book     make build/book, the lessons as a web site
+#   make book     make build/book, the lessons as a web site, with the live page
+#   make live     make build/book/live alone, the machine alive in a web page
 #   make fast     add OpenVINO, which runs a big model on the CPU about twice as fast
 #   make fuzz     the properties with 75 times as many inputs, others each time; how many is told
 #   make faults   kill each command at every change of the disk, fill the disk, and give it again
@@ -35,7 +36,7 @@ CALL := $(BIN)/python tools/call.py
 # Threads that wait for each other without spinning: on a machine that does anything else, spinning costs minutes.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: lab test test-all fuzz faults audit order paint lint lessons train bench images kit book fast badges clean moved
+.PHONY: lab test test-all fuzz faults audit order paint lint lessons train bench images kit book live fast badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -94,6 +95,9 @@ kit: $(READY)
 book: $(BOOK)
 	$(BIN)/python tools/build_book.py
 
+live: $(BOOK)
+	$(BIN)/python tools/build_live.py
+
 fast: $(READY)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[fast]"
 
@@ -127,5 +131,5 @@ $(TEST): $(READY)
 	@touch $@
 
 $(BOOK): $(READY)
-	$(BIN)/python -m pip install -c constraints.txt -e ".[book]"
+	$(BIN)/python -m pip install -c constraints.txt -e ".[book,live]"
 	@touch $@

@@ -1,4 +1,7 @@
-"""A Sphinx extension: figures keep their words, explorers are a page, answers wait, formulas need no script."""
+"""A Sphinx extension: figures keep their words, explorers are a page, answers wait, formulas need no script.
+
+With `live_page`, lessons and explorers lead to the live page, each to its own place there.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,26 @@ from sphinx import addnodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util import logging
 
+from sdlesson import LESSONS, PAGES, notebook_name
+
 ROOT = Path(__file__).resolve().parent.parent
 _PHONE = 420  # pixels: a wider figure would be squeezed on a phone until nobody can read its words
 WIDGET = "application/vnd.jupyter.widget-view+json"
+
+#: Where the live page (live/index.html) shows what a lesson is about: what stands behind its #.
+LIVE = {
+    "onepage": "tour=0",
+    "tokens": "at=words",
+    "embeddings": "at=vectors",
+    "latents": "at=noise",
+    "sigmas": "at=levels",
+    "unet": "at=unet&step=5",
+    "guidance": "at=guidance&step=5",
+    "decoding": "at=picture",
+    "attention": "at=attention&step=5",
+    "samplers": "at=levels&order=1",
+    "symptoms": "at=unet&breaks=no_scaling",
+}
 
 
 class Words(SphinxPostTransform):
@@ -33,7 +53,7 @@ class Words(SphinxPostTransform):
             words = forms["text/plain"].astext() if "text/plain" in forms else ""
             if WIDGET in forms or "image" not in "".join(forms) and shows_explorer(bundle.parent.parent):
                 page = forms["text/html"].children if "text/html" in forms else []
-                bundle.replace_self([explorer_note(words), *page])
+                bundle.replace_self([explorer_note(words, self.app, self.env.docname), *page])
             for picture in bundle.findall(nodes.image):
                 picture["alt"] = words
                 if float(re.sub("[^0-9.]", "", str(picture.get("width", ""))) or 0) > _PHONE:
@@ -157,9 +177,33 @@ def shows_explorer(cell: nodes.container) -> bool:
     return cell[0].astext().strip().splitlines()[-1].startswith("explore_")
 
 
-def explorer_note(words: str) -> nodes.note:
-    """What a page without a kernel says where an explorer runs."""
-    return nodes.note("", nodes.paragraph(text=f"An explorer runs here in JupyterLab. {words}"))
+def explorer_note(words: str, app, page: str) -> nodes.note:
+    """What a page without a kernel says where an explorer runs, and where the live page shows the like."""
+    told = nodes.paragraph(text=f"An explorer runs here in JupyterLab. {words}")
+    link = live_link(app, page, "Turn it here, in the live page.")
+    return nodes.note("", told, *([link] if link else []))
+
+
+def live_link(app, page: str, words: str) -> nodes.paragraph | None:
+    """A paragraph that leads from a page of the book to its place in the live page; None where there is none."""
+    states = {f"notebooks/{notebook_name(topic)}": LIVE[topic] for topic in LESSONS | PAGES if topic in LIVE}
+    states["index"] = ""
+    if not app.config.live_page or page not in states:
+        return None
+    address = f"{'../' * page.count('/')}live/index.html" + (f"#{states[page]}" if states[page] else "")
+    return nodes.paragraph("", "", nodes.reference("", words, refuri=address, internal=True))
+
+
+class LiveLinks(SphinxPostTransform):
+    """Under its title, a page leads to where the live page shows the same thing."""
+
+    default_priority = 91
+
+    def run(self, **kwargs) -> None:
+        title = next(iter(self.document.findall(nodes.title)), None)
+        link = live_link(self.app, self.env.docname, "See it alive in your browser: nothing to install.")
+        if title is not None and link:
+            title.parent.insert(title.parent.index(title) + 1, link)
 
 
 def plain_docstring(app, what, name, obj, options, lines: list[str]) -> None:
@@ -188,6 +232,8 @@ def block_formula(self, node: nodes.math_block) -> None:
 def setup(app) -> dict[str, bool]:
     app.add_post_transform(Words)
     app.add_post_transform(Guesses)
+    app.add_post_transform(LiveLinks)
+    app.add_config_value("live_page", False, "html", bool)
     app.add_node(guess, html=(open_guess, close_guess))
     app.connect("doctree-read", settle_links)
     app.connect("doctree-read", link_terms)

@@ -72,6 +72,18 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
+def chrome():
+    """A headless Chromium, one for all: Playwright starts only once in a process."""
+    pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
+    from browser import lab
+
+    if not lab.chromium():
+        pytest.skip("No Chromium is installed: the browser tests need Debian's package chromium, or Chrome.")
+    with lab.browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def stand_in():
     """The script bench/stand_in.py, as a module."""
     file = Path(__file__).resolve().parent.parent / "bench" / "stand_in.py"

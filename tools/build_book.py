@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import build_live
 import nbformat
 from check_book import check
 from run_lessons import lessons
@@ -102,17 +103,21 @@ def link_api(path: Path, topic: str) -> None:
     nbformat.write(notebook, path)
 
 
-def build(pages: Path, site: Path) -> int:
-    """Make the web site of the pages; 0 if Sphinx finds nothing to warn of."""
+def build(pages: Path, site: Path, *, live: bool = False) -> int:
+    """Make the web site of the pages, with links to the live page if it is there; 0 if nothing is wrong."""
     strict = ["-W", "--keep-going", "--quiet", "--doctree-dir", site.with_name("doctrees")]
-    return subprocess.call([sys.executable, "-m", "sphinx", *strict, "-c", BOOK, pages, site])
+    options = ["-D", f"live_page={live:d}", "-c", BOOK]
+    return subprocess.call([sys.executable, "-m", "sphinx", *strict, *options, pages, site])
 
 
 def main() -> int:
     shutil.rmtree(WORK, ignore_errors=True)  # each book is made from nothing, so that nothing old can hide in it
     lay_out(WORK / "pages")
-    if failed := build(WORK / "pages", WORK / "html"):
+    live = build_live.build(WORK / "live")
+    if failed := build(WORK / "pages", WORK / "html", live=live):
         return failed
+    if live:
+        shutil.move(WORK / "live", WORK / "html" / "live")
     replace_folder(SITE, lambda part: shutil.copytree(WORK / "html", part, dirs_exist_ok=True))
     shutil.rmtree(WORK)
     return check(SITE)

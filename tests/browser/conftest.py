@@ -46,16 +46,6 @@ def notebook_of(sources):
 
 
 @pytest.fixture(scope="session")
-def chrome():
-    """A headless Chromium, one for all: Playwright starts only once in a process."""
-    pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
-    if not lab.chromium():
-        pytest.skip("No Chromium is installed: the browser tests need Debian's package chromium, or Chrome.")
-    with lab.browser() as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
 def jupyter(chrome, tmp_path_factory):
     """A JupyterLab that serves a copy of the lessons, and explorers.ipynb with one explorer a cell."""
     scratch = tmp_path_factory.mktemp("jupyter")

@@ -1,0 +1,166 @@
+/** The live model: its arrival, and runs that are painted here. */
+
+import { LiveError } from "../core/errors.js";
+import { h, put } from "./dom.js";
+import { DEFAULTS, samePicture } from "./settings.js";
+
+/** @typedef {import("./app.js").App} App */
+/** @typedef {import("./run.js").Run} Run */
+
+const PATIENCE = 250; // milliseconds without another change before a run starts: a slider that moves asks many times
+
+/**
+ * @param {unknown} error
+ * @returns {string}
+ */
+const sentence = (error) =>
+  error instanceof LiveError ? error.message : `Something went wrong in this page: ${error}`;
+
+/** @param {string} prompt */
+const shortened = (prompt) => (prompt.length > 80 ? `${prompt.slice(0, 79)}…` : prompt);
+
+/** @param {number} bytes */
+const megabytes = (bytes) => (bytes / 1e6).toFixed(1);
+
+/**
+ * Fetch the model, say how far it has come, and paint whenever another picture is asked for.
+ * @param {App} app
+ * @param {Element} arrival where its progress is told
+ */
+export function startLive(app, arrival) {
+  let latest = 0;
+  let timer = 0;
+  let scaling = app.example.run.scaling;
+
+  const again = h("button", { type: "button", class: "quiet", onclick: () => void arrive() }, "Try again");
+  const bar = h("progress", { max: 1, value: 0, "aria-label": "the model's way here" });
+  const words = h("span");
+
+  async function arrive() {
+    put(arrival, words, bar);
+    put(words, "You see a recorded run. The live model is on its way.");
+    try {
+      const info = await app.machine.load(({ stage, loaded, total }) => {
+        bar.value = total ? loaded / total : 0;
+        const far = `${megabytes(loaded)} of ${megabytes(total)} MB`;
+        put(
+          words,
+          stage === "start"
+            ? "The model is here, and starts."
+            : `You see a recorded run. The live model is on its way: ${far}.`,
+        );
+      });
+      scaling = info.scaling_factor;
+      app.ready = true;
+      put(arrival, "The model is live in this tab. Nothing that you type leaves it.");
+      if (app.run.source !== "file" && !samePicture(app.settings, DEFAULTS)) await paint();
+      app.refresh();
+    } catch (error) {
+      put(arrival, `${sentence(error)} `, again);
+      app.say(sentence(error));
+    }
+  }
+
+  async function paint() {
+    const mine = ++latest;
+    const { prompt, negative, seed, steps, guidance, order, schedule, breaks } = app.settings;
+    app.busy = true;
+    app.refresh();
+    /** @type {Run | null} */
+    let run = null;
+    try {
+      const events = app.machine.paint({
+        prompt,
+        negative_prompt: negative,
+        seed,
+        num_inference_steps: steps,
+        guidance_scale: guidance,
+        order,
+        schedule,
+        breaks: Object.fromEntries(breaks.map((name) => [name, true])),
+        previews: ["picture", "attention", "features"],
+      });
+      for await (const event of events) {
+        if (mine !== latest) continue; // the later run ends this one
+        if (event.kind === "start") {
+          run = begun(app, event, scaling);
+        } else if (run && event.kind === "step") {
+          run.steps.push(event);
+          if (run.steps.length === 1) app.show(run); // the run before stays until this one has something to show
+        } else if (run && event.kind === "picture") {
+          Object.assign(run, {
+            total: run.steps.length,
+            picture: event.picture,
+            decoded: event.decoded,
+            milliseconds: event.milliseconds,
+          });
+          app.say(
+            `Painted in ${(event.milliseconds / 1000).toFixed(1)} seconds: ${shortened(prompt) || "the empty prompt"}, seed ${seed}.`,
+          );
+        }
+        app.refresh();
+      }
+      if (mine === latest && run && !run.picture)
+        app.say(`Stopped after ${run.steps.length} of ${run.total} steps. What was painted so far stays.`);
+    } catch (error) {
+      if (mine === latest) app.say(sentence(error));
+    } finally {
+      if (mine === latest) app.busy = false;
+      app.refresh();
+    }
+  }
+
+  /** Ask for the picture of the present settings, soon. */
+  function ask() {
+    clearTimeout(timer);
+    if (!app.ready) {
+      const recorded = samePicture(app.settings, DEFAULTS);
+      app.show(app.example.run);
+      if (!recorded) app.say("The model is still on its way; it will paint this when it is here.");
+      return;
+    }
+    timer = window.setTimeout(() => void paint(), PATIENCE);
+  }
+
+  app.onAsk = ask;
+  void arrive();
+  return {
+    paint: () => {
+      clearTimeout(timer);
+      if (app.ready) void paint();
+      else ask();
+    },
+    stop: () => {
+      clearTimeout(timer);
+      app.machine.stop();
+    },
+  };
+}
+
+/**
+ * @param {App} app
+ * @param {import("../types.js").StartEvent} event
+ * @param {number} scaling
+ * @returns {Run}
+ */
+function begun(app, event, scaling) {
+  const { prompt, negative, seed, guidance, breaks } = app.settings;
+  const { tokens, text_embeddings, noise, sigmas, timesteps } = event;
+  return {
+    source: "live",
+    prompt,
+    negative,
+    seed,
+    guidance,
+    total: timesteps.length,
+    tokens,
+    text_embeddings,
+    noise,
+    sigmas,
+    timesteps,
+    steps: [],
+    scaling,
+    breaks: [...breaks],
+    rough: app.example.run.rough,
+  };
+}
