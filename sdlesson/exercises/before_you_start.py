@@ -96,8 +96,8 @@ def _slope(answer) -> Mistake | None:
     got = number(answer)
     if math.isclose(got, 6, abs_tol=0.01):
         return None
-    known = {9: "That is w² itself, not its slope.", 3: "That is w.", 2: "That is the exponent."}
-    hint = known.get(round(got), "The slope is rise over run: (3.001² − 3²) / 0.001.")
+    known = {"9": "That is w² itself, not its slope.", "3": "That is w.", "2": "That is the exponent."}
+    hint = known.get(f"{got:.0f}", "The slope is rise over run: (3.001² − 3²) / 0.001.")
     return Mistake(hint, f"{got:g} is not the slope of w² at 3." + _read("gradient"))
 
 
