@@ -38,7 +38,7 @@ pytestmark = [
     pytest.mark.full,
     pytest.mark.timeout(3600),
     pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is killed"),
-    pytest.mark.skipif("SDLESSON_FAULTS" not in os.environ, reason="`make faults` runs it: it takes an hour"),
+    pytest.mark.skipif("SDLESSON_FAULTS" not in os.environ, reason="`make faults` runs it: it takes long"),
 ]
 
 SIZES = [0, 1, 100, 1_000, 10_000, 60_000]  # bytes after which a write is killed, or the disk is full

@@ -22,7 +22,7 @@ from sdlesson import LESSONS, PAGES
 pytestmark = [
     pytest.mark.full,
     pytest.mark.timeout(7200),
-    pytest.mark.skipif("SDLESSON_ORDER" not in os.environ, reason="`make order` runs it: it takes an hour"),
+    pytest.mark.skipif("SDLESSON_ORDER" not in os.environ, reason="`make order` runs it: it takes long"),
 ]
 
 PLAYS = {topic: 50 if topic == "onepage" else 5 for topic in LESSONS | PAGES}
