@@ -68,6 +68,7 @@ paint: $(READY)
 lint: $(TEST)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m basedpyright --level error
 
 lessons: $(READY)
 	$(CALL) tools/run_lessons.py
@@ -77,6 +78,9 @@ train: $(READY)
 
 bench: $(READY)
 	$(CALL) bench/against_pipeline.py
+
+bench-sweep: $(TEST)
+	$(CALL) bench/sweep.py
 
 bench-%: $(READY)
 	$(CALL) 'bench/$*.py'

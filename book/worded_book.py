@@ -107,6 +107,51 @@ def settle_links(app, document: nodes.document) -> None:
             link.replace_self(link.children)
 
 
+def terms(glossary: str) -> dict[str, re.Pattern]:
+    """The glossary's terms, longest first -> where one is used; capitals count where the term has any."""
+    listed = re.search(r"```{glossary}\n(.*?)```", glossary, flags=re.S)[1]
+    names = sorted((line for line in listed.splitlines() if line and line[0] != " "), key=len, reverse=True)
+    flags = {name: re.IGNORECASE if name.islower() else 0 for name in names}
+    return {name: re.compile(rf"(?<![\w-]){re.escape(name)}(?![\w-])", flags[name]) for name in names}
+
+
+def link_terms(app, document: nodes.document) -> None:
+    """Lead the first use of each entry on a lesson's page to the glossary; headings, code and links stay."""
+    glossary = Path(app.srcdir) / "GLOSSARY.md"
+    if not glossary.is_file() or not re.fullmatch(r"notebooks/\w+", app.env.docname):
+        return
+    text = glossary.read_text(encoding="utf-8")
+    entry = {name: block for block in text.split("\n\n") for name in block.splitlines()}
+    open_terms = terms(text)
+    for node in list(document.findall(nodes.Text)):
+        if in_prose(node):
+            node.parent.replace(node, linked(node.astext(), open_terms, entry))
+
+
+def in_prose(node: nodes.Node) -> bool:
+    """Is this text in a paragraph, and in no heading, link, code, formula or table?"""
+    kept = (nodes.title, nodes.reference, nodes.literal, nodes.literal_block, nodes.math, nodes.table, nodes.raw)
+    kept += (addnodes.pending_xref, nodes.figure)
+    above = []
+    while node := node.parent:
+        above.append(type(node))
+    return nodes.paragraph in above and not any(issubclass(each, kept) for each in above)
+
+
+def linked(text: str, open_terms: dict[str, re.Pattern], entry: dict[str, str]) -> list[nodes.Node]:
+    """The text as nodes, with a link at the first use of each entry; what is linked is taken from `open_terms`."""
+    found = [(use.start(), -len(name), name, use) for name, at in open_terms.items() if (use := at.search(text))]
+    if not found:
+        return [nodes.Text(text)]
+    *_, name, use = min(found, key=lambda each: each[:2])
+    for other in [other for other in open_terms if entry[other] == entry[name]]:
+        del open_terms[other]
+    link = addnodes.pending_xref("", refdomain="std", reftype="term", reftarget=name, refexplicit=True, refwarn=True)
+    link += nodes.inline("", use[0], classes=["term"])
+    before = [nodes.Text(text[: use.start()])] if use.start() else []
+    return [*before, link, *linked(text[use.end() :], open_terms, entry)] if text[use.end() :] else [*before, link]
+
+
 def shows_explorer(cell: nodes.container) -> bool:
     """Whether the last line of the cell's code opens an explorer. (`make lessons` stores only its words.)"""
     return cell[0].astext().strip().splitlines()[-1].startswith("explore_")
@@ -145,6 +190,7 @@ def setup(app) -> dict[str, bool]:
     app.add_post_transform(Guesses)
     app.add_node(guess, html=(open_guess, close_guess))
     app.connect("doctree-read", settle_links)
+    app.connect("doctree-read", link_terms)
     app.connect("autodoc-process-docstring", plain_docstring)
     app.add_html_math_renderer("mathml", (inline_formula, None), (block_formula, None))  # no script, no network
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -26,8 +26,13 @@ LESSONS = {
     "training": "Training",
     "fullsize": "Full size",
 }
-#: The pages behind them, which have no number.
-PAGES = {"symptoms": "Symptoms"}
+#: The pages beside them, which have no number; only the first has a room.
+PAGES = {
+    "symptoms": "Symptoms",
+    "clinic": "Clinic",
+    "questions": "Questions",
+    "before_you_start": "Before you start",
+}
 
 _HOME = {  # public name -> the module that it lives in
     "load": "models",
@@ -53,9 +58,22 @@ _HOME = {  # public name -> the module that it lives in
     "save_png": "decoding",
     "save_trace": "decoding",
     "read_trace": "decoding",
+    "sweep": "sweeps.run",
 }
 _MODULES = frozenset(
-    (*LESSONS, *PAGES, "models", "world", "tiny", "figures", "explorers", "exercises", "loading", "engine")
+    (
+        *LESSONS,
+        "symptoms",
+        "models",
+        "world",
+        "tiny",
+        "figures",
+        "explorers",
+        "exercises",
+        "loading",
+        "engine",
+        "sweeps",
+    )
 )
 
 __all__ = [*_HOME, "LESSONS", "PAGES", "__version__"]  # found by __getattr__

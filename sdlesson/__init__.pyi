@@ -16,6 +16,7 @@ from . import onepage as onepage
 from . import samplers as samplers
 from . import sigmas as sigmas
 from . import steering as steering
+from . import sweeps as sweeps
 from . import tiny as tiny
 from . import tokens as tokens
 from . import training as training
@@ -41,6 +42,7 @@ from .models import StableDiffusion as StableDiffusion
 from .models import checkpoint_path as checkpoint_path
 from .models import load as load
 from .sigmas import lms_coefficients as lms_coefficients
+from .sweeps.run import sweep as sweep
 from .tokens import TruncationWarning as TruncationWarning
 from .tokens import UnknownWordsWarning as UnknownWordsWarning
 from .tokens import tokenize as tokenize

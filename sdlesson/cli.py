@@ -21,6 +21,7 @@ from .loading.errors import BadInput, ModelError, shortened
 from .loading.quiet import quick_imports
 from .loading.writing import check_writable
 from .models import default_model, find, load
+from .sweeps import command as sweep
 from .tokens import TruncationWarning, UnknownWordsWarning, as_prompts
 
 #: Latent squares computed in one batch: one 512x512 picture, or sixteen of the tiny model's.
@@ -68,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_lab(commands)
     _add_paint(commands)
     _add_doctor(commands)
+    sweep.add_to(commands)
     return parser
 
 

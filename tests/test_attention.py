@@ -463,7 +463,7 @@ def only_after(fit, positions):
         (lambda fit, positions: only(fit, positions, 0), "Fill with −∞"),
         (lambda fit, positions: only(fit, positions, turned=True), "wrong tokens are silent"),
         (lambda fit, positions: fit.softmax(dim=-1), "No token is silent"),
-        (lambda fit, positions: only(fit, [0]), "inside a softmax"),
+        (lambda fit, positions: only(fit, [0]), "Only the first of the positions"),
         (lambda fit, positions: fit[..., positions], "another shape"),
         (lambda fit, positions: ..., "not answered yet"),
     ],

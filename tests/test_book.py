@@ -17,11 +17,28 @@ import build_book  # noqa: E402
 from check_book import check  # noqa: E402
 from run_lessons import lessons  # noqa: E402
 
+from sdlesson import notebook_name  # noqa: E402
+
 WORDS = "A curve that falls from 14.61 to 0."
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+M8AAQAB+gFAsyoAAAAASUVORK5CYII="
 EXPLORER = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}, "text/plain": "Step explorer: 20 steps."}
 STILL = {"text/plain": "Two prompts.", "text/html": "<figure>two pictures</figure>"}
 PREDICT = "> **Predict.** What comes out?"
+GLOSSARY = """# Glossary
+
+```{glossary}
+group norm
+group norms
+  One thing.
+
+norm
+  Another, see [toy](notebooks/toy.ipynb).
+
+VAE
+  A third.
+```
+"""
+TERMS = "## A norm above\n\nA `norm` of code, two *group norms*, a group norm, a norm, a Norm, abnorm, vae, the VAE."
 TEXT = "# Toy\n\nSee [solutions](solutions), [this](#A-heading), [code](../README.md) and $\\sigma^2$.\n\n## A heading"
 
 
@@ -42,6 +59,7 @@ def toy_pages(folder: Path) -> Path:
         new_markdown_cell("Not an explanation.\n\n## Later"),
         new_code_cell("print(third)", outputs=[answer], execution_count=5),
         new_markdown_cell(TEXT.removeprefix("# Toy")),
+        new_markdown_cell(TERMS),
         new_code_cell("figure()", outputs=[figure, explorer], execution_count=1),
         new_code_cell("explore_two_prompts()", outputs=[stored], execution_count=2),
     ]
@@ -49,7 +67,8 @@ def toy_pages(folder: Path) -> Path:
     language = {"language_info": {"name": "python"}}
     nbformat.write(new_notebook(cells=cells, metadata=language), folder / "notebooks" / "toy.ipynb")
     (folder / "SOLUTIONS.md").write_text("# Solutions\n")
-    (folder / "index.md").write_text("# Index\n\n```{toctree}\nnotebooks/toy\nSOLUTIONS\n```\n")
+    (folder / "GLOSSARY.md").write_text(GLOSSARY)
+    (folder / "index.md").write_text("# Index\n\n```{toctree}\nnotebooks/toy\nSOLUTIONS\nGLOSSARY\n```\n")
     return folder
 
 
@@ -66,7 +85,7 @@ def toy_book(tmp_path_factory):
 def test_every_notebook_and_text_is_laid_out():
     places = {str(place) for place in build_book.sources().values()}
     assert {str(path.relative_to(ROOT)) for path in lessons()} <= places
-    assert {"index.md", "README.md", "SOLUTIONS.md", "notebooks/README.md"} <= places
+    assert {"index.md", "README.md", "SOLUTIONS.md", "GLOSSARY.md", "notebooks/README.md"} <= places
 
 
 def test_every_page_is_in_a_table_of_contents(tmp_path):
@@ -101,6 +120,39 @@ def test_what_answers_a_predict_is_folded_and_nothing_else(toy_book):
     assert "the answer is 42" in second and "Not an explanation" not in second
     assert "print(" not in first + second and "What comes out?" not in first + second  # the code and the question stay
     assert page.count("the answer is 42") == 3
+
+
+def test_the_first_use_of_a_term_leads_to_the_glossary(toy_book):
+    page = (toy_book / "notebooks" / "toy.html").read_text()
+    found = re.findall(r'<a class="reference internal" href="([^"]*)"[^>]*><span class="term">([^<]*)</span>', page)
+    assert found == [
+        ("../GLOSSARY.html#term-group-norms", "group norms"),  # the longest that fits, and one for each entry
+        ("../GLOSSARY.html#term-norm", "norm"),
+        ("../GLOSSARY.html#term-VAE", "VAE"),
+    ]
+    assert 'class="term"' not in (toy_book / "SOLUTIONS.html").read_text()
+
+
+def entries() -> list[tuple[list[str], str, str]]:
+    """The glossary's entries: the forms of the term, its sentence, its lesson's topic."""
+    text = (ROOT / "book" / "glossary.md").read_text(encoding="utf-8")
+    listed = re.search(r"```{glossary}\n(.*?)\n```", text, flags=re.S)[1]
+    found = [block.rpartition("\n") for block in listed.split("\n\n")]
+    return [(terms.split("\n"), *re.fullmatch(r"  (.*) \{(\w+)\}", text).groups()) for terms, _, text in found]
+
+
+def test_each_term_of_the_glossary_stands_in_the_lesson_that_explains_it():
+    sys.path.insert(0, str(ROOT / "book"))
+    from worded_book import terms
+
+    uses = terms((ROOT / "book" / "glossary.md").read_text(encoding="utf-8"))
+    assert len(entries()) >= 60
+    for forms, sentence, topic in entries():
+        cells = nbformat.read(ROOT / "notebooks" / f"{notebook_name(topic)}.ipynb", as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        assert any(uses[form].search(text) for form in forms), (forms, topic)
+        assert sentence.endswith(".") and len(sentence) < 260, forms
+    assert [forms[0].lower() for forms, *_ in entries()] == sorted(forms[0].lower() for forms, *_ in entries())
 
 
 def test_on_paper_every_answer_is_open(toy_book):

@@ -64,7 +64,7 @@ def test_progress_is_kept_only_when_the_learner_asks(said, small, tmp_path, caps
     keep_progress()  # a second time: nothing is lost
     capsys.readouterr()
     show_progress()
-    assert "00 One page: 1 of 3   onepage.1 ✓ onepage.2 · onepage.3 ·" in capsys.readouterr().out
+    assert "00 One page: 1 of 6   onepage.1 ✓ onepage.2 · onepage.3 · onepage.4 ·" in capsys.readouterr().out
 
 
 BROKEN = {
@@ -209,8 +209,10 @@ FUNCTIONS = {
     **dict.fromkeys(
         ["attention.4", "attention.5", "steering.4", "samplers.4", "training.3", "training.4", "symptoms.4"], {}
     ),
+    **dict.fromkeys((f"before_you_start.{number}" for number in (3, 5, 7)), {}),
     "attention.3": {"position": 5, "factor": 3.0},
     "fullsize.3": {"libraries": 0.5},
+    **{name: {} for topic in topics() for name, task in lesson_exercises(topic).items() if task.draw},
 }
 
 
@@ -231,9 +233,14 @@ def test_nobody_is_praised_for_spoiling_what_the_judge_knows(said, name, given):
     assert "well done" not in said(name, spoil, **FUNCTIONS[name]) + said(name, spoil, **FUNCTIONS[name])
 
 
+def names_in(code) -> set[str]:
+    """The names that a function and the functions within it use."""
+    return set(code.co_names).union(*(names_in(each) for each in code.co_consts if hasattr(each, "co_names")))
+
+
 def test_every_exercise_with_a_function_is_among_them():
     tasks = {name: task for topic in topics() for name, task in lesson_exercises(topic).items()}
-    asked = {name for name, task in tasks.items() if {"call", "_run"} & set(task.judge.__code__.co_names)}
+    asked = {name for name, task in tasks.items() if {"call", "_run", "_judge"} & names_in(task.judge.__code__)}
     assert asked == {*FUNCTIONS, "sigmas.5"}  # that one gets a scheduler of its own: test_sigmas
 
 
@@ -311,3 +318,15 @@ def test_one_change(said, answer, words):
 def test_guidance(said, guide, words):
     both = said("onepage.3", guide) + said("onepage.3", guide)
     assert words in both
+
+
+def test_a_page_shows_what_an_answer_does_and_no_traceback(said, capsys):
+    facts = {"settings": SETTINGS, "draw": lambda mine: f"seed {mine['seed']}"}
+    assert check("onepage.2", SETTINGS, **facts) == "seed 42"
+    assert check("onepage.2", ..., **facts) is None
+    capsys.readouterr()
+    assert check("onepage.2", "an elephant", **facts) is None
+    told = capsys.readouterr().out
+    assert "Give settings" in told and "It cannot be shown in this form: TypeError" in told
+    assert check("onepage.3", lambda *given: ..., draw=lambda guide: 1 / 0) is None
+    assert "cannot be shown" not in capsys.readouterr().out

@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 from html import escape
 
+import numpy as np
 import pytest
 import torch
 from traitlets import TraitError
@@ -54,9 +55,9 @@ def test_a_bad_value_is_said_in_place_and_the_page_stays():
 
 def test_maps_are_centred_or_begin_at_zero():
     values = torch.tensor([[-2.0, 0.0, 2.0]])
-    low, middle, high = map_picture(values, 2.0).get_flattened_data()
+    low, middle, high = np.asarray(map_picture(values, 2.0))[0].tolist()
     assert middle == pytest.approx((247, 247, 247), abs=3) and low[2] > low[1] and high[0] > high[2]
-    low, middle, high = map_picture(values, 2.0, SEQUENTIAL).get_flattened_data()
+    low, middle, high = np.asarray(map_picture(values, 2.0, SEQUENTIAL))[0].tolist()
     assert low == middle != high and map_picture(values, 2.0).size == (3, 1)
 
 

@@ -254,9 +254,9 @@ def no_turns(memory, gib, working, by_turns):
         (bare, "The libraries take 0.45 GiB, too."),
         (no_work, "part b and its work come to 4 GiB"),
         (no_turns, "only the weights of the part at work are there"),
-        (all_work, "only the weights of the part at work are there: this fits"),
+        (all_work, "the work of the others does not count"),
         (lambda *_: 3, "not True or False"),
-        (lambda memory, gib, working, by_turns: fits(memory, gib, working, True), "all weights are there"),
+        (lambda memory, gib, working, by_turns: fits(memory, gib, working, True), "All weights are there"),
     ],
 )
 def test_does_it_fit(said, answer, words):

@@ -28,6 +28,7 @@ LAYERS = [
     "tiny",
     "lab",
     "doctor",  # what `sdlesson doctor` reports
+    "sweeps",  # many runs, and what they show
     "cli",
     "__main__",
 ]

@@ -23,8 +23,9 @@ from sdlesson import models
 from sdlesson.engine import lean
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
-LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
-SOLUTIONS = sorted(NOTEBOOKS.glob("solutions/*.ipynb"))
+LOADING = [path for path in sorted(NOTEBOOKS.rglob("*.ipynb")) if "sdlesson.load()" in path.read_text(encoding="utf-8")]
+LESSONS = [path for path in LOADING if path.parent == NOTEBOOKS]  # all but the page before them, which needs no model
+SOLUTIONS = [path for path in LOADING if path.parent.name == "solutions"]
 NARROW = {"training", "full_size"}  # of the other lessons, each also runs on the cousins
 COUSINS = ["v1.4", "v2.1-base"]
 DTYPES = ["big float32", "big bfloat16", "float16"]

@@ -16,6 +16,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import torch
 
 import sdlesson
 from sdlesson.loading.errors import BadInput, ModelError
@@ -42,6 +43,7 @@ class Page:
         self.sources = [cell.source for cell in cells if cell.cell_type == "code"]
         self.names = {"__name__": "__main__", "display": lambda figure: figure.render(1)}
         self.shown = []  # (pictures, titles, words) of each figure of pictures
+        torch.set_grad_enabled(True)  # as in a fresh kernel: some lessons switch gradients off
 
     def find(self, text: str) -> int:
         """The number of the one cell in which `text` stands; of several, the first."""

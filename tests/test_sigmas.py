@@ -395,7 +395,7 @@ def test_equally_strong(said, answer, words):
         (20.39, "counted from 0"),
         (999, "first timestep"),
         (958.22, "third timestep"),
-        (979, "Do not round"),
+        (979, "Rounded to a whole number"),
         (978.6, "Give two digits"),
         (500, "Work out one gap"),
     ],
@@ -415,7 +415,7 @@ def test_a_step_to_the_wrong_side_gets_its_own_hint(said):
     [
         (sdlesson.sigmas.euler_step, "for the slope; it is a picture"),
         (lambda x, d, s, n: x.sum(), "The result is not"),
-        (lambda x, d, s, n: x + wrong, "Your answer raises"),  # noqa: F821
+        (lambda x, d, s, n: x + wrong, "Your function raises NameError"),  # noqa: F821
         (lambda x, d, s, n: x + (x - d) / s * (n - s), "well done"),
         (lambda x, d, s, n: d + n * (x - d) / s, "well done"),
         (lambda x, d, s, n: x + (x - d) / s * (s - n), "Yours moves x to more noise"),
@@ -489,7 +489,7 @@ def loop(*, fresh=True, first=True, scale=True, index=False, prev=True):
         (loop(first=False), "Times what?"),
         (loop(scale=False), "input unscaled"),
         (loop(first=False, scale=False), "noise alone, and the UNet"),
-        (loop(prev=False), "The latents differ"),
+        (loop(prev=False), "the next latents are prev_sample"),
         (lambda *given: ..., "not answered yet"),
         (lambda *given: None, "returns None"),
         (lambda *given: 3, "take its prev_sample"),

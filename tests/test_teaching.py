@@ -60,7 +60,7 @@ def test_a_link_is_named_after_its_lesson():
     assert len(pairs) > 20 and [pair for pair in pairs if LESSONS[pair[0].lower()].name != pair[1]] == []
 
 
-@pytest.mark.parametrize("lesson", LESSONS)
+@pytest.mark.parametrize("lesson", [name for name in LESSONS if name[0].isdigit() or name == "symptoms"])
 def test_sections_stand_in_their_lessons(lesson):
     named = {heading for each, heading in named_sections() if each == lesson}
     assert named and sorted(named - headings(lesson)) == []

@@ -372,7 +372,7 @@ def rows(ids, start, end, padding, length, *, stride=None, fill=True, marks=True
         (lambda *given: torch.tensor(rows(*given)), "well done"),
         (lambda *given: rows(*given, fill=False), "What fills the last one up"),
         (lambda *given: rows(*given, stride=5), "What fills the last one up"),
-        (lambda *given: rows(*given, stride=5, marks=False), "The text encoder expects marks"),
+        (lambda *given: rows(*given, stride=5, marks=False), "there are no marks"),
         (lambda *given: rows(*given, stride=2), "gives 4 rows; 3 are needed"),
         (lambda *given: rows(*given)[:1], "A stride is length"),
         (lambda *given: rows(*given, pad=0), "A stride is length"),

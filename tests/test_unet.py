@@ -401,7 +401,7 @@ def test_the_waves(said):
         (lambda t, f: good(t, 2 * math.pi * f), "once in 2π"),
         (lambda t, f: good(t, f.deg2rad()), "degrees"),
         (lambda t, f: good(1, f), "Where is the time"),
-        (lambda t, f: torch.cos(t * f), "ten numbers"),
+        (lambda t, f: torch.cos(t * f), "That is one half"),
         (lambda t, f: torch.stack([torch.cos(t * f), torch.sin(t * f)]), "ten numbers"),
         (lambda t, f: 3 * good(t, f), "torch.cat"),
     ]:

@@ -24,7 +24,8 @@ BOOK, SITE, WORK = ROOT / "book", ROOT / "build" / "book", ROOT / "build" / "boo
 
 def sources() -> dict[Path, Path]:
     """Each file that becomes a page or is shown on one, and its place among the pages."""
-    own = {BOOK / "index.md": "index.md", BOOK / "solutions.md": "SOLUTIONS.md"}
+    own = {BOOK / f"{name}.md": f"{name.upper()}.md" for name in ("solutions", "glossary")}
+    own[BOOK / "index.md"] = "index.md"
     texts = [ROOT / name for name in ("README.md", "TEACHING.md", "notebooks/README.md")]
     pictures = sorted((ROOT / "notebooks" / "images").iterdir())
     same = {path: path.relative_to(ROOT) for path in [*texts, *pictures, *lessons()] if path.exists()}
@@ -42,18 +43,27 @@ def lay_out(pages: Path) -> None:
     for place, names in lists.items():
         index = index.replace(place, "\n".join(names))
     (pages / "index.md").write_text(index, encoding="utf-8")
+    glossary = pages / "GLOSSARY.md"
+    glossary.write_text(link_lessons(glossary.read_text(encoding="utf-8")), encoding="utf-8")
     (pages / "api").mkdir()
     for name, modules in api().items():
         (pages / "api" / f"{name}.md").write_text(api_page(name, modules), encoding="utf-8")
-    for topic in LESSONS | PAGES:
+    for topic in rooms():
         link_api(pages / "notebooks" / f"{notebook_name(topic)}.ipynb", topic)
+
+
+def link_lessons(text: str) -> str:
+    """Put a link to the lesson in the place of each {topic}."""
+    for topic, title in LESSONS.items():
+        text = text.replace(f"{{{topic}}}", f"[{title}](notebooks/{notebook_name(topic)}.ipynb)")
+    return text
 
 
 def api() -> dict[str, list[str]]:
     """The API's pages in order, name -> the modules on it: one for each lesson, its figures and its explorer beside."""
     package = ROOT / "sdlesson"
     pages = {"models": ["models"]}
-    for topic in LESSONS | PAGES:
+    for topic in rooms():
         beside = [
             f"{folder}.{topic}" for folder in ("figures", "explorers") if (package / folder / f"{topic}.py").is_file()
         ]
@@ -64,6 +74,11 @@ def api() -> dict[str, list[str]]:
         judges = folder == "exercises"  # what they know is not for learners' eyes
         pages[folder] = [folder, *(module for module in inside if module not in taken and not judges)]
     return pages
+
+
+def rooms() -> list[str]:
+    """The topics of the lessons and pages that have a room: a module of the same name."""
+    return [topic for topic in LESSONS | PAGES if (ROOT / "sdlesson" / f"{topic}.py").is_file()]
 
 
 def api_page(name: str, modules: Sequence[str]) -> str:

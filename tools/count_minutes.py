@@ -1,21 +1,26 @@
 """True minutes of a lesson: prose words / 200 + lines of code / 10; comments are prose, exercises apart.
 
     python tools/count_minutes.py            # a table of all lessons
+    python tools/count_minutes.py --write    # and their openings and both maps promise these minutes
 
 A heading like "7 · Deeper: title" opens a deeper part, up to the next heading of its level or a higher one.
+The minutes of an exercise are those of its head: "**Exercise 2 (change; 4 minutes, difficulty 2).**"
 """
 
 import io
 import json
 import re
+import sys
 import tokenize
 from pathlib import Path
 from typing import NamedTuple
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+MAPS = (NOTEBOOKS.parent / "README.md", NOTEBOOKS / "README.md")
 WORDS_A_MINUTE, LINES_A_MINUTE, COLUMNS = 200, 10, 100
 EXERCISES = ("Your turn", "Exercises")
 ENDS = ("What you take with you", "Recap")
+HEAD = re.compile(r"^\*\*Exercise \d+([^)\n]*)", flags=re.M)
 
 
 class Minutes(NamedTuple):
@@ -23,6 +28,7 @@ class Minutes(NamedTuple):
 
     core: float
     deeper: float
+    exercises: int | None  # None: not every exercise tells its own
     promised: int
 
 
@@ -48,7 +54,7 @@ def code_minutes(source: str) -> float:
 
 
 def minutes(path: Path) -> Minutes:
-    """The minutes of one lesson: its core, its deeper parts, and what its opening promises for the core."""
+    """The minutes of one lesson: core, deeper parts, exercises, and what its opening promises for the core."""
     core = deeper = 0.0
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     depth, exercise = 0, False  # the level of the Deeper heading that we are under, 0: none
@@ -67,7 +73,36 @@ def minutes(path: Path) -> Minutes:
             spent = 0 if exercise else words(part) / WORDS_A_MINUTE
             core, deeper = (core, deeper + spent) if depth else (core + spent, deeper)
     promise = re.search(r"\*\*Time:\*\* (\d+) min", "".join(cells[0]["source"]))
-    return Minutes(core, deeper, int(promise[1]) if promise else 0)
+    heads = [head for cell in cells for head in HEAD.findall("".join(cell["source"]))]
+    told = [re.search(r"(\d+) min", head) for head in heads]
+    exercises = sum(int(each[1]) for each in told) if told and all(told) else None
+    return Minutes(core, deeper, exercises, int(promise[1]) if promise else 0)
+
+
+def promise(spent: Minutes) -> str:
+    """The words of a lesson's opening, up to how long the computing takes."""
+    text = f"**Time:** {spent.core:.0f} minutes to read and try"
+    if round(spent.deeper):
+        text += f", {spent.deeper:.0f} more with the parts marked *Deeper*, which nothing later needs"
+    if spent.exercises is None:
+        return f"{text}, and then the exercises; the computing"
+    return f"{text}; the exercises take {spent.exercises} minutes. The computing"
+
+
+def row(spent: Minutes) -> str:
+    """What the maps say of a lesson's minutes."""
+    return f"{spent.core:.0f} min" + ("" if spent.exercises is None else f", exercises {spent.exercises}")
+
+
+def write(path: Path, spent: Minutes, maps=MAPS) -> None:
+    """Let the lesson's opening and its row in the maps promise what it takes."""
+    text = path.read_text(encoding="utf-8")
+    opening = re.compile(r"\*\*Time:\*\* .*?[Tt]he computing")
+    path.write_text(opening.sub(promise(spent), text, count=1), encoding="utf-8")
+    for readme in maps:
+        text = readme.read_text(encoding="utf-8")
+        minutes_there = re.compile(rf"^(.*{path.name}\).*\| )\d+ min[^|]* \|", flags=re.M)
+        readme.write_text(minutes_there.sub(rf"\g<1>{row(spent)} |", text), encoding="utf-8")
 
 
 def lessons() -> list[Path]:
@@ -76,7 +111,10 @@ def lessons() -> list[Path]:
 
 
 if __name__ == "__main__":
-    print(f"{'lesson':20} core deeper promised")
+    print(f"{'lesson':20} core deeper exercises promised")
     for path in lessons():
-        core, deeper, promised = minutes(path)
-        print(f"{path.stem:20} {core:4.0f} {deeper:6.0f} {promised:8}")
+        spent = minutes(path)
+        exercises = "-" if spent.exercises is None else spent.exercises
+        print(f"{path.stem:20} {spent.core:4.0f} {spent.deeper:6.0f} {exercises:>9} {spent.promised:8}")
+        if sys.argv[1:] == ["--write"]:
+            write(path, spent)

@@ -42,11 +42,15 @@ class Mistake(NamedTuple):
 
 @dataclass(frozen=True)
 class Exercise:
-    """An exercise: its task's hint, a judge (answer, **facts) -> Mistake or None, and what a right answer shows."""
+    """An exercise: its task's hint, a judge (answer, **facts) -> Mistake or None, and what a right answer shows.
+
+    A puzzle has a drawing, too: a function answer -> figure of what is wanted and what the answer does.
+    """
 
     hint: str
     judge: Callable[..., Mistake | None]
     learned: str
+    draw: Callable | None = None
 
 
 class Unanswered(Exception):
@@ -64,11 +68,16 @@ _tries: Counter[tuple[str, str]] = Counter()
 def exercise(name: str, *, hint: str, learned: str):
     """Decorate a judge so that `check(name, ...)` finds it."""
 
-    def register(judge):
-        EXERCISES[name] = Exercise(hint, judge, learned)
+    def decorate(judge):
+        register(name, Exercise(hint, judge, learned))
         return judge
 
-    return register
+    return decorate
+
+
+def register(name: str, task: Exercise) -> None:
+    """Keep an exercise under its name."""
+    EXERCISES[name] = task
 
 
 def topics() -> list[str]:
@@ -85,22 +94,34 @@ def lesson_exercises(topic: str) -> dict[str, Exercise]:
     return {name: task for name, task in EXERCISES.items() if name.startswith(f"{topic}.")}
 
 
-def check(name: str, answer=..., **facts) -> None:
+def check(name: str, answer=..., *, draw: Callable | None = None, **facts):
     """Judge the learner's `answer` to exercise `name` and print one line or two about it.
 
     `facts` are what the judge needs to know of the lesson (the model in use, the settings before the change). An answer
     of `...` is no answer yet. The first time that a mistake is made its hint is printed, after that what is wrong. An
-    answer that makes the judge fail is a mistake too. Raises KeyError for an unknown name.
+    answer that makes the judge fail is a mistake too. Gives back what a puzzle, or `draw(answer)`, shows of the
+    answer, so that a notebook shows it; where that fails there is a sentence. Raises KeyError for an unknown name.
     """
     tasks = lesson_exercises(name.partition(".")[0])
     if name not in tasks:
         raise KeyError(f"no exercise {name!r}; there are {', '.join(tasks or topics())}")
     task = tasks[name]
     try:
-        mistake = _judged(task, answer, facts)
+        mistake = judged(task, answer, facts)
+        _tell(name, task, mistake)
     except Unanswered:
         print(f"{name}: not answered yet.\nHint: {task.hint}")
-        return
+        draw = None
+    if task.draw:
+        return task.draw(answer)
+    try:
+        return draw(answer) if draw else None
+    except Exception as error:  # the answer may be anything
+        print(f"It cannot be shown in this form: {_said(error)}")
+
+
+def _tell(name: str, task: Exercise, mistake: Mistake | None) -> None:
+    """Print the judge's word: praise, a hint the first time, and after that what is wrong."""
     if mistake is None:
         print(f"{name}: well done! {task.learned}")
         _note(name)
@@ -109,8 +130,8 @@ def check(name: str, answer=..., **facts) -> None:
     print(f"{name}: not yet.\n" + (f"Hint: {mistake.hint}" if _tries[name, mistake.wrong] == 1 else mistake.wrong))
 
 
-def _judged(task: Exercise, answer, facts) -> Mistake | None:
-    """The judge's word; an answer of another kind than the judge can read counts as a mistake."""
+def judged(task: Exercise, answer, facts) -> Mistake | None:
+    """The judge's word on an answer; one of another kind than the judge can read counts as a mistake."""
     if answer is ...:
         raise Unanswered
     try:
@@ -120,8 +141,17 @@ def _judged(task: Exercise, answer, facts) -> Mistake | None:
     except Stopped as stopped:
         return stopped.args[0]
     except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
-        said = f"{type(error).__name__}: {error}"
+        said = _said(error)
+        if callable(answer):
+            asked = "Your function stops with an error. Which line does it, and which shapes meet there?"
+            return Mistake(f"{asked} ({said}) {task.hint}", f"Your function raises {said}")
         return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")
+
+
+def _said(error: Exception) -> str:
+    """An error in one short line."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:200]}"
 
 
 def keep_progress() -> None:

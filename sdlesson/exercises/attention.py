@@ -6,6 +6,7 @@ import torch
 
 from . import Mistake, exercise
 from .compare import call, compared, listed, number, random, shaped, told
+from .puzzles import numbers, puzzle
 
 
 @exercise(
@@ -25,6 +26,8 @@ def _weights_shape(answer, *, heads, side, tokens, prompts) -> Mistake | None:
             "The layer knows no rows and columns: its squares stand in one line.",
             f"The squares are one side of {rows} × {columns} = {rows * columns}, not two sides.",
         )
+    if given == (2 * prompts * heads, rows * columns, tokens):
+        return Mistake("Have the heads a side of their own?", "You put the heads into the batch; they are side 1.")
     if len(given) != 4:
         return Mistake("Give four numbers: (…, …, …, …).", f"{given} has {len(given)} sides; four are asked for.")
     if given == (*right[:2], tokens, rows * columns):
@@ -61,6 +64,7 @@ def _sum_after(answer, *, weight, factor) -> Mistake | None:
         "This is the one weight after the change. The other tokens have weights, too.": weight * factor,
         "The factor meets one weight only, not all 77.": factor,
         "The old weight is counted twice: the 1 holds it already.": 1 + weight * factor,
+        "The factor multiplies one weight; it is not added.": 1 + factor,
     }
     otherwise = Mistake(
         f"Before: {weight:g} for the token and {1 - weight:g} for all others.",
@@ -165,7 +169,26 @@ def _not_only(fit, rest) -> list[tuple[torch.Tensor, Mistake]]:
             },
         ),
         *told(which, {"No token is silent: this is the plain softmax.": fit.softmax(-1)}),
+        *told(
+            "Over which side do the weights add up to 1?",
+            {
+                "The softmax goes over the squares, the wrong side; the tokens are the last.": fit.masked_fill(
+                    rest, float("-inf")
+                ).softmax(-2)
+            },
+        ),
+        *told(
+            "How many of the positions are heard?",
+            {"Only the first of the positions is heard.": _first_alone(fit, rest)},
+        ),
     ]
+
+
+def _first_alone(fit, rest) -> torch.Tensor:
+    """Weights where the first token that is not silent gets everything."""
+    weights = torch.zeros_like(fit)
+    weights[..., int((~rest).int().argmax())] = 1
+    return weights
 
 
 @exercise(
@@ -186,6 +209,7 @@ def _lift(answer, **_facts) -> Mistake | None:
     }
     turned = {
         "It is upside down: heat above, area below.": area / inside,
+        "That is the share of the heat outside of the mask.": (1 - inside) / area,
         "The two means are those inside and outside. Compare with the whole picture.": (
             heat[mask].mean() / heat[~mask].mean()
         ),
@@ -209,3 +233,77 @@ def _weights(got, scores: torch.Tensor):
         "The weights have the shape of the scores: (batch, heads, squares, tokens).",
         f"Scores of shape {tuple(scores.shape)} went in; the result has another shape.",
     )
+
+
+@puzzle(
+    "attention.6",
+    given=lambda seed: {"weights": numbers(seed, 3, 4, 5 + seed).softmax(dim=-1)},
+    hint="argmax(dim=…): the tokens are the last side.",
+    learned="Nearly always it is the start mark or a piece of padding: look at the word's share, too.",
+    formula="weights.argmax(dim=-1).",
+    wrong={
+        "A place or a weight? This is the largest weight, not its place.": lambda w: w.amax(dim=-1),
+        "The most or the least? This is the token that is heard least.": lambda w: w.argmin(dim=-1),
+        "Which side are the tokens? This is the place among the columns.": lambda w: w.argmax(dim=1),
+        "Which side are the tokens? This is the place among the rows.": lambda w: w.argmax(dim=0),
+        "Where does the count begin? It is counted from 1.": lambda w: w.argmax(dim=-1) + 1,
+        "A map or a number? This is one number for all squares.": lambda w: w.argmax(),
+        "Where does the count begin? Token 0, the start mark, is left out, and the count moved.": lambda w: w[
+            ..., 1:
+        ].argmax(dim=-1),
+        "Does each square choose? One token is given to the whole map.": lambda w: (
+            w.sum(dim=(0, 1)).argmax().expand(w.shape[:2])
+        ),
+    },
+)
+def _loudest(weights):
+    return weights.argmax(dim=-1)
+
+
+@puzzle(
+    "attention.7",
+    given=lambda seed: {"heat": torch.arange(12.0 + 3 * seed) ** 2 / 100, "h": 3, "w": 4 + seed},
+    hint="reshape takes the sides in their order; the last one runs fastest.",
+    learned="Every heat map of this page was once one line.",
+    formula="heat.reshape(h, w).",
+    wrong={
+        "How many rows are wanted? Height and width have changed places.": lambda x, h, w: x.reshape(w, h),
+        "Which square is the second? It was filled column after column, not row after row.": lambda x, h, w: (
+            x.reshape(w, h).T
+        ),
+        "How many rows are wanted? It is transposed, and lies on its side.": lambda x, h, w: x.reshape(h, w).T,
+        "Where is the first square? It is upside down: the last row comes first.": lambda x, h, w: x.reshape(h, w).flip(
+            0
+        ),
+        "How many sides has it? It is still one line.": lambda x, h, w: x,
+        "How many rows are wanted? It is one row of all squares.": lambda x, h, w: x.reshape(1, -1),
+        "Where is the first square? It is mirrored: each row is turned.": lambda x, h, w: x.reshape(h, w).flip(1),
+    },
+)
+def _as_map(heat, h, w):
+    return heat.reshape(h, w)
+
+
+@puzzle(
+    "attention.8",
+    given=lambda seed: {
+        "weights": numbers(seed, 2 + seed, 5 + seed, 7).softmax(dim=-1),
+        "positions": [[2, 3], [1, 4, 5], [6, 2]][seed],
+    },
+    hint="Two sides vanish: over which one is the mean, over which the sum?",
+    learned="A word of two pieces is heard through both, so their shares add up.",
+    formula="weights.mean(dim=0)[:, positions].sum(dim=-1).",
+    wrong={
+        "Pieces: a mean or a sum? It is the mean; a word's share is their sum.": lambda w, p: w.mean(0)[:, p].mean(-1),
+        "Heads: a mean or a sum? It is the sum over the heads.": lambda w, p: w.sum(0)[:, p].sum(-1),
+        "How many heads are heard? The first head alone.": lambda w, p: w[0][:, p].sum(-1),
+        "How many pieces are heard? The first piece alone.": lambda w, p: w.mean(0)[:, p[0]],
+        "Pieces: the largest or a sum? It is the largest.": lambda w, p: w.mean(0)[:, p].amax(-1),
+        "How many sides go out? The pieces are not summed yet.": lambda w, p: w.mean(0)[:, p],
+        "How many sides go out? The heads are still apart.": lambda w, p: w[..., p].sum(-1),
+        "Which tokens are heard? All: the positions are not used.": lambda w, p: w.mean(0).sum(-1),
+        "Which side are the tokens? You took squares for them.": lambda w, p: w.mean(0)[p].sum(0),
+    },
+)
+def _word_heat(weights, positions):
+    return weights.mean(dim=0)[:, positions].sum(dim=-1)

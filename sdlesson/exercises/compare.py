@@ -121,13 +121,13 @@ def shaped(got, shape, hint: str, wrong: str) -> np.ndarray:
     found = array(got)
     if found is not None and found.shape == tuple(shape):
         return found
-    raise Stopped(Mistake(hint, wrong.replace("{}", _shape(got))))
+    raise Stopped(Mistake(hint, wrong.replace("{}", described(got))))
 
 
-def _shape(got) -> str:
+def described(got) -> str:
     """The shape of a result in words; of a list of tensors the shape of each."""
     if isinstance(got, list | tuple) and any(isinstance(each, torch.Tensor | np.ndarray) for each in got):
-        return f"[{', '.join(map(_shape, got))}]"
+        return f"[{', '.join(map(described, got))}]"
     found = array(got)
     return shown(got) if found is None else str(found.shape)
 
@@ -159,14 +159,22 @@ def nearest(got, known: Iterable[tuple[object, Mistake]], *, atol: float = 1e-6,
 def _distance(got, value, atol: float, rtol: float) -> float:
     """The largest difference of two equal results; infinite where they are not equal."""
     one, other = array(got), array(value)
-    if one is None or other is None or one.shape != other.shape or not np.allclose(one, other, rtol=rtol, atol=atol):
+    if one is None or other is None or one.shape != other.shape:
         return math.inf
-    return float(np.abs(one - other).max(initial=0))
+    if not np.allclose(one, other, rtol=rtol, atol=atol, equal_nan=True):
+        return math.inf
+    differ = (one != other) & ~np.isnan(one)  # infinite ones that are equal have no distance
+    return float(np.abs(np.subtract(one, other, where=differ, out=np.zeros_like(one))).max(initial=0))
+
+
+def alike(got, value, *, atol: float = 1e-6, rtol: float = 0.0) -> bool:
+    """Are two results equal: of one shape, no number further than `atol` + `rtol` times the size of the second?"""
+    return _distance(got, value, atol, rtol) < math.inf
 
 
 def compared(got, right, known, otherwise: Mistake, *, atol: float = 1e-6, rtol: float = 0.0) -> Mistake | None:
     """None where `got` equals `right`; else the mistake of the `nearest` known wrong result, or `otherwise`."""
-    if _distance(got, right, atol, rtol) < math.inf:
+    if alike(got, right, atol=atol, rtol=rtol):
         return None
     return nearest(got, known, atol=atol, rtol=rtol) or otherwise
 
@@ -200,10 +208,11 @@ def one_change(
     if not changed:
         itself = " It is no copy: if you changed it, make it again." if answer is settings else ""
         raise Stopped(Mistake(unchanged, f"All settings are as they were.{itself}"))
+    if more and name in changed and changed != [name]:
+        raise Stopped(more._replace(wrong=more.wrong.replace("{}", ", ".join(changed))))
     for each in kept or {}:
         if each in changed:
             raise Stopped(kept[each])
     if changed != [name]:
-        mistake = more if more and name in changed else beside
-        raise Stopped(mistake._replace(wrong=mistake.wrong.replace("{}", ", ".join(changed))))
+        raise Stopped(beside._replace(wrong=beside.wrong.replace("{}", ", ".join(changed))))
     return answer[name]

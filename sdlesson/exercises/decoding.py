@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Iterable
+
+import torch
 from PIL import Image
 
 from . import Mistake, exercise
-from .compare import call, compared, listed, number, one_change, told
+from .compare import call, compared, listed, number, one_change, shown, told
+from .puzzles import puzzle
 
 
 @exercise(
@@ -102,7 +108,10 @@ def _levels(answer, *, values) -> Mistake | None:
 )
 def _other_picture(answer) -> Mistake | None:
     """The letters of those changes that give another picture: b (size), d (fresh noise), f (one generator for two)."""
-    chosen = {str(each).strip().lower() for each in answer} - {"", ","}
+    if not isinstance(answer, Iterable):
+        wrong = f"{shown(answer)} is no set of letters: give some of a to f, in quotation marks."
+        return Mistake('Give letters in quotation marks: {"a", "e"}.', wrong)
+    chosen = set(re.findall(r"\w+", " ".join(map(str, answer)).lower()))
     known = {
         "a": "Other threads add the same numbers in another order: that is at most a level or two.",
         "b": "The same numbers are laid out in rows of another length, so they lie elsewhere: another picture.",
@@ -136,13 +145,14 @@ def _mend_black(answer, *, black) -> Mistake | None:
         "dtype",
         copied="dict(black_settings, …=…)",
         unchanged="Nothing is different yet. Why was it black?",
+        more=Mistake("One change is enough: two are more than asked for.", "You changed {}; change `dtype` alone."),
         beside=Mistake(
             "Neither the noise nor the prompt is at fault: in float32 this very picture was good.",
             "You changed {}; change `dtype` alone.",
         ),
         missing="You lack {}.",
     )
-    dtype = str(dtype).removeprefix("torch.")
+    dtype = str(dtype).strip().lower().removeprefix("torch.")
     if dtype == "bfloat16":
         return None
     if dtype in ("float32", "float64", "double", "float"):
@@ -193,9 +203,95 @@ def _told_difference(got: float, right: int) -> Mistake:
             "Where the first picture is darker, the difference is below 0. Is it less of a difference?",
             f"You found {got:g} where {right} is right: take the absolute value before you look for the largest.",
         )
+    if got == right**2:
+        return Mistake("Levels, or their squares?", f"You found {got:g} where {right} is right: it is squared.")
     if 0 < got < right:
         return Mistake(
             "One pixel in a thousand is enough: the *largest* difference is asked for.",
             f"You found {got:g} where {right} is right. Did you take a mean, or divide by 255?",
         )
     return Mistake("The largest number of levels between two values.", f"You found {got:g} where {right} is right.")
+
+
+@puzzle(
+    "decoding.6",
+    given=lambda seed: {"picture": _colours(seed, 3, 5, 7 + seed)},
+    hint="permute(…, …, …) names, for each new side, the old one.",
+    learned="The same numbers, counted in another order: nothing is computed.",
+    formula="picture.permute(1, 2, 0).",
+    picture=True,
+    wrong={
+        "Where have the colours gone? reshape deals the numbers out anew; permute moves sides.": lambda x: x.reshape(
+            x.shape[1], x.shape[2], 3
+        ),
+        "Does it lie on its side? Rows and columns have changed places.": lambda x: x.permute(2, 1, 0),
+        "Are the colours right? Red and blue have changed places.": lambda x: x.flip(0).permute(1, 2, 0),
+        "Which side is last? The channels still come first.": lambda x: x,
+        "Where have the colours gone? It is grey: the mean of the three.": lambda x: (
+            x.mean(dim=0, keepdim=True).expand(3, -1, -1).permute(1, 2, 0)
+        ),
+        "Which side is last? The channels stand in the middle.": lambda x: x.permute(1, 0, 2),
+        "Is it upside down? The rows are turned.": lambda x: x.flip(1).permute(1, 2, 0),
+    },
+)
+def _channels_last(picture):
+    return picture.permute(1, 2, 0)
+
+
+def _colours(seed: int, *shape: int):
+    """Numbers from 0 to 1, one colour running into another."""
+    count = torch.arange(math.prod(shape)).view(shape)
+    return (count * (0.61 + seed / 10)).sin() / 2 + 0.5
+
+
+@puzzle(
+    "decoding.7",
+    given=lambda seed: {"values": torch.linspace(-1.3, 1.013, 8 + seed).repeat(1 + seed, 1)},
+    hint="Half, plus 0.5, clamp, times 255, round. Which of the five is missing?",
+    learned="256 levels are all that a picture on a screen has.",
+    formula="((values / 2 + 0.5).clamp(0, 1) * 255).round().",
+    wrong={
+        "Up or down? The numbers are truncated, not rounded to the nearest.": lambda x: (
+            (x / 2 + 0.5).clamp(0, 1) * 255
+        ).floor(),
+        "And what lies beyond? It is not cut off: the clamp is missing.": lambda x: ((x / 2 + 0.5) * 255).round(),
+        "What is the largest byte? 255, not 256.": lambda x: ((x / 2 + 0.5).clamp(0, 1) * 256).round(),
+        "What becomes of −0.5? Clamped before it is moved: the dark half is lost.": lambda x: (
+            x.clamp(0, 1) * 255
+        ).round(),
+        "Whole numbers? These are not rounded.": lambda x: (x / 2 + 0.5).clamp(0, 1) * 255,
+        "How many levels are there? It is 0 or 1, rounded before times 255.": lambda x: (
+            (x / 2 + 0.5).clamp(0, 1).round()
+        ),
+        "How wide is −1 … 1? It is moved, but not halved.": lambda x: ((x + 1).clamp(0, 1) * 255).round(),
+        "What becomes of 256? The byte wraps around to 0: cut off first.": lambda x: (
+            ((x / 2 + 0.5) * 255).round() % 256
+        ),
+    },
+)
+def _to_bytes(values):
+    return ((values / 2 + 0.5).clamp(0, 1) * 255).round()
+
+
+@puzzle(
+    "decoding.8",
+    given=lambda seed: {"pictures": _colours(seed, 3, 4, 4 + seed, 3)},
+    hint="In one picture the rows are side 0 and the columns side 1. At which of them do neighbours meet?",
+    learned="A contact sheet without a library: the same numbers in another order.",
+    formula="torch.cat(list(pictures), dim=1).",
+    picture=True,
+    wrong={
+        "Where did the rows go? reshape deals them out anew; join whole pictures.": lambda x: x.reshape(
+            x.shape[1], -1, 3
+        ),
+        "Beside or below? The pictures stand one below the other.": lambda x: x.flatten(0, 1),
+        "Which stands at the left? The order is turned: the last does.": lambda x: torch.cat(list(x.flip(0)), dim=1),
+        "How many pictures do you see? One: the mean of all.": lambda x: x.mean(dim=0),
+        "How many pictures do you see? The first alone.": lambda x: x[0],
+        "How many sides has the result? Four: the pictures are not joined yet.": lambda x: x,
+        "Which side grew? They are joined at the colours.": lambda x: torch.cat(list(x), dim=2),
+        "How many pictures do you see? One, the first, is repeated.": lambda x: torch.cat([x[0]] * len(x), dim=1),
+    },
+)
+def _sheet(pictures):
+    return torch.cat(list(pictures), dim=1)

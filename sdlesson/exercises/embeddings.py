@@ -8,6 +8,7 @@ import torch
 from ..tokens import tokenize
 from . import Mistake, exercise
 from .compare import array, call, compared, listed, random, shaped, told, whole
+from .puzzles import numbers, puzzle
 
 
 @exercise(
@@ -210,3 +211,83 @@ def _no_word(answer, *, tokens, table, ids, at, other) -> Mistake | None:
     ]
     hint = "Half way between two vectors: add them, divide by 2."
     return compared(answer[0, at], both / 2, known, Mistake(hint, otherwise), atol=1e-4, rtol=1e-5)
+
+
+@puzzle(
+    "embeddings.6",
+    given=lambda seed: {"n": 5 + seed},
+    hint="Row 2 may look at 0, 1 and 2. torch.ones(n, n) and `tril` or `triu` make triangles.",
+    learned="CLIP's text encoder learned with this mask, so every vector knows only its past.",
+    formula="torch.ones(n, n).tril().",
+    wrong={
+        "Does row 0 see the last word? It is the other triangle: each looks at what stands behind.": lambda n: (
+            torch.ones(n, n).triu()
+        ),
+        "Does a position see itself? It is left out here.": lambda n: torch.ones(n, n).tril(-1),
+        "Is anything hidden? There is no mask: every position looks everywhere.": lambda n: torch.ones(n, n),
+        "What does a word know of the words before it? Each sees only itself.": lambda n: torch.eye(n),
+        "Does row 0 see position 1? One position ahead is seen, too.": lambda n: torch.ones(n, n).tril(1),
+        "0 and 1, or what is added to the scores? 0 and minus infinity are added; 1 and 0 are asked for.": lambda n: (
+            torch.full((n, n), -torch.inf).triu(1)
+        ),
+        "What does 1 mean? Turned over: 1 stands where it may not look.": lambda n: torch.ones(n, n).triu(1),
+        "How far back? It sees only the position before, and itself.": lambda n: torch.ones(n, n).tril().triu(-1),
+    },
+)
+def _may_look(n):
+    return torch.ones(n, n).tril()
+
+
+@puzzle(
+    "embeddings.7",
+    given=lambda seed: {
+        "one": numbers(seed, 4 + seed, 3),
+        "other": numbers(seed + 9, 4 + seed, 3),
+        "share": 0.25 + seed / 4,
+    },
+    hint="What is left of `one` where `other` has the share 0.25?",
+    learned="Section 8 paints such mixtures; half-way ones are vectors for which there is no text.",
+    formula="(1 - share) * one + share * other.",
+    wrong={
+        "What comes out at share 0? The shares have changed places.": lambda a, b, s: s * a + (1 - s) * b,
+        "What is left of `one` at share 1? All of it: the rest, 1 − share, is not taken.": lambda a, b, s: a + s * b,
+        "What does another share change? Nothing: it is not used, half and half always.": lambda a, b, s: (a + b) / 2,
+        "Positions or numbers? The first positions are of one text, the others of the other.": lambda a, b, s: (
+            torch.cat([a[: round((1 - s) * len(a))], b[round((1 - s) * len(a)) :]])
+        ),
+        "How many positions go out? They stand side by side, and are not mixed.": lambda a, b, s: torch.cat([a, b]),
+        "And the other text? This is the part of `one` alone.": lambda a, b, s: (1 - s) * a,
+        "And the first text? This is the part of `other` alone.": lambda a, b, s: s * b,
+    },
+)
+def _mixed(one, other, share):
+    return (1 - share) * one + share * other
+
+
+@puzzle(
+    "embeddings.8",
+    given=lambda seed: {"tokens": numbers(seed, 5 + seed, 4 + seed), "a": 1, "b": 3 + seed},
+    hint="A copy first (clone). Then read both rows from `tokens` and write them into the copy.",
+    learned="Before the encoder this only changes the order of the words: position vectors are added later.",
+    formula="new = tokens.clone(); new[[a, b]] = tokens[[b, a]].",
+    wrong={
+        "Where is the old row a? It is overwritten before it is read, so one row is there twice.": lambda x, a, b: (
+            _ordered(x, {a: b})
+        ),
+        "Is anything different yet? Nothing is exchanged.": lambda x, a, b: x,
+        "Have both moved? Only one of the two has moved.": lambda x, a, b: _ordered(x, {b: a}),
+        "Rows or columns? The columns are exchanged.": lambda x, a, b: _ordered(x.T, {a: b, b: a}).T,
+        "Which rows move? All of them are turned round.": lambda x, a, b: x.flip(0),
+        "Exchanged or mixed? Both rows are the mean of the two.": lambda x, a, b: torch.stack(
+            [(x[a] + x[b]) / 2 if place in (a, b) else row for place, row in enumerate(x)]
+        ),
+        "How many rows go out? The two rows alone came back, not all.": lambda x, a, b: x[[b, a]],
+    },
+)
+def _exchanged(tokens, a, b):
+    return _ordered(tokens, {a: b, b: a})
+
+
+def _ordered(tokens, moved):
+    """`tokens` with the rows `moved`, place -> the old row that comes there."""
+    return tokens[[moved.get(place, place) for place in range(len(tokens))]]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from numbers import Real
 
-from . import Mistake, exercise
-from .compare import call, compared, nearest, number, plain, shown, told
+import torch
+
+from . import Mistake, Stopped, exercise
+from .compare import call, compared, nearest, number, plain, random, shown, told
+from .puzzles import puzzle
 
 _GIB = 2**30
 
@@ -26,6 +29,7 @@ def _weight(answer, *, numbers) -> Mistake | None:
             "A number of 16 bits fills more than one byte.",
             {"That is one byte for each number, not 2.": numbers / _GIB},
         ),
+        *told("Divided by 2^20 or by 2^30?", {"That is in MiB; a GiB has 1024 of them.": 2 * numbers / 2**20}),
         *told("In GiB, please.", {"That is in bytes; divide by 2^30.": 2 * numbers}),
     ]
     if abs(answer - 2 * numbers / _GIB) < 0.006:
@@ -52,6 +56,7 @@ def _least_time(answer, *, step, rate, steps) -> Mistake | None:
         ),
         *told("Both guesses have to be computed.", {"That leaves out one half of each guided step.": right / 2}),
         *told("In seconds.", {"That is in milliseconds.": 1000 * right}),
+        *told("How many FLOPs a second has a TFLOP/s?", {"The rate is taken in TFLOP: 10¹² is missing.": right * 1e12}),
         *told("Which divided by which?", {"That is the rate divided by the work: turn it over.": 1 / right}),
     ]
     otherwise = Mistake(
@@ -67,37 +72,147 @@ def _least_time(answer, *, step, rate, steps) -> Mistake | None:
     learned="With v1.4: 16 bits or turns alone bring the peak below 4 GiB, only both together below 2.5 GiB.",
 )
 def _fits(answer, *, libraries) -> Mistake | None:
-    """Does the largest of the parts' moments stay below the memory?"""
+    """A function (memory, gib, working, by_turns) -> does the largest of the parts' moments stay below the memory?"""
     gib, working = {"a": 1.0, "b": 3.0, "c": 0.5}, {"a": 0.25, "b": 1.0, "c": 2.0}
-    together, turns = libraries + 4.5 + 2.0, libraries + 4.0
-    cases = [
-        (turns - 0.1, True, False, "By turns, part b and its work come to 4 GiB and the libraries: they do not fit."),
-        (turns + 0.1, True, True, "By turns, only the weights of the part at work are there: this fits."),
-        (
-            together - 0.1,
-            False,
-            False,
-            "Without turns all weights are there while the part with the largest work works.",
+
+    def flips_at(peak, more=0.05) -> bool:
+        """Does the function say False below the peak (gib, working, by_turns) -> GiB, and True above it?"""
+        said = [
+            plain(call(answer, libraries + peak(gib, working, turns) + off, gib, working, turns))
+            for turns in (True, False)
+            for off in (-more, more)
+        ]
+        for each in said:
+            if not isinstance(each, Real) or each not in (True, False):
+                wrong = f"The function returns {shown(each)}, not True or False."
+                raise Stopped(Mistake("Answer with True or False.", wrong))
+        return said == [False, True, False, True]
+
+    if flips_at(_peak):
+        return None
+    if flips_at(_peak, -0.05):
+        return Mistake("Does it fit when the peak is *below* the memory?", "True and False are turned over.")
+    if flips_at(lambda *given: _peak(*given) - libraries):
+        return Mistake("And the libraries?", f"The libraries take {libraries} GiB, too.")
+    for said, peak in _WRONG_PEAKS.items():
+        if flips_at(peak):
+            asked, _, wrong = said.partition("? ")
+            return Mistake(f"{asked}?", wrong)
+    return Mistake(
+        "For each part: the weights that are there, and this part's work. Which of these moments is the largest?",
+        "It is not: libraries + the largest of (weights that are there + the work of the part).",
+    )
+
+
+def _peak(gib, working, by_turns: bool) -> float:
+    """The GiB of the largest moment, without the libraries."""
+    return max((gib[part] if by_turns else sum(gib.values())) + working[part] for part in gib)
+
+
+def _weights(gib, by_turns: bool) -> float:
+    """The GiB of the largest part by turns, else of all."""
+    return max(gib.values()) if by_turns else sum(gib.values())
+
+
+#: A question and what is wrong -> the peak (gib, working, by_turns) that it leads to.
+_WRONG_PEAKS = {
+    "How many parts work at once? Only one: the work of the others does not count.": lambda g, w, turns: (
+        _weights(g, turns) + sum(w.values())
+    ),
+    "How many parts work at once, by turns or not? Only one: the work of the others does not count.": lambda g, w, _: (
+        sum(g.values()) + sum(w.values())
+    ),
+    "What is in memory by turns? By turns, only the weights of the part at work are there, not all.": lambda g, w, _: (
+        _peak(g, w, False)
+    ),
+    "What is in memory without turns? All weights are there while one part works; this is always by turns.": (
+        lambda g, w, _: _peak(g, w, True)
+    ),
+    "Do the largest weights and the largest work belong to one part? By turns, take both of the same part.": (
+        lambda g, w, turns: _weights(g, turns) + max(w.values())
+    ),
+    "And the work? It needs room, too: by turns, part b and its work come to 4 GiB.": lambda g, w, turns: _weights(
+        g, turns
+    ),
+}
+
+
+@puzzle(
+    "fullsize.4",
+    given=lambda seed: {"x": torch.tensor([70000.0, 1 / 3, 257, 1.001, -0.1234, 3e-6]).roll(seed) * (1 + seed / 100)},
+    hint="A tensor has .bfloat16() and .float().",
+    learned="Two or three digits are left, and the whole range of float32.",
+    formula="x.bfloat16().float().",
+    wrong={
+        "Which of the two 16-bit kinds? In float16 the large number overflows.": lambda x: x.half().float(),
+        "Is anything different yet? Nothing is kept in 16 bits.": lambda x: x,
+        "Digits before or after the point? These are whole numbers.": lambda x: x.round(),
+        "Floats or integers? These are integers of 16 bits.": lambda x: x.clamp(-32768, 32767).to(torch.int16).float(),
+        "How are digits lost? Not after the point: relative to each number. You kept two after the point.": lambda x: (
+            (x * 100).round() / 100
         ),
-        (together + 0.1, False, True, "Only one part works at a time: the work of the others does not count."),
-    ]
-    hints = {
-        True: "By turns: take the weights and the work of the same part.",
-        False: "Without turns all weights stay. Only one part works at a time: take the largest work, not the sum.",
-    }
-    for memory, by_turns, right, wrong in cases:
-        got = plain(call(answer, memory, gib, working, by_turns))
-        if not isinstance(got, Real) or got not in (True, False):
-            return Mistake("Answer with True or False.", f"The function returns {shown(got)}, not True or False.")
-        if bool(got) != right:
-            if not right and _without_libraries(answer, gib, working, by_turns):
-                return Mistake("And the libraries?", f"The libraries take {libraries} GiB, too.")
-            return Mistake(hints[by_turns], wrong)
-    return None
+        "Is it one scale for all? Eight bits with one scale are another way to save.": lambda x: (
+            (x / x.abs().max() * 127).round() * x.abs().max() / 127
+        ),
+    },
+)
+def _kept(x):
+    return x.bfloat16().float()
 
 
-def _without_libraries(answer, gib, working, by_turns) -> bool:
-    """Does the function's limit lie where the libraries count nothing?"""
-    peak = 4.0 if by_turns else 6.5
-    low, high = (call(answer, peak + more, gib, working, by_turns) for more in (-0.05, 0.05))
-    return not low and bool(high)
+@puzzle(
+    "fullsize.5",
+    given=lambda seed: {"weights": random(3 + seed, 5, seed=seed) * torch.logspace(0, 2 + seed, 3 + seed).view(-1, 1)},
+    hint="weights.abs().amax(dim=1, keepdim=True) / 127 is a column of scales.",
+    learned="A large row does not spoil a small one, because each has its own scale.",
+    formula="(weights / scale).round() * scale, with scale = weights.abs().amax(dim=1, keepdim=True) / 127.",
+    wrong={
+        "Has each row its own? It is one scale for all rows.": lambda w: _levels(w, w.abs().max() / 127),
+        "Rows or columns? There is a scale for each column.": lambda w: _levels(w, w.abs().amax(0) / 127),
+        "Are there whole numbers on the way? It is not rounded.": lambda w: w,
+        "How large are they when they come back? These are the whole numbers, not times the scale.": lambda w: (
+            w / _scale(w)
+        ).round(),
+        "Up or down? They are truncated, not rounded.": lambda w: (w / _scale(w)).trunc() * _scale(w),
+        "How many levels? 4 bits: 7 in place of 127.": lambda w: _levels(w, _scale(w) * 127 / 7),
+        "Which is the largest value? You took it with its sign: the absolute value counts.": lambda w: _levels(
+            w, w.amax(1, keepdim=True) / 127
+        ),
+        "What is the scale for? It is rounded without one.": lambda w: w.round(),
+    },
+)
+def _rounded(weights):
+    return _levels(weights, _scale(weights))
+
+
+def _scale(weights):
+    return weights.abs().amax(dim=1, keepdim=True) / 127
+
+
+def _levels(weights, scale):
+    return (weights / scale).round() * scale
+
+
+@puzzle(
+    "fullsize.6",
+    given=lambda seed: {
+        "weights": torch.tensor([0.2, 1.6, 0.1, 0.7][: 3 + seed % 2]) * (1 + seed),
+        "work": torch.tensor([0.1, 0.5, 1.2, 0.3][: 3 + seed % 2]),
+    },
+    hint="What is there all the time, and what comes and goes?",
+    learned="The largest of these numbers is the peak: exercise 3 without turns.",
+    formula="weights.sum() + work.",
+    wrong={
+        "Which weights are there? Only the part's own: that is by turns.": lambda w, k: w + k,
+        "How many parts work at once? One; you add the work of all.": lambda w, k: (w.sum() + k.sum()).expand(len(k)),
+        "What of the weights? They are missing: this is the work alone.": lambda w, k: k,
+        "How many numbers are wanted? This is the peak, one number.": lambda w, k: w.sum() + k.max(),
+        "Which weights are there? You add those so far, as if loaded one after the other; all are.": lambda w, k: (
+            w.cumsum(0) + k
+        ),
+        "What of the work? It is missing: these are the weights alone.": lambda w, k: w.sum().expand(len(k)),
+        "Which weights are there? You take the largest part's in place of all.": lambda w, k: w.max() + k,
+    },
+)
+def _at_each_turn(weights, work):
+    return weights.sum() + work

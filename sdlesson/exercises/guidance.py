@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Integral
-
 import torch
 
 from . import Mistake, exercise
-from .compare import call, compared, listed, number, one_change, random, shaped, shown, told
+from .compare import call, compared, finite, listed, number, one_change, plain, random, shaped, shown, told
+from .puzzles import numbers, puzzle
 
 
 @exercise(
@@ -105,6 +104,7 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
         "order",
         copied="dict(burnt, …=…)",
         unchanged="Nothing is different yet. Compare the four pictures of section 5.",
+        more=Mistake("One change is enough. Which of yours is it?", "You changed {}; change `order` alone."),
         beside=Mistake(
             "Change the solver, and nothing else. What is its setting called?",
             "You changed {}; change `order` alone.",
@@ -126,14 +126,16 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
 
 def _swings(order, burnt: int) -> Mistake | None:
     """What is wrong with the solver's new `order`, where `burnt` was the old one."""
-    if isinstance(order, bool) or not isinstance(order, Integral) or order < 1:
+    order = plain(order)
+    if not finite(order) or order % 1 or order < 1:
         return Mistake(
-            "How many slopes can a step use? At least one.", f"The order is 1, 2, 3 or 4, not {shown(order)}."
+            "How many slopes can a step use? At least one.",
+            f"The order is 1, 2, 3 or 4, not {shown(order)}; 0 is no slope.",
         )
     if order > burnt:
         return Mistake(
             "More old slopes mean larger weights with changing signs. Is that calmer?",
-            f"Order {order} swings even more than order {burnt}. Go down.",
+            f"Order {order} looks back further, and swings even more than order {burnt}. Go down.",
         )
     if order > 2:
         return Mistake(
@@ -211,3 +213,88 @@ def _not_rescaled(text, guided, phi: float) -> list[tuple[torch.Tensor, Mistake]
         ),
         *told("Does your function do anything yet?", {"Nothing is changed: the result is `guided` itself.": guided}),
     ]
+
+
+@puzzle(
+    "guidance.5",
+    given=lambda seed: {"uncond": numbers(seed, 4, 3, 3 + seed), "text": numbers(seed + 9, 4, 3, 3 + seed)},
+    hint="The length of four numbers: the root of the sum of their squares. Of which four, and over which side?",
+    learned="Where this map is dark, the prompt has nothing to say, whatever the scale.",
+    formula="(text - uncond).norm(dim=0).",
+    wrong={
+        "May channels cancel out? They are summed with their signs, so they do.": lambda u, t: (t - u).sum(dim=0),
+        "Squares or a length? The root is missing.": lambda u, t: (t - u).square().sum(dim=0),
+        "How is a length made? These are absolute values, added up.": lambda u, t: (t - u).abs().sum(dim=0),
+        "How far apart are the two? This is the length of the prompt's guess alone.": lambda u, t: t.norm(dim=0),
+        "Which comes first? This is the difference of the lengths, not the length of the difference.": lambda u, t: (
+            t.norm(dim=0) - u.norm(dim=0)
+        ),
+        "A map or a number? This is one number for the whole guess.": lambda u, t: (t - u).norm(),
+        "A sum or a mean? The channels' mean is taken under the root; a length takes their sum.": lambda u, t: (
+            (t - u).square().mean(dim=0).sqrt()
+        ),
+        "Which side are the channels? You measure over the rows, a wrong side.": lambda u, t: (t - u).norm(dim=1),
+        "Which side are the channels? You measure over the columns, a wrong side.": lambda u, t: (t - u).norm(dim=2),
+    },
+)
+def _how_much(uncond, text):
+    return (text - uncond).norm(dim=0)
+
+
+@puzzle(
+    "guidance.6",
+    given=lambda seed: {"scale": 9.0 - seed, "steps": 5 + seed},
+    hint="torch.linspace(first, last, many): which three?",
+    learned="A scale need not be one number for the whole run: some programs let it grow or fall.",
+    formula="torch.linspace(1, scale, steps).",
+    wrong={
+        "Where does it begin? At 0; at 1 it should, the prompt's own guess.": lambda s, n: torch.linspace(0, s, n),
+        "Does it grow? It falls from the scale to 1.": lambda s, n: torch.linspace(s, 1, n),
+        "Does it arrive? Never: as many gaps as steps, where there is one gap fewer.": lambda s, n: (
+            1 + (s - 1) * torch.arange(n) / n
+        ),
+        "How many numbers are wanted? One too many came back.": lambda s, n: torch.linspace(1, s, n + 1),
+        "Does it grow? It is the same scale at every step.": lambda s, n: torch.full((n,), s),
+        "Where does it begin? The first step, at scale 1, is left out.": lambda s, n: (
+            1 + (s - 1) * torch.arange(1, n + 1) / n
+        ),
+        "Are the strides equal? Yours grow from step to step.": lambda s, n: s ** (torch.arange(n) / (n - 1)),
+    },
+)
+def _rising(scale, steps):
+    return torch.linspace(1, scale, steps)
+
+
+@puzzle(
+    "guidance.7",
+    given=lambda seed: {
+        "uncond": numbers(seed, 4, 4, 2, 4),
+        "text": numbers(seed + 9, 4, 4, 2, 4),
+        "scales": torch.tensor([0.0, 1.0, 3.0, 8.0 + seed]),
+    },
+    hint="scales.view(-1, 1, 1, 1) has a side for each side of a guess. Without it, with which side does it meet?",
+    learned="Tensors meet at their last sides: a factor for each picture needs sides of 1 behind it.",
+    formula="uncond + scales.view(-1, 1, 1, 1) * (text - uncond).",
+    wrong={
+        "Which numbers share a scale? Without sides of 1 the scales run along the columns.": lambda u, t, s: _with(
+            u, t, s
+        ),
+        "Has each picture its own? All have the first scale.": lambda u, t, s: _with(u, t, s[0]),
+        "Has each picture its own? All have the mean of the scales.": lambda u, t, s: _with(u, t, s.mean()),
+        "Which numbers share a scale? They run along the channels.": lambda u, t, s: _with(u, t, s.view(-1, 1, 1)),
+        "What is left at scale 0? The start is missing.": lambda u, t, s: _wide(s) * (t - u),
+        "What is left at scale 0? The guesses have changed places.": lambda u, t, s: _with(t, u, _wide(s)),
+        "What is left at scale 0? It starts at the prompt's guess.": lambda u, t, s: _with(u, t, _wide(s) + 1),
+        "What does another scale change? The scales are not used.": lambda u, t, s: t,
+    },
+)
+def _each_its_own(uncond, text, scales):
+    return _with(uncond, text, _wide(scales))
+
+
+def _with(uncond, text, scale):
+    return uncond + scale * (text - uncond)
+
+
+def _wide(scales):
+    return scales.view(-1, 1, 1, 1)

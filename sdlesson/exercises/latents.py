@@ -7,6 +7,7 @@ import torch
 
 from . import Mistake, exercise
 from .compare import array, call, compared, listed, number, pair, random, shaped, told
+from .puzzles import numbers, puzzle
 
 _OTHERS = "The numbers are others than asked for."
 
@@ -18,7 +19,7 @@ _OTHERS = "The numbers are others than asked for."
 )
 def _other_vae(answer, *, height, width, channels) -> Mistake | None:
     """The latents' shape for one picture of another VAE (f = 8), and how many times fewer numbers they are."""
-    hint = "Your answer could not be used. Give a pair: ((…, …, …, …), how many times fewer)."
+    hint = "Give a pair: ((…, …, …, …), how many times fewer)."
     shape, ratio = pair(answer, lambda each: True, hint, "{} is no such pair.")
     few = Mistake("A shape of four sides: pictures, channels, rows, columns.", "Your shape has {}.")
     shape = listed(shape, 4, few)
@@ -59,31 +60,55 @@ def _measure(answer, **_facts) -> Mistake | None:
     latents = random(5, 4, 3, 3) * std * contrast + std - 2
     got = call(answer, latents)
     many = np.size(array(got))
+    if many == latents.numel():
+        return Mistake("One number is asked for: the factor.", "These are scaled latents, not the number that scales.")
     if many != 1:
         return Mistake(
             "One number for all channels: no `dim=` in the standard deviation.",
             f"Your function gives {many} numbers; the scaling factor is one.",
         )
-    each = latents.std(dim=(0, 2, 3))
     hint = "One standard deviation over everything. If it is 4, which number brings it to 1?"
-    known = {
-        "That is the standard deviation itself. Latents are *multiplied* by the factor.": latents.std(),
-        "That is one over the variance, the square of what is wanted.": 1 / latents.var(),
-        "That is the variance.": latents.var(),
-        "An average over the channels' own factors is another number: take std once, over everything.": (
-            (1 / each).mean()
-        ),
-        "An average of the channels' standard deviations forgets that their means differ.": 1 / each.mean(),
-        "Only the first picture was measured. Take the whole batch.": 1 / latents[0].std(),
-        "Only the first channel was measured. Take all of them.": 1 / latents[:, 0].std(),
-    }
-    root = 1 / latents.square().mean().sqrt()
-    from_0 = told(
-        "The standard deviation is measured from the mean; you measured from 0.",
-        {"The mean must be taken away first, as std does: this is one over the root mean square.": root},
-    )
     got = number(got if array(got) is None else array(got))
-    return compared(got, 1 / latents.std(), told(hint, known) + from_0, Mistake(hint, _OTHERS), atol=5e-3, rtol=5e-3)
+    return compared(got, 1 / latents.std(), _not_measured(latents), Mistake(hint, _OTHERS), atol=5e-3, rtol=5e-3)
+
+
+def _not_measured(latents) -> list[tuple[object, Mistake]]:
+    """Wrong factors for the latents, and what to say to each."""
+    each = latents.std(dim=(0, 2, 3))
+    one_measure = "How often is a standard deviation measured: once, or channel by channel?"
+    root = 1 / latents.square().mean().sqrt()
+    return [
+        *told(
+            "Latents of standard deviation 4 shall become narrower. What do you multiply them by?",
+            {"That is the standard deviation itself. Latents are *multiplied* by the factor.": latents.std()},
+        ),
+        *told(
+            "Variance or standard deviation?",
+            {
+                "That is one over the variance, the square of what is wanted.": 1 / latents.var(),
+                "That is the variance.": latents.var(),
+            },
+        ),
+        *told(
+            one_measure,
+            {
+                "An average over the channels' own factors is another number: take std once.": (1 / each).mean(),
+                "An average of the channels' standard deviations forgets that their means differ.": 1 / each.mean(),
+            },
+        ),
+        *told(
+            "How much of the batch was measured?",
+            {
+                "Only the first picture was measured. Take the whole batch.": 1 / latents[0].std(),
+                "Only the first channel was measured. Take all of them.": 1 / latents[:, 0].std(),
+            },
+        ),
+        *told(
+            "The standard deviation is measured from the mean; you measured from 0.",
+            {"The mean must be taken away first, as std does: this is one over the root mean square.": root},
+        ),
+        *told("Was that measured?", {"That is v1.4's factor, 0.18215; every VAE has its own.": 0.18215}),
+    ]
 
 
 @exercise(
@@ -100,6 +125,8 @@ def _unscaled_noise(answer, *, sigma, factor) -> Mistake | None:
         "Upside down: that is how many times stronger the picture is.": 1 / right,
         "That is the latents' own standard deviation. Now compare the noise with it.": 1 / factor,
         "That compares variances. σ compares standard deviations.": right**2,
+        "The factor is squared, as for variances; it scales a standard deviation.": right * factor,
+        "That is v1.4's factor, 0.18215; this VAE has another one.": sigma * 0.18215,
     }
     known = told("Divide one standard deviation by the other. {}", known)
     otherwise = Mistake(
@@ -125,7 +152,7 @@ def _own_noise(answer, **_facts) -> Mistake | None:
         got,
         (len(seeds), *shape),
         "The result is one batch: torch.stack adds the first side; torch.cat needs it to be there already.",
-        f"For 3 seeds and the shape {shape} the result has the shape {{}}, not {(3, *shape)}.",
+        f"One picture for each seed: for 3 seeds and {shape} the result has the shape {{}}, not {(3, *shape)}.",
     )
     if not untouched:
         return Mistake(
@@ -134,14 +161,27 @@ def _own_noise(answer, **_facts) -> Mistake | None:
         )
     alone = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in seeds]
     first = torch.randn((len(seeds), *shape), generator=torch.Generator("cpu").manual_seed(seeds[0]))
-    known = {
-        "All of it comes from the first seed: picture 2 depends on its place in the batch.": first,
-        "All pictures have the same noise, the first seed's.": torch.stack([alone[0]] * len(seeds)),
-        "All pictures have the same noise, the last seed's.": torch.stack([alone[-1]] * len(seeds)),
-        "The pictures are in the wrong order.": torch.stack(alone[::-1]),
-    }
-    hint = "What is picture 2 if it is painted alone, by seed 43? A fresh generator for each seed, then torch.stack."
-    return compared(got, torch.stack(alone), told(hint, known), Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)
+    example = [torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed)) for seed in (42, 43, 44)]
+    known = [
+        *told(
+            "What is picture 2 if it is painted alone? Which seed does it come from here?",
+            {"All of it comes from the first seed: picture 2 depends on its place in the batch.": first},
+        ),
+        *told(
+            "Do the pictures differ?",
+            {
+                "All pictures have the same noise, the first seed's.": torch.stack([alone[0]] * len(seeds)),
+                "All pictures have the same noise, the last seed's.": torch.stack([alone[-1]] * len(seeds)),
+            },
+        ),
+        *told("Which seed comes first?", {"The pictures are in the wrong order.": torch.stack(alone[::-1])}),
+        *told(
+            "What if somebody asks for other seeds?",
+            {"The seeds 42, 43, 44 are fixed in it; use `seeds`.": torch.stack(example)},
+        ),
+    ]
+    hint = "A fresh generator for each seed, then torch.stack."
+    return compared(got, torch.stack(alone), known, Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)
 
 
 @exercise(
@@ -159,19 +199,38 @@ def _draw(answer, **_facts) -> Mistake | None:
         "Eight channels go in, four come out. Which side does `chunk` cut?",
         f"The result has the shape {{}}, not {tuple(noise.shape)}.",
     )
-    mean, logvar = moments.chunk(2, dim=1)
-    std, scaled = (0.5 * logvar).exp(), "The factor belongs to the whole draw: to the mean and to the noise."
     hint = "mean, logvar = moments.chunk(2, dim=1); a standard deviation out of logvar; a draw; the factor comes last."
-    known = {
-        "The factor divides. Encoding multiplies, decoding divides.": (mean + std * noise) / factor,
-        "logvar itself is no standard deviation: it is even negative here and there.": (mean + logvar * noise) * factor,
-        "½ · logvar is still a logarithm.": (mean + 0.5 * logvar * noise) * factor,
-        "The halves have changed places: the mean comes first.": (logvar + (0.5 * mean).exp() * noise) * factor,
-        "This is the mean alone; `noise` is not used.": mean * factor,
-        "The mean is missing: this is the noise alone.": std * noise * factor,
-    }
-    known = [
-        *told(hint, known),
+    mean, logvar = moments.chunk(2, dim=1)
+    right = (mean + (0.5 * logvar).exp() * noise) * factor
+    return compared(got, right, _not_drawn(mean, logvar, noise, factor), Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)
+
+
+def _not_drawn(mean, logvar, noise, factor: float) -> list[tuple[object, Mistake]]:
+    """Wrong draws, and what to say to each."""
+    std, scaled = (0.5 * logvar).exp(), "The factor belongs to the whole draw: to the mean and to the noise."
+    return [
+        *told(
+            "Are the latents to become narrower or wider?",
+            {"The factor divides. Encoding multiplies, decoding divides.": (mean + std * noise) / factor},
+        ),
+        *told(
+            "Can a standard deviation be negative?",
+            {
+                "logvar itself is a logarithm, no standard deviation.": (mean + logvar * noise) * factor,
+                "½ · logvar is still a logarithm.": (mean + 0.5 * logvar * noise) * factor,
+            },
+        ),
+        *told(
+            "Which four of the eight channels come first?",
+            {"The halves have changed places: the mean comes first.": (logvar + (0.5 * mean).exp() * noise) * factor},
+        ),
+        *told(
+            "A draw has a middle and a width. Which of them is here?",
+            {
+                "This is the mean alone; `noise` is not used.": mean * factor,
+                "The mean is missing: this is the noise alone.": std * noise * factor,
+            },
+        ),
         *told(
             "How wide are these latents, and how wide does the UNet want them?",
             {"The factor is missing.": mean + std * noise},
@@ -183,4 +242,103 @@ def _draw(answer, **_facts) -> Mistake | None:
             {"exp(logvar) is the variance; its root is exp(½ · logvar).": (mean + logvar.exp() * noise) * factor},
         ),
     ]
-    return compared(got, (mean + std * noise) * factor, known, Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)
+
+
+@puzzle(
+    "latents.6",
+    given=lambda seed: {
+        "latents": numbers(seed, 4, 4 + seed),
+        "noise": numbers(seed + 9, 4, 4 + seed),
+        "sigma": 2.0 + seed,
+    },
+    hint="What happens to the latents, and what to the noise, when σ grows?",
+    learned="At every σ the loop holds just this: a picture, and noise σ times as strong.",
+    formula="latents + sigma * noise.",
+    wrong={
+        "How strong is the noise? sigma is not used.": lambda x, noise, sigma: x + noise,
+        "Do the latents grow with σ? They are made stronger, too; only the noise is.": lambda x, noise, sigma: (
+            sigma * (x + noise)
+        ),
+        "Which of the two grows with σ? The latents are made stronger, the noise is not.": lambda x, noise, sigma: (
+            sigma * x + noise
+        ),
+        "Do the latents shrink? Mixed by shares they become weaker; they stay as they are.": lambda x, noise, sigma: (
+            (1 - sigma) * x + sigma * noise
+        ),
+        "More noise, or less? The noise is taken away.": lambda x, noise, sigma: x - sigma * noise,
+        "And the picture? This is the noise alone.": lambda x, noise, sigma: sigma * noise,
+        "Is it the UNet's input? That one is scaled to strength 1; these latents are not.": lambda x, noise, sigma: (
+            (x + sigma * noise) / (sigma**2 + 1) ** 0.5
+        ),
+        "σ or σ²? sigma is squared: that is the variance of the noise.": lambda x, noise, sigma: x + sigma**2 * noise,
+    },
+)
+def _covered(latents, noise, sigma):
+    return latents + sigma * noise
+
+
+@puzzle(
+    "latents.7",
+    given=lambda seed: {"picture": numbers(seed, 4 + 2 * seed, 6 + 4 * seed), "size": 2},
+    hint="reshape(rows, size, columns, size) has four sides: over which two is the mean?",
+    learned="One latent square stands for such a block; the decoder knows more of it than its mean.",
+    formula="picture.reshape(h // size, size, w // size, size).mean(dim=(1, 3)).",
+    wrong={
+        "How many pixels make one number? One pixel of each block is taken, and no mean.": lambda x, size: x[
+            ::size, ::size
+        ],
+        "A sum or a mean? The sum of a block is as many times larger as it has pixels.": lambda x, size: (
+            _mean_of(x, size) * size**2
+        ),
+        "The largest or the mean? The largest of each block was taken.": lambda x, size: _blocks(x, size).amax(
+            dim=(1, 3)
+        ),
+        "Which pixels came together? reshape deals others to a block: the order is rows, size, columns, size.": (
+            lambda x, size: x.reshape(x.shape[0] // size, x.shape[1] // size, size, size).mean(dim=(2, 3))
+        ),
+        "Is it turned? Rows and columns have changed places.": lambda x, size: _mean_of(x, size).T,
+        "How many numbers are wanted? This is one mean for the whole picture.": lambda x, size: x.mean(),
+        "How large is the result? Nothing is made smaller: every pixel is kept.": lambda x, size: x,
+        "How many columns are wanted? Only the rows are joined.": lambda x, size: x.unflatten(0, (-1, size)).mean(
+            dim=1
+        ),
+        "How many rows are wanted? Only the columns are joined.": lambda x, size: x.unflatten(1, (-1, size)).mean(
+            dim=2
+        ),
+    },
+)
+def _mean_of(picture, size):
+    return _blocks(picture, size).mean(dim=(1, 3))
+
+
+def _blocks(picture, size):
+    """(height, width) -> (rows of blocks, rows in a block, columns of blocks, columns in a block)."""
+    return picture.unflatten(1, (-1, size)).unflatten(0, (-1, size))
+
+
+@puzzle(
+    "latents.8",
+    given=lambda seed: {"picture": numbers(seed, 3, 4, 5 + seed), "back": numbers(seed + 9, 3, 4, 5 + seed)},
+    hint="Difference, square, mean: in which order, and over which side?",
+    learned="The mean of such a map is the mean squared error, and PSNR is its logarithm.",
+    formula="(picture - back).square().mean(dim=0).",
+    wrong={
+        "May errors cancel out? They are not squared, so + and − do.": lambda x, y: (x - y).mean(dim=0),
+        "A square or a size? These are absolute values.": lambda x, y: (x - y).abs().mean(dim=0),
+        "A sum or a mean? The three are added; divide by 3.": lambda x, y: (x - y).square().sum(dim=0),
+        "Which comes first? The mean came first, then the square, so errors cancel out.": lambda x, y: (
+            (x - y).mean(dim=0).square()
+        ),
+        "A map or a number? This is one number for the whole picture.": lambda x, y: (x - y).square().mean(),
+        "Is a root asked for? The root is taken at the end.": lambda x, y: (x - y).square().mean(dim=0).sqrt(),
+        "Which side are the colours? The mean goes over the rows, a wrong side.": lambda x, y: (
+            (x - y).square().mean(dim=1)
+        ),
+        "Which side are the colours? The mean goes over the columns, a wrong side.": lambda x, y: (
+            (x - y).square().mean(dim=2)
+        ),
+        "The largest or the mean? The largest of the three was taken.": lambda x, y: (x - y).square().amax(dim=0),
+    },
+)
+def _hurt(picture, back):
+    return (picture - back).square().mean(dim=0)

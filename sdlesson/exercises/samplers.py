@@ -6,6 +6,7 @@ import torch
 
 from . import Mistake, exercise
 from .compare import call, compared, finite, number, one_change, pair, shaped, shown, told
+from .puzzles import numbers, puzzle
 
 
 @exercise(
@@ -55,6 +56,7 @@ def _smaller(answer, *, error, order, times) -> Mistake | None:
             "How many times as many steps are 80 than 10?",
             {"That is for twice as many steps. From 10 to 80 is eight times.": error / 2**order},
         ),
+        *told("Do more steps change nothing?", {"That is the error with 10 steps; it does not stay.": error}),
         *told("Should the error grow with more steps?", {"More steps make it smaller: divide.": error * times**order}),
         *told(
             "The right factor. But the question is for the error itself.",
@@ -81,6 +83,7 @@ def _better_levels(answer, *, settings) -> Mistake | None:
         "levels",
         copied="dict(settings, …=…)",
         unchanged="Nothing is different yet. Look at section 6.",
+        more=Mistake("One change is enough: two are more than asked for.", "You changed {}; change `levels` alone."),
         beside=Mistake(
             "The sampler is good. Change what it is given, and nothing else.",
             "You changed {}; change `levels` alone.",
@@ -92,7 +95,7 @@ def _better_levels(answer, *, settings) -> Mistake | None:
             )
         },
     )
-    if str(levels).lower() != "karras":
+    if str(levels).strip().lower() != "karras":
         return Mistake(
             "Two kinds of levels stand in section 6: which is the other one?",
             f'The levels are "default" or "karras", not {shown(levels)}.',
@@ -163,3 +166,95 @@ def _heun_step(answer, **_facts) -> Mistake | None:
     except ZeroDivisionError:
         return last
     return compared(got, denoise(x, sigma), [], last, rtol=1e-5)
+
+
+@puzzle(
+    "samplers.5",
+    given=lambda seed: {"low": 0.03, "high": 14.6 - seed, "n": 6 + seed},
+    hint="torch.linspace between the two roots, then the 7th power of all.",
+    learned="Karras et al. (2022) chose 7 by trial: the best pictures for the fewest calls.",
+    formula="torch.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7.",
+    wrong={
+        "Where do the levels stand close? They are even here: no root was taken.": lambda low, high, n: torch.linspace(
+            high, low, n
+        ),
+        "Which comes first? The lowest does: it rises.": lambda low, high, n: _karras(high, low, n),
+        "How large is the first level? The power is missing: these are the roots.": lambda low, high, n: (
+            _karras(low, high, n) ** (1 / 7)
+        ),
+        "Even in what? In the logarithm; the root is asked for.": lambda low, high, n: (
+            high * (low / high) ** (torch.arange(n) / (n - 1))
+        ),
+        "Which comes first? Root and power have changed places.": lambda low, high, n: (
+            torch.linspace(high**7, low**7, n) ** (1 / 7)
+        ),
+        "How many levels are wanted? One too many came back.": lambda low, high, n: _karras(low, high, n + 1),
+        "Which root? You took the square root; its degree is 7.": lambda low, high, n: (
+            torch.linspace(high**0.5, low**0.5, n) ** 2
+        ),
+    },
+)
+def _karras(low, high, n):
+    return torch.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7
+
+
+@puzzle(
+    "samplers.6",
+    given=lambda seed: {"old": numbers(seed, 3, 4 + seed), "newest": numbers(seed + 9, 3, 4 + seed)},
+    hint="If both slopes are the same, the result is that slope: what do the two weights add up to?",
+    learned="The old slope is taken away because the slope will change as much again.",
+    formula="1.5 * newest - 0.5 * old.",
+    wrong={
+        "Which of them counts more? old and newest have changed places.": lambda o, n: 1.5 * o - 0.5 * n,
+        "Between the two, or beyond? This is the mean of both.": lambda o, n: (o + n) / 2,
+        "Between the two, or beyond? The sign: half of the old one is added.": lambda o, n: 1.5 * n + 0.5 * o,
+        "What is the old one for? This is the newest alone, as Euler's.": lambda o, n: n,
+        "How much of the old one? All of it is taken away: 2 and −1 in place of 1½ and −½.": lambda o, n: 2 * n - o,
+        "What do the weights add up to? 1½ times the newest alone is too much.": lambda o, n: 1.5 * n,
+        "What do the weights add up to? Half of the newest is too little: they cancel out.": lambda o, n: (n - o) / 2,
+    },
+)
+def _followed(old, newest):
+    return 1.5 * newest - 0.5 * old
+
+
+@puzzle(
+    "samplers.7",
+    given=lambda seed: {
+        "x": 4 * numbers(seed, 3, 3 + seed),
+        "denoised": numbers(seed + 9, 3, 3 + seed),
+        "sigma": 4.0,
+        "down": 1.5 + seed / 4,
+        "up": 2.0 - seed / 2,
+        "noise": numbers(seed + 19, 3, 3 + seed),
+    },
+    hint="Two things, one after the other: Euler's step to `down`, and then up × noise.",
+    learned="Each step forgets a part of the noise and draws it anew: such a run has no end to come nearer to.",
+    formula="x + (x - denoised) / sigma * (down - sigma) + up * noise.",
+    wrong={
+        "Where is the fresh noise? It is missing.": lambda x, d, s, down, up, n: _down(x, d, s, down),
+        "Which comes first? The noise is added before the step, so the step takes a part of it away.": (
+            lambda x, d, s, down, up, n: _down(x + up * n, d, s, down)
+        ),
+        "How strong is the noise? In full strength: `up` is not used.": lambda x, d, s, down, up, n: (
+            _down(x, d, s, down) + n
+        ),
+        "Which is the level, which the strength? up and down have changed places.": lambda x, d, s, down, up, n: (
+            _down(x, d, s, up) + down * n
+        ),
+        "To more noise or to less? The sign: the step leads upwards.": lambda x, d, s, down, up, n: (
+            x - (x - d) / s * (down - s) + up * n
+        ),
+        "What is the slope? Not divided by sigma.": lambda x, d, s, down, up, n: x + (x - d) * (down - s) + up * n,
+        "Where is the step? There is none: noise is added to x.": lambda x, d, s, down, up, n: x + up * n,
+        "How strong is the noise? `up` is squared.": lambda x, d, s, down, up, n: _down(x, d, s, down) + up**2 * n,
+        "How far is the step? You go all the way to the guess.": lambda x, d, s, down, up, n: d + up * n,
+    },
+)
+def _ancestral(x, denoised, sigma, down, up, noise):
+    return _down(x, denoised, sigma, down) + up * noise
+
+
+def _down(x, denoised, sigma, down):
+    """Euler's step to the level `down`."""
+    return x + (x - denoised) / sigma * (down - sigma)

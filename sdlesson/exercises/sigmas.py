@@ -9,6 +9,7 @@ import torch
 
 from . import Mistake, Stopped, exercise
 from .compare import call, compared, finite, listed, number, pair, random, shaped, told
+from .puzzles import numbers, puzzle
 
 
 @exercise(
@@ -60,16 +61,18 @@ def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
         "That is the first timestep.": last,
         "That is the third timestep.": last - 2 * last / gaps,
         "The gaps are right. Give two digits after the point.": round(right, 1),
-        f"Do not round: the scheduler does not either. Two digits after the point are enough, and without them {gaps} "
-        f"gaps and {steps} may look alike.": round(right),
     }
+    rounded = told(
+        "How many digits stand after the point?",
+        {f"Rounded to a whole number: without two digits {gaps} gaps and {steps} may look alike.": round(right)},
+    )
     hint = f"Count the gaps, and look at both ends of np.linspace(0, {last}, {steps})[::-1]."
     otherwise = Mistake(
         f"Work out one gap first: {last} divided by the number of gaps. Then go down one gap from {last}.",
         f"It is {last} − {last} / {gaps}.",
     )
     answer = number(answer, "The answer is one number, a timestep.")
-    return compared(answer, right, told(hint, known), otherwise, atol=0.006)
+    return compared(answer, right, told(hint, known) + rounded, otherwise, atol=0.006)
 
 
 @exercise(
@@ -92,17 +95,30 @@ def _euler(answer, **_facts) -> Mistake | None:
             ): x + slope * (sigma - after)
         },
     )
-    known = {
-        "the slope is (x − denoised) / sigma: you have not divided": x + (x - denoised) * (after - sigma),
-        "you take `denoised` for the slope; it is a picture": x + denoised * (after - sigma),
-        "you divide by the next σ; the slope belongs to the σ at which it was measured": (
-            x + (x - denoised) / after * (after - sigma)
+    known = [
+        *told(
+            "What is the slope? It says how much x changes when σ changes by 1.",
+            {
+                "The slope is (x − denoised) / sigma: you have not divided.": x + (x - denoised) * (after - sigma),
+                "You take `denoised` for the slope; it is a picture.": x + denoised * (after - sigma),
+            },
         ),
-        "you go all the way to the guess: that is the step to σ = 0": denoised,
-        "you multiply by the next σ, not by how far σ moves": x + slope * after,
-        "that is the step alone, without the x from which it starts": slope * (after - sigma),
-    }
-    known = told(_EULER, {f"With σ from {sigma:g} to {after:g}, {wrong}.": value for wrong, value in known.items()})
+        *told(
+            "At which σ was the slope measured?",
+            {"You divide by the next σ; the slope belongs to `sigma`.": x + (x - denoised) / after * (after - sigma)},
+        ),
+        *told(
+            "How far does σ move in this step?",
+            {
+                "You go all the way to the guess: that is the step to σ = 0.": denoised,
+                "You multiply by the next σ, not by how far σ moves.": x + slope * after,
+            },
+        ),
+        *told(
+            "From where does the step start?",
+            {"That is the step alone, without the x from which it starts.": slope * (after - sigma)},
+        ),
+    ]
     right = x + slope * (after - sigma)
     return compared(got, right, upwards + known, Mistake(_EULER, _NOT_EULER), atol=1e-5, rtol=1e-5)
 
@@ -152,6 +168,10 @@ def _not_two_weights(step: float, right: float) -> list[tuple[list[float], Mista
         "That is Euler: the old slope counts for nothing.": [step, 0.0],
         "The sign of the old weight: (before − now) is positive, and so is a square.": [step + right, -right],
         "The integral of (s − now) is (s − now)² / 2: the 2 is missing.": [step - 2 * right, 2 * right],
+        "They are divided by the step, so they add up to 1; they should add up to the step.": [
+            1 - right / step,
+            right / step,
+        ],
     }
     hint = "Try before, now, after = 4, 3, 1. Draw the old slope's line: 1 at 4, 0 at 3. Its area from 3 to 1?"
     return turned + told(hint, known)
@@ -176,7 +196,7 @@ def _mended(answer, *, sd) -> Mistake | None:
         got = _run(answer, _used(sd), noise, guess, steps)
         right = _loop(_used(sd), noise, guess, steps)
         known = {wrong: _loop(_used(sd), noise, guess, steps, **change) for wrong, change in _LEFT_OUT.items()}
-    hint = "It runs to its end, and the latents are wrong. What must be multiplied, what divided?"
+    hint = "It runs to its end, and the latents are wrong. Look at each line: what goes in, what comes out?"
     otherwise = Mistake(
         "In the loop: scale the input, guess, step. Each of the three needs the same timestep.",
         "The latents differ from those of a right loop, and from those of the mistakes in the table.",
@@ -184,8 +204,10 @@ def _mended(answer, *, sd) -> Mistake | None:
     return compared(got, right, told(hint, known), otherwise, atol=1e-4, rtol=1e-5)
 
 
-#: Mistakes that raise no error -> what `_loop` leaves out to make them.
+#: Mistakes that raise no error -> what `_loop` leaves out or changes to make them.
 _LEFT_OUT = {
+    "The guess gets the loop's index, not the timestep.": {"told": lambda i, t: i},
+    "That is pred_original_sample, the guessed picture; the next latents are prev_sample.": {"prev": False},
     "The latents start as the noise alone. Times what?": {"first": False},
     "The UNet gets its input unscaled.": {"scale": False},
     "The latents start as the noise alone, and the UNet gets its input unscaled.": {"first": False, "scale": False},
@@ -204,12 +226,13 @@ def _used(sd):
     return scheduler
 
 
-def _loop(scheduler, noise, guess, steps: int, *, first: bool = True, scale: bool = True):
+def _loop(scheduler, noise, guess, steps: int, *, first=True, scale=True, prev=True, told=lambda i, t: t):
     """The right loop, or one with a line left out."""
     scheduler.set_timesteps(steps)
     x = noise * scheduler.init_noise_sigma if first else noise
-    for t in scheduler.timesteps:
-        x = scheduler.step(guess(scheduler.scale_model_input(x, t) if scale else x, t), t, x).prev_sample
+    for i, t in enumerate(scheduler.timesteps):
+        output = scheduler.step(guess(scheduler.scale_model_input(x, t) if scale else x, told(i, t)), t, x)
+        x = output.prev_sample if prev else output.pred_original_sample
     return x
 
 
@@ -230,3 +253,90 @@ def _run(walk, scheduler, noise, guess, steps: int):
         "`step` gives back more than the latents: take its prev_sample.",
         f"The result is to be a tensor of the noise's shape, {tuple(noise.shape)}.",
     )
+
+
+@puzzle(
+    "sigmas.6",
+    given=lambda seed: {"x": (3.0 + seed) * numbers(seed, 3 + seed, 6), "sigma": 3.0 + seed},
+    hint="A sum of two independent things: variance 1 and variance σ². How strong is the sum?",
+    learned="scale_model_input is this one line.",
+    formula="x / (sigma**2 + 1) ** 0.5.",
+    wrong={
+        "And the picture's own variance? Divided by sigma alone: the picture, 1, is left out.": lambda x, s: x / s,
+        "Variance or strength? The root is missing.": lambda x, s: x / (s**2 + 1),
+        "What may be added? Strengths were added, sigma + 1; variances add.": lambda x, s: x / (s + 1),
+        "Larger or smaller? It is multiplied; the input is too strong and must be divided.": lambda x, s: (
+            x * (s**2 + 1) ** 0.5
+        ),
+        "Is anything different yet? Nothing is scaled.": lambda x, s: x,
+        "What does σ say of it? You divide by the measured standard deviation of this one x, not by what σ says.": (
+            lambda x, s: x / x.std()
+        ),
+        "What is the variance of the noise? sigma is not squared.": lambda x, s: x / (s + 1) ** 0.5,
+    },
+)
+def _scaled(x, sigma):
+    return x / (sigma**2 + 1) ** 0.5
+
+
+@puzzle(
+    "sigmas.7",
+    given=lambda seed: {"abar": torch.linspace(0.9, 0.1, 5 + seed)},
+    hint="Noise ÷ picture: both have a share of the variance, 1 − ᾱ and ᾱ.",
+    learned="ᾱ and σ say the same thing: one as a share, one as a ratio.",
+    formula="((1 - abar) / abar) ** 0.5.",
+    wrong={
+        "Variance or strength? The root is missing: these are ratios of the variance.": lambda a: (1 - a) / a,
+        "Which is divided by which? Upside down: this is picture ÷ noise.": lambda a: (a / (1 - a)) ** 0.5,
+        "Against what is the noise measured? It is not divided by the picture.": lambda a: (1 - a) ** 0.5,
+        "A share or a ratio? This is the share of the noise.": lambda a: 1 - a,
+        "Where is the noise? This is the root of the picture's share.": lambda a: a**0.5,
+        "Under how many roots? You divide by the share itself, not by its root.": lambda a: (1 - a) ** 0.5 / a,
+        "Where is the noise? This is one over the picture's share.": lambda a: 1 / a,
+    },
+)
+def _levels(abar):
+    return ((1 - abar) / abar) ** 0.5
+
+
+@puzzle(
+    "sigmas.8",
+    given=lambda seed: {
+        "x": 4 * numbers(seed, 3, 3),
+        "picture": numbers(seed + 9, 3, 3),
+        "sigmas": torch.tensor([4.0, 2.5, 1, 0.4, 0][: 3 + seed]),
+    },
+    hint="Keep a list that begins with x. In each round: the slope at the last place, one step, append; then stack.",
+    learned="If the denoiser did not change its mind, one step would do. It does, and so the steps are many.",
+    formula="places[-1] + (places[-1] - picture) / now * (after - now), for each pair of levels.",
+    wrong={
+        "How many places are wanted? The first one is missing.": lambda x, p, s: _way(x, p, s)[1:],
+        "How many places are wanted? Only the last came back.": lambda x, p, s: _way(x, p, s)[-1],
+        "Where does the second step begin? Each of yours starts at x again.": lambda x, p, s: _walked(
+            x, s, lambda now, sigma, after: x + (x - p) / sigma * (after - sigma)
+        ),
+        "To more noise or to less? The sign: this way leads upwards.": lambda x, p, s: _walked(
+            x, s, lambda now, sigma, after: now - (now - p) / sigma * (after - sigma)
+        ),
+        "What is the slope? It is not divided by sigma.": lambda x, p, s: _walked(
+            x, s, lambda now, sigma, after: now + (now - p) * (after - sigma)
+        ),
+        "At which level is the slope measured? You divide by the next sigma.": lambda x, p, s: _walked(
+            x, s, lambda now, sigma, after: now + (now - p) / max(float(after), 1e-3) * (after - sigma)
+        ),
+        "What is the slope? You take the picture for it.": lambda x, p, s: _walked(
+            x, s, lambda now, sigma, after: now + p * (after - sigma)
+        ),
+        "How far is one step? You are at the picture at once.": lambda x, p, s: _walked(x, s, lambda *_: p),
+    },
+)
+def _way(x, picture, sigmas):
+    return _walked(x, sigmas, lambda now, sigma, after: now + (now - picture) / sigma * (after - sigma))
+
+
+def _walked(x, sigmas, step):
+    """All places of a walk down: step(place, its level, the next level) -> the next place."""
+    places = [x]
+    for sigma, after in zip(sigmas[:-1], sigmas[1:], strict=True):
+        places.append(step(places[-1], sigma, after))
+    return torch.stack(places)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
 
 from . import Mistake, exercise
-from .compare import array, call, compared, number, pair, random, shaped, told
+from .compare import array, call, compared, finite, number, pair, random, shaped, told
+from .puzzles import numbers, puzzle
 
 
 @exercise(
@@ -22,6 +23,14 @@ def _same_negative(answer, *, scale) -> Mistake | None:
         *told(
             "What is text − negative when both are the same?",
             {f"Nothing is left of the scale {scale:g}: it multiplies a difference of 0.": scale},
+        ),
+        *told(
+            "Does the scale play a part at all? It multiplies text − negative.",
+            {
+                "Minus the scale: but the scale multiplies a difference of 0.": -scale,
+                "The scale less one: but the scale multiplies a difference of 0.": scale - 1,
+                "The scale and one more: but the scale multiplies a difference of 0.": scale + 1,
+            },
         ),
         *told(
             "The difference is 0, right. But the formula starts from somewhere: from which guess?",
@@ -44,7 +53,7 @@ def _entry(answer, *, steps, strength) -> Mistake | None:
     """A pair: how many steps are taken, and the index of the first of them."""
     taken, first = int(steps * strength), steps - int(steps * strength)
     hint = "Give two whole numbers: (steps taken, index of the first)."
-    answer = pair(answer, lambda each: isinstance(each, Integral), hint, "{} is no such pair.")
+    answer = pair(answer, lambda each: finite(each) and each % 1 == 0, hint, "{} is no such pair.")
     if answer == (taken, first):
         return None
     if answer[0] == first:
@@ -52,8 +61,9 @@ def _entry(answer, *, steps, strength) -> Mistake | None:
             "At a low strength, are few steps taken or many?",
             f"A strength of {strength:g} takes {taken} steps and leaves {first} out; you have it the other way round.",
         )
-    if answer == (taken, first - 1):
-        return Mistake("Steps count from 0.", f"Steps 0 … {first - 1} are left out, so the first is {first}.")
+    if answer in ((taken, first - 1), (taken, first + 1)):
+        wrong = f"Steps 0 … {first - 1} are left out, so the first is {first}: counted from 0, not from 1."
+        return Mistake("Steps count from 0. Which one comes after those that are left out?", wrong)
     if answer == (taken, taken):
         return Mistake("They are the *last* steps of the way.", f"{taken} steps to the end begin at step {first}.")
     if answer[0] != taken:
@@ -106,6 +116,8 @@ def _mix(answer, **_facts) -> Mistake | None:
             "Out comes one noise, (4, h, w): sum over the first side without keeping it.",
             "The result has a first side of 1, as keepdim=True leaves it; leave that out.",
         )
+    if np.shape(array(got)) == noises.shape:
+        return Mistake("How many noises come out?", "The sum is not taken: sum(dim=0) adds up the first side.")
     got = shaped(
         got,
         noises.shape[1:],
@@ -118,15 +130,19 @@ def _mix(answer, **_facts) -> Mistake | None:
         "Two lines: the weighted sum over the first side; then divided by (weights ** 2).sum() ** 0.5.",
         "The result is not the weighted sum, divided by the root of the sum of the squared weights.",
     )
-    return compared(got, right, _not_mixed(plain, weights), otherwise, atol=1e-4, rtol=1e-5)
+    return compared(got, right, _not_mixed(noises, plain, weights), otherwise, atol=1e-4, rtol=1e-5)
 
 
-def _not_mixed(plain, weights):
+def _not_mixed(noises, plain, weights):
     """Wrong results of mixing (`plain` is the weighted sum), and what to say to each."""
     sizes = "Try it with weights one half and one half: what is the spread of the sum?"
     return [
         *told(sizes, {"This is the straight mix: its spread is the root of the sum of the squared weights.": plain}),
         *told(sizes, {"Divided by the sum of the weights it is a mean: too weak a noise.": plain / weights.sum()}),
+        *told(
+            "What does another weight change?",
+            {"The weights are not used: all noises count alike.": noises.sum(dim=0) / len(noises) ** 0.5},
+        ),
         *told(
             "That is a variance. What is the spread?",
             {"The root is missing: divide by (weights ** 2).sum() ** 0.5.": plain / weights.square().sum()},
@@ -136,3 +152,102 @@ def _not_mixed(plain, weights):
             {"Divide by what the weights say, not by what this one draw happens to have.": plain / plain.std()},
         ),
     ]
+
+
+@puzzle(
+    "steering.5",
+    given=lambda seed: {
+        "known": numbers(seed, 4, 2, 4 + seed),
+        "new": numbers(seed + 9, 4, 2, 4 + seed),
+        "mask": torch.linspace(0, 1, 4 + seed).repeat(2, 1),
+    },
+    hint="Where the mask is 1, `new` counts fully; where it is 0, `known` does. And where it is 0.25?",
+    learned="The loop does this after each step, with the known part noised to the step's level.",
+    formula="mask * new + (1 - mask) * known.",
+    wrong={
+        "Which one stays where the mask is 0? known and new have changed places.": lambda k, n, m: m * k + (1 - m) * n,
+        "What stands where the mask is 0? The known part is missing.": lambda k, n, m: m * n,
+        "How much of known is left where all is new? It is not taken away there.": lambda k, n, m: m * n + k,
+        "What does the mask do? It is not used: half and half everywhere.": lambda k, n, m: (k + n) / 2,
+        "What of the soft edge? It is cut hard: all that is above 0 is new.": lambda k, n, m: torch.where(m > 0, n, k),
+        "What of the soft edge? It is cut hard at one half.": lambda k, n, m: torch.where(m > 0.5, n, k),
+        "What stays? All of it is new.": lambda k, n, m: n,
+        "What changes? All of it is known.": lambda k, n, m: k,
+    },
+)
+def _blended(known, new, mask):
+    return mask * new + (1 - mask) * known
+
+
+@puzzle(
+    "steering.6",
+    given=lambda seed: {"mask": _spots(seed, 16 + 8 * seed, 24 + 8 * seed)},
+    hint="Four sides: rows of squares, 8, columns of squares, 8. Which of 64 pixels says that there is a 1?",
+    learned="A thin line of the mask must not be lost: rather one square too many than a seam.",
+    formula="mask.reshape(h // 8, 8, w // 8, 8).amax(dim=(1, 3)).",
+    wrong={
+        "How many pixels are asked? One of each block; a 1 may hide beside it.": lambda m: m[::8, ::8],
+        "0 or 1? This is the mean of the block.": lambda m: _squares(m).mean(dim=(1, 3)),
+        "How many pixels are needed? You need all of the block; one is enough.": lambda m: _squares(m).amin(dim=(1, 3)),
+        "How many pixels are needed? You need more than half; one is enough.": lambda m: (
+            _squares(m).mean(dim=(1, 3)).round()
+        ),
+        "0 or 1? The pixels are counted.": lambda m: _squares(m).sum(dim=(1, 3)),
+        "Is it turned? Rows and columns have changed places.": lambda m: _squares(m).amax(dim=(1, 3)).T,
+        "Which pixels came together? reshape deals others to a block; rows, 8, columns, 8 is the order.": lambda m: (
+            m.reshape(m.shape[0] // 8, m.shape[1] // 8, 64).amax(dim=2)
+        ),
+        "How large is the result? These are pixels, not squares.": lambda m: m,
+    },
+)
+def _to_squares(mask):
+    return _squares(mask).amax(dim=(1, 3))
+
+
+def _squares(mask):
+    """(height, width) -> (rows of squares, 8, columns of squares, 8)."""
+    return mask.unflatten(1, (-1, 8)).unflatten(0, (-1, 8))
+
+
+def _spots(seed: int, high: int, wide: int):
+    """A mask with one whole square, two parts of squares, and a single pixel."""
+    mask = torch.zeros(high, wide)
+    mask[:8, 8:16] = 1
+    mask[8:14, 3 + seed : 8] = mask[10:12, 16:19] = mask[high - 1, wide - 1] = 1
+    mask[9:16, 17:24] = 1  # more than half of its square, and not the first pixel
+    return mask
+
+
+@puzzle(
+    "steering.7",
+    given=lambda seed: {
+        "latents": numbers(seed, 4, 2, 3),
+        "noise": numbers(seed + 9, 4, 2, 3),
+        "sigmas": torch.tensor([14.6, 9.7, 6.4, 4.2, 2.8, 1.7, 1.0, 0.5, 0.2, 0.03][seed:]),
+        "strength": [0.3, 0.5, 0.75][seed],
+    },
+    hint="How many steps are left out before the first one that is taken? Its index names the level.",
+    learned="Strength chooses a level, and the level how much of your picture can be seen.",
+    formula="latents + sigmas[len(sigmas) - int(strength * len(sigmas))] * noise.",
+    wrong={
+        "Is it a weak start? It is always the first, strongest level.": lambda x, n, s, k: x + s[0] * n,
+        "Which steps are left out? You count them from the other end: that is the index of the steps taken.": (
+            lambda x, n, s, k: x + s[int(k * len(s))] * n
+        ),
+        "Which is the first step taken? One too late.": lambda x, n, s, k: x + s[_first(s, k) + 1] * n,
+        "Which is the first step taken? One too early.": lambda x, n, s, k: x + s[_first(s, k) - 1] * n,
+        "How strong is the noise? The strength was taken for sigma.": lambda x, n, s, k: x + k * n,
+        "Where is your picture? This is the noise alone.": lambda x, n, s, k: s[_first(s, k)] * n,
+        "Do the latents become weaker? They are mixed by shares; they stay as they are.": lambda x, n, s, k: (
+            (1 - k) * x + k * s[0] * n
+        ),
+        "Is there any noise? None is added.": lambda x, n, s, k: x,
+    },
+)
+def _entered(latents, noise, sigmas, strength):
+    return latents + sigmas[_first(sigmas, strength)] * noise
+
+
+def _first(sigmas, strength: float) -> int:
+    """The index of the first step that is taken."""
+    return len(sigmas) - int(strength * len(sigmas))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+
+import torch
 
 from ..symptoms import CAUSES, hidden_cause
 from . import Mistake, exercise
 from .compare import call, random, shown
+from .puzzles import numbers, puzzle
 
 #: What the numbers would say if it were this cause: the answer to a wrong guess.
 _WOULD = {
@@ -48,7 +52,7 @@ def _mystery(number: int):
     """A judge of the cause of mystery `number`; what a wrong guess would look like is the hint."""
 
     def judge(answer) -> Mistake | None:
-        truth, guess = hidden_cause(number), str(answer).strip().lower()
+        truth, guess = hidden_cause(number), " ".join(re.findall(r"\w+", str(answer).lower()))
         if guess == truth:
             return None
         if guess not in CAUSES:
@@ -105,5 +109,89 @@ def _alarm(answer, **_facts) -> Mistake | None:
                 hint = "One number is nan, so the spread is nan. A comparison with nan is never true. And then?"
             elif latents is endless:
                 hint = "nan is not the only thing that is not finite. What is 70000 in float16?"
-            return Mistake(hint, f"{wrong} Your function says “{got}”.")
+            return Mistake(hint, f"{wrong} Your function says “{got}”, and not “{right}”.")
     return None
+
+
+@puzzle(
+    "symptoms.5",
+    given=lambda seed: {
+        "inputs": random(3, 4, 8, 8 + seed, seed=seed) * torch.tensor([1.0, 3, 0.3]).view(3, 1, 1, 1) + 0.5
+    },
+    hint="std(dim=…) over all sides but one. Which one stays?",
+    learned="The pulse of a healthy run is near 1 at every step.",
+    formula="inputs.std(dim=(1, 2, 3)).",
+    rtol=5e-3,  # n or n − 1 below: both are standard deviations
+    wrong={
+        "Variance or standard deviation? This is the variance; take its root.": lambda x: x.var(dim=(1, 2, 3)),
+        "How many numbers? One for all steps; each step should have its own.": lambda x: x.std(),
+        "How wide, or where? This is the mean.": lambda x: x.mean(dim=(1, 2, 3)),
+        "Which side stays? Each channel is measured by itself.": lambda x: x.std(dim=(2, 3)),
+        "Which side stays? You measured over the steps, a number for each channel is left.": lambda x: x.std(
+            dim=(0, 2, 3)
+        ),
+        "How is a spread measured? By squares; this is the mean of the absolute values.": lambda x: x.abs().mean(
+            dim=(1, 2, 3)
+        ),
+        "How wide, or how far? This is the largest value.": lambda x: x.abs().amax(dim=(1, 2, 3)),
+        "From where is it measured? From 0: the mean is not taken away.": lambda x: (
+            x.square().mean(dim=(1, 2, 3)).sqrt()
+        ),
+    },
+)
+def _pulse(inputs):
+    return inputs.std(dim=(1, 2, 3))
+
+
+@puzzle(
+    "symptoms.6",
+    given=lambda seed: {
+        "sick": torch.tensor([1.0, 5.0, 0.2, 14.6, 0.5, 3.0]).roll(seed),
+        "healthy": torch.tensor([1.0, 1.0, 1.0, 14.0, 0.6, 1.2]).roll(seed),
+        "most": 2.0 + seed / 4,
+    },
+    hint="How many times, not by how much: compare sick with most × healthy, and the other way round.",
+    learned="A ratio treats twice as much and half as much alike.",
+    formula="(sick > most * healthy) | (healthy > most * sick).",
+    wrong={
+        "And half as much? What is too small is not found.": lambda s, h, m: s > m * h,
+        "And twice as much? What is too large is not found.": lambda s, h, m: h > m * s,
+        "Where should the 1 stand? Turned over: it marks what is healthy.": lambda s, h, m: ~_off(s, h, m),
+        "How many times, or by how much? You take the difference.": lambda s, h, m: (s - h).abs() > m,
+        "How far may they differ? `most` is not used: any other number is off.": lambda s, h, m: s != h,
+        "Can both be true? Too large and too small at once never is.": lambda s, h, m: 0 * s,
+        "0 or 1? This is the ratio.": lambda s, h, m: s / h,
+        "How many are off? Only the first is marked.": lambda s, h, m: _off(s, h, m).cumsum(0) * _off(s, h, m) == 1,
+    },
+)
+def _off(sick, healthy, most):
+    return (sick > most * healthy) | (healthy > most * sick)
+
+
+@puzzle(
+    "symptoms.7",
+    given=lambda seed: {"latents": _with_dead(seed)},
+    hint="isfinite() answers for each number. A square is dead as soon as one of its four is.",
+    learned="A dead square spreads: each convolution carries it to its neighbours, until all is black.",
+    formula="~latents.isfinite().all(dim=0).",
+    wrong={
+        "Is infinity finite? Only nan is found, infinite ones are not.": lambda x: x.isnan().any(dim=0),
+        "Is nan finite? Only infinite ones are found, nan is not.": lambda x: x.isinf().any(dim=0),
+        "How many channels must be dead? You need all four; one is enough.": lambda x: (~x.isfinite()).all(dim=0),
+        "Where should the 1 stand? Turned over: it marks what is finite.": lambda x: x.isfinite().all(dim=0),
+        "A map or one answer? This is one for the whole tensor.": lambda x: ~x.isfinite().all(),
+        "How many sides go out? The channels are still apart.": lambda x: ~x.isfinite(),
+        "How many channels did you look at? The first alone.": lambda x: ~x[0].isfinite(),
+        "0 or 1? These are counts.": lambda x: (~x.isfinite()).sum(dim=0),
+    },
+)
+def _dead(latents):
+    return ~latents.isfinite().all(dim=0)
+
+
+def _with_dead(seed: int):
+    """Latents with nan in one channel, infinity in another, and one square that is dead in all four."""
+    latents = numbers(seed, 4, 3, 4 + seed)
+    latents[0, 0, 1], latents[2, 1, 3], latents[1, 2, seed], latents[1, 0, 1] = math.nan, math.inf, -math.inf, math.inf
+    latents[:, 2, 2] = latents[3, 1, 0] = math.nan
+    return latents

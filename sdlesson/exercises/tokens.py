@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+
 from ..tokens import byte_words, context_length, count_pairs, cut_words, encode_pieces, join
 from . import Mistake, exercise
 from .compare import call, compared, pair, shown, told, whole
+from .puzzles import puzzle
 
 
 @exercise(
@@ -39,6 +42,7 @@ def _count_ids(answer, *, text, sd) -> Mistake | None:
             {"You counted the words and the marks. Commas and other signs are pieces of their own.": words + 2},
         ),
     ]
+    known += told("Letters, or pieces?", {"You counted the letters of the text; a word is one piece here.": len(text)})
     otherwise = Mistake(
         "Write words and signs one under the other: did you count the commas, the sign at the end, both marks?",
         f"The text has {count} pieces: {' '.join(parts)}. With the two marks that makes {count + 2} ids, not {answer}.",
@@ -195,6 +199,10 @@ def _wrong_rows(got, ids, start, end, padding, length) -> Mistake | None:
             "Every row must have the same length, or else they are no tensor. What fills the last one up?",
             f"{called} gives rows of {sorted({len(row) for row in got})} ids; each should have {length}.",
         )
+    if not any({start, end} & {*row} for row in got):
+        return Mistake(
+            "Where does a text begin and end, for the text encoder?", f"{called}: there are no marks at all."
+        )
     if not all(row[0] == start and end in row for row in got):
         return Mistake(
             "The text encoder expects marks. Where do they stand in *each* row?",
@@ -215,3 +223,96 @@ def _wrong_rows(got, ids, start, end, padding, length) -> Mistake | None:
         "All ids are there. Look at what stands after them: one end mark first, then only padding.",
         f"{called} should be {wanted}; it is {got}.",
     )
+
+
+@puzzle(
+    "tokens.6",
+    given=lambda seed: {"ids": _ended(seed, 3 + seed, 10 + seed), "end": 9},
+    hint="(ids == end) marks every end mark; cumsum(0) counts them along the row. From which count on is it padding?",
+    learned="v1.4 pads with the end mark, so a program must count to tell the end from the padding.",
+    formula="(ids == end).cumsum(0) > 1.",
+    wrong={
+        "Is the first end mark padding? It ends the text, and does not count as padding.": lambda ids, end: ids == end,
+        "Where should the 1 stand? Turned over: it marks the text.": lambda ids, end: (ids == end).cumsum(0) <= 1,
+        "Where does padding begin? One place too late: the first padding is left out.": lambda ids, end: (
+            (ids == end).cumsum(0) > 2
+        ),
+        "How many places are padding? You mark one alone, the first end mark.": lambda ids, end: (
+            (ids == end) & ((ids == end).cumsum(0) == 1)
+        ),
+        "0 or 1? These are counts; compare them with 1.": lambda ids, end: (ids == end).cumsum(0),
+        "Does the text count, too? Everything is marked as padding.": lambda ids, end: torch.ones(len(ids)),
+        "0 or 1? These are the ids themselves.": lambda ids, end: ids,
+        "0 or 1? Nothing is marked.": lambda ids, end: 0 * ids,
+    },
+)
+def _is_padding(ids, end):
+    return (ids == end).cumsum(0) > 1
+
+
+def _ended(seed: int, pieces: int, length: int):
+    """A row of ids: a start mark (0), some pieces from 1 to 8, an end mark (9), and more of it up to `length`."""
+    words = torch.randint(1, 9, (pieces,), generator=torch.Generator().manual_seed(seed))
+    return torch.cat([torch.tensor([0]), words, torch.full((length - pieces - 1,), 9)])
+
+
+@puzzle(
+    "tokens.7",
+    given=lambda seed: {"ids": _ended(seed, 3 + seed, 5 + seed), "length": 9 + 3 * seed, "padding": 7 - seed},
+    hint="How many numbers are missing? torch.full((many,), padding) makes them, torch.cat joins.",
+    learned="A batch is a tensor, so all its rows must have one length.",
+    formula="torch.cat([ids, torch.full((length - len(ids),), padding)]).",
+    wrong={
+        "Where does the text stand? The padding stands at the left, before the text.": lambda ids, length, padding: (
+            torch.cat([_fill(length - len(ids), padding), ids])
+        ),
+        "With what is it filled? With zeros: `padding` is not used.": lambda ids, length, padding: torch.cat(
+            [ids, _fill(length - len(ids), 0)]
+        ),
+        "How long is the row? Too long: only what is missing is filled, length − n.": lambda ids, length, padding: (
+            torch.cat([ids, _fill(length, padding)])
+        ),
+        "How long is the row? One number too few.": lambda ids, length, padding: torch.cat(
+            [ids, _fill(length - len(ids) - 1, padding)]
+        ),
+        "How long is the row? Only one number of padding is added.": lambda ids, length, padding: torch.cat(
+            [ids, _fill(1, padding)]
+        ),
+        "Where is the text? It is lost: there is padding alone.": lambda ids, length, padding: _fill(length, padding),
+        "With what is it filled? The text is repeated.": lambda ids, length, padding: ids.repeat(length)[:length],
+    },
+)
+def _padded(ids, length, padding):
+    return torch.cat([ids, _fill(length - len(ids), padding)])
+
+
+def _fill(many: int, padding: int):
+    return torch.full((many,), padding)
+
+
+@puzzle(
+    "tokens.8",
+    given=lambda seed: {"ids": _ended(seed, 8 - 3 * seed, 10 - 3 * seed), "length": 6},
+    hint="One place must be kept for the end mark: how many numbers of the text are kept before it?",
+    learned="truncation=True does this: the first words stay, and the end mark with them.",
+    formula="ids where they fit, else torch.cat([ids[: length - 1], ids[-1:]]).",
+    wrong={
+        "What stands last? The end mark is cut off.": lambda ids, length: ids[:length],
+        "Which words stay? The last ones are kept; CLIP keeps the first.": lambda ids, length: ids[-length:],
+        "What stands first? The start mark is lost.": lambda ids, length: (
+            ids if len(ids) <= length else torch.cat([ids[1:length], ids[-1:]])
+        ),
+        "How long is the row? The mark comes on top: one number too many.": lambda ids, length: (
+            ids if len(ids) <= length else torch.cat([ids[:length], ids[-1:]])
+        ),
+        "How long is the row? One number too few.": lambda ids, length: (
+            ids if len(ids) <= length else torch.cat([ids[: length - 2], ids[-1:]])
+        ),
+        "How long is the row? Nothing is cut.": lambda ids, length: ids,
+        "What of a row that fits? It is changed, too: its mark stands there already.": lambda ids, length: torch.cat(
+            [ids[: length - 1], ids[-1:]]
+        ),
+    },
+)
+def _cut(ids, length):
+    return ids if len(ids) <= length else torch.cat([ids[: length - 1], ids[-1:]])

@@ -6,6 +6,7 @@ import torch
 
 from . import Mistake, exercise
 from .compare import call, compared, number, random, shaped, told
+from .puzzles import numbers, puzzle
 
 
 @exercise(
@@ -27,6 +28,13 @@ def _loss_of_zero(answer, **_facts) -> Mistake | None:
             "That is the mean of the absolute values. The loss takes the squares.",
             "The mean of |noise| is 0.8; the mean of its squares is the variance.",
         )
+    for wrong, asked, value in (
+        ("Some programs halve the squares: ½ would stand before the mean. Here it does not.", "Is it halved?", 0.5),
+        ("The noise counts once: the network's answer, 0, adds none.", "How often does the noise count?", 2),
+        ("That is the variance of uniform numbers from −1 to 1; noise has a spread of 1.", "Which noise is it?", 1 / 3),
+    ):
+        if abs(answer - value) < 0.02:
+            return Mistake(asked, wrong)
     return Mistake(
         "Draw a million such numbers: torch.randn(10**6).square().mean().",
         "The error is the noise itself, and the mean of its squares is the variance of the noise.",
@@ -40,12 +48,27 @@ def _loss_of_zero(answer, **_facts) -> Mistake | None:
 )
 def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
     """The mean squared error of x0 that goes with the mean squared error `error` of the noise: sigma² · error."""
-    known = {
-        "Then σ would play no part. Look at x0 = noisy latents − σ · noise.": error,
-        "The right factor, but on the wrong side: it makes the error of x0 larger.": error / sigma**2,
-        "At a high noise level x0 is harder to tell than the noise, not easier.": error / sigma,
-        "That is the weight of v. For x0 it is a little less.": (sigma**2 + 1) * error,
-    }
+    easier = "Is x0 easier or harder to tell than the noise, at a high level?"
+    known = [
+        *told(
+            "What does σ do to an error, in x0 = noisy latents − σ · noise?",
+            {
+                "The errors would be the same only if σ played no part.": error,
+                "That is the square of σ without the error of the noise.": sigma**2,
+            },
+        ),
+        *told(
+            easier,
+            {
+                "Harder: the square of σ stands on the wrong side, it multiplies.": error / sigma**2,
+                "Harder, not easier; and the error is not divided, it is multiplied by σ².": error / sigma,
+            },
+        ),
+        *told(
+            "Which weight of section 2 is it?",
+            {"That is the weight of v, σ² + 1. For x0 it is a little less.": (sigma**2 + 1) * error},
+        ),
+    ]
     not_squared = told(
         "The error is squared: so is σ.", {"The error is multiplied by σ. The loss is its square.": sigma * error}
     )
@@ -53,7 +76,7 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
         "Write the error of x0 as a multiple of the error of the noise, then square it.",
         "The mean squared error of x0 is σ² times that of the noise.",
     )
-    known = not_squared + told("Section 2 prints this weight at four noise levels.", known)
+    known = not_squared + known
     return compared(number(answer), sigma**2 * error, known, otherwise, atol=0, rtol=0.004)
 
 
@@ -84,6 +107,8 @@ def _velocity(answer, **_facts) -> Mistake | None:
         "It is a difference: with the plus, v says nothing that the input does not nearly say.": a * noise
         + b * latents,
         "Take the roots: kept and 1 − kept are variances.": kept * noise - (1 - kept) * latents,
+        "`kept` is not used: this is the noise less the latents.": noise - latents,
+        "This is the noise alone, right for kept = 1 only.": noise,
     }
     hint = "Try it for kept = 1 (no noise: v is the noise) and kept = 0 (v is −latents)."
     otherwise = Mistake(
@@ -115,6 +140,8 @@ def _moving_average(answer, **_facts) -> Mistake | None:
         "That is the plain mean of two. Where is decay?": (average + weights) / 2,
         "The new weights are not used.": average,
         "The old average is not used.": weights,
+        "The decay is fixed at 0.95 in it; use `decay`.": 0.95 * average + 0.05 * weights,
+        "The new weights are missing, so the average shrinks to 0.": 0.9 * average,
     }
     hint = "What should come out for decay 1? And for decay 0?"
     otherwise = Mistake(
@@ -144,6 +171,101 @@ def _trained_numbers(answer, *, sd) -> Mistake | None:
             "The UNet reads 77 vectors, but those come out of the encoder. What goes in for one word?",
             f"One row of {width} numbers is trained; what it becomes at 77 positions is computed from it.",
         )
+    config = sd.text_encoder.config
+    if answer == config.vocab_size:
+        return Mistake("How many rows change?", f"That is the number of tokens, of rows; one row has {width} numbers.")
+    if answer == config.max_position_embeddings:
+        return Mistake("Positions or numbers?", f"That is the number of positions; one row has {width} numbers.")
     if answer == 1:
         return Mistake("One row. How many numbers are in it?", f"One row is a vector of {width} numbers.")
     return Mistake("Look at the shape that section 7 prints.", f"It is one vector of the width {width}.")
+
+
+@puzzle(
+    "training.6",
+    given=lambda seed: {
+        "latents": numbers(seed, 4, 4, 2, 4),
+        "noise": numbers(seed + 9, 4, 4, 2, 4),
+        "kept": torch.tensor([0.99, 0.64, 0.3, 0.04 + seed / 10]),
+    },
+    hint="Section 1's line, with kept.view(-1, 1, 1, 1), so that each picture meets its own share.",
+    learned="A batch holds many levels at once: the network learns them all side by side.",
+    formula="√kept × latents + √(1 − kept) × noise, with kept.view(-1, 1, 1, 1).",
+    wrong={
+        "Shares of what? Of the variance: the roots are missing.": lambda x, n, k: _wide(k) * x + (1 - _wide(k)) * n,
+        "Which numbers have one share? Without sides of 1 they run along the columns.": lambda x, n, k: (
+            k.sqrt() * x + (1 - k).sqrt() * n
+        ),
+        "Has each picture its own? All have the first share.": lambda x, n, k: _noised(x, n, k[:1]),
+        "How much is kept at 0.99? The shares have changed places.": lambda x, n, k: _noised(n, x, k),
+        "How strong is the noise at 0.99? It is not weakened.": lambda x, n, k: _wide(k).sqrt() * x + n,
+        "Plus or minus? The noise is taken away.": lambda x, n, k: _noised(x, -n, k),
+        "A root of what? The noise gets one minus the root, not the root of the rest.": lambda x, n, k: (
+            _wide(k).sqrt() * x + (1 - _wide(k).sqrt()) * n
+        ),
+        "Has each picture its own? All have the mean share.": lambda x, n, k: _noised(x, n, k.mean()),
+    },
+)
+def _noised(latents, noise, kept):
+    return _wide(kept).sqrt() * latents + (1 - _wide(kept)).sqrt() * noise
+
+
+def _wide(kept):
+    return kept.view(-1, 1, 1, 1)
+
+
+@puzzle(
+    "training.7",
+    given=lambda seed: {
+        "texts": numbers(seed, 4 + seed, 2, 3),
+        "empty": numbers(seed + 9, 2, 3),
+        "draws": torch.tensor([0.6, 0.05, 0.31, 0.08, 0.9, 0.02][: 4 + seed]),
+        "chance": 0.1 + seed / 5,
+    },
+    hint="torch.where(condition, empty, texts), with a condition of the sides (n, 1, 1).",
+    learned="That is all that guidance asks of training: one caption in ten is the empty one.",
+    formula="torch.where((draws < chance).view(-1, 1, 1), empty, texts).",
+    wrong={
+        "How many texts become empty at chance 0.1? Turned over: those above the chance do.": lambda t, e, d, c: (
+            torch.where(_below(d, c), t, e)
+        ),
+        "How many texts go out? Some are left out of the batch; they should be empty.": lambda t, e, d, c: t[d >= c],
+        "What is the empty prompt's embedding? You took zeros.": lambda t, e, d, c: torch.where(_below(d, c), 0.0, t),
+        "Which texts become empty? All of them do.": lambda t, e, d, c: e.expand(t.shape),
+        "Which texts become empty? No text is left out.": lambda t, e, d, c: t,
+        "One or the other? Each text is mixed by the chance.": lambda t, e, d, c: c * e + (1 - c) * t,
+        "Which texts become empty? The first ones, whatever was drawn.": lambda t, e, d, c: torch.cat(
+            [e[None]] * round(c * len(t)) + [t[round(c * len(t)) :]]
+        ),
+        "How many texts go out? The dropped ones alone.": lambda t, e, d, c: t[d < c],
+    },
+)
+def _dropped(texts, empty, draws, chance):
+    return torch.where(_below(draws, chance), empty, texts)
+
+
+def _below(draws, chance):
+    return (draws < chance).view(-1, 1, 1)
+
+
+@puzzle(
+    "training.8",
+    given=lambda seed: {"guess": numbers(seed, 3 + seed, 4, 2, 2), "noise": numbers(seed + 9, 3 + seed, 4, 2, 2)},
+    hint="Difference, square, mean. Over which sides, so that one number is left for each picture?",
+    learned="Section 3 weights such losses by their noise level, before their mean is taken.",
+    formula="(guess - noise).square().mean(dim=(1, 2, 3)).",
+    wrong={
+        "How many losses? This is one number for the whole batch.": lambda g, n: (g - n).square().mean(),
+        "A square or a size? This is the absolute error.": lambda g, n: (g - n).abs().mean(dim=(1, 2, 3)),
+        "A sum or a mean? This is the sum.": lambda g, n: (g - n).square().sum(dim=(1, 2, 3)),
+        "Is a root asked for? It is taken here.": lambda g, n: (g - n).square().mean(dim=(1, 2, 3)).sqrt(),
+        "May errors cancel out? They are not squared, so they do.": lambda g, n: (g - n).mean(dim=(1, 2, 3)),
+        "Which side stays? The mean goes over the pictures, a number for each channel is left.": lambda g, n: (
+            (g - n).square().mean(dim=(0, 2, 3))
+        ),
+        "Which comes first? The mean does, then the square.": lambda g, n: (g - n).mean(dim=(1, 2, 3)).square(),
+        "How far is the guess from the noise? The noise is not used.": lambda g, n: g.square().mean(dim=(1, 2, 3)),
+    },
+)
+def _losses(guess, noise):
+    return (guess - noise).square().mean(dim=(1, 2, 3))

@@ -10,7 +10,7 @@ import torch
 
 from ..unet import group_norm, halvings
 from . import Mistake, exercise
-from .compare import array, call, compared, listed, number, plain, random, shaped, shown, told, whole
+from .compare import alike, array, call, compared, listed, number, plain, random, shaped, shown, told, whole
 
 
 @exercise(
@@ -78,6 +78,7 @@ def _channels_in(answer, *, unet) -> Mistake | None:
         *told("Are both maps as wide as the block's output?", {"One of them comes from a wider stage.": 2 * out}),
         *told("Does the skip come from the stage below?", {"The skip comes from the same level.": 2 * below}),
         *told("Concatenated, not multiplied: channels side by side.", {"Add the two widths.": below * out}),
+        *told("Does guidance widen a map?", {"Guidance doubles the batch, not the channels.": 2 * right}),
         *told("How many skips does *one* residual block read?", {"It reads one skip, not all.": below + 3 * out}),
     ]
     otherwise = Mistake("Add the width of the stage below to that of the skip.", f"{below} + {right - below} channels.")
@@ -140,6 +141,9 @@ def _waves(answer) -> Mistake | None:
     angles = t * frequencies
     cos, sin = angles.cos(), angles.sin()
     got = array(call(answer, t, frequencies))
+    for half, name in ((cos, "cosines"), (sin, "sines")):
+        if alike(got, half, atol=1e-4):
+            return Mistake("That is one half. What is put behind it?", f"These are the {name} alone.")
     if got is not None and got.size == 10:
         got = got.reshape(-1) if 1 in got.shape or got.ndim == 1 else got
     got = shaped(
@@ -388,6 +392,10 @@ def _weaker(answer) -> Mistake | None:
         ),
         *told("What is left at share 0.5?", {"share is not used: they are cut.": as_said(lambda n, s: float(n == 0))}),
         *told("Does your function do anything yet?", {"No skip is changed.": as_said(lambda n, s: 1)}),
+        *told(
+            "Does share 0.5 make it weaker?",
+            {"It is divided by the share: stronger.": as_said(lambda n, s: (1 / s if s else np.inf) if n else 1)},
+        ),
         *told("Is skip 5 changed?", {"Only skip 1 is weakened.": as_said(lambda n, s: s if n == 1 else 1)}),
         *told(
             "Does each skip get the same share?",

@@ -1,0 +1,79 @@
+"""Drawn puzzles: a function of a line or a few, tried with generated inputs; one of them is drawn beside the answer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+
+from . import Exercise, Mistake, register
+from .compare import alike, array, call, described, random
+
+_TRIED = 3  # inputs that a function must get right; the first is the drawn one
+
+
+def puzzle(
+    name: str,
+    *,
+    given: Callable[[int], Mapping[str, object]],
+    hint: str,
+    learned: str,
+    formula: str,
+    wrong: Mapping[str, Callable],
+    picture: bool = False,
+    rtol: float = 1e-4,
+):
+    """Decorate the right function of a drawn puzzle so that `check(name, ...)` judges and draws a learner's.
+
+    `given` makes the arguments by name from a seed, for each seed of other sizes; `formula` is the right answer in
+    words; `wrong` is a question and what is wrong ("Which side? It is …") -> the function that does it; the question
+    is the hint. `picture`: arrays of colours are drawn in them.
+    """
+
+    def decorate(right):
+        def judge(answer) -> Mistake | None:
+            return _judge(answer, [given(seed) for seed in range(_TRIED)], right, wrong, hint, formula, rtol)
+
+        def draw(answer):
+            from ..figures.puzzle import figure_puzzle
+
+            example = given(0)
+            return figure_puzzle(example, array(right(*example.values())), _answered(answer, example), picture=picture)
+
+        register(name, Exercise(hint, judge, learned, draw))
+        return right
+
+    return decorate
+
+
+def _judge(answer, cases, right, wrong, hint: str, formula: str, rtol: float) -> Mistake | None:
+    """None where the function is right for all cases; else the mistake that it makes in all of them."""
+    got = [call(answer, *case.values()) for case in cases]
+    wanted = [array(right(*case.values())) for case in cases]
+    fits = [alike(mine, true, atol=1e-4, rtol=rtol) for mine, true in zip(got, wanted, strict=True)]
+    if all(fits):
+        return None
+    for said, rule in wrong.items():
+        if all(alike(mine, rule(*case.values()), atol=1e-4, rtol=1e-4) for mine, case in zip(got, cases, strict=True)):
+            asked, _, told = said.partition("? ")
+            return Mistake(f"{asked}?", told)
+    if fits[0]:
+        return Mistake(
+            "Right for the drawn input. Others are tried, too, of other sizes and other numbers: what is fixed in it?",
+            f"It fits the drawing alone. For all inputs: {formula}",
+        )
+    shape, found = wanted[0].shape, described(got[0])
+    if getattr(array(got[0]), "shape", None) != shape:
+        return Mistake(f"Compare the shapes of what is wanted and of yours, {found}.", f"{shape} is wanted: {formula}")
+    return Mistake(f"Compare the two in the drawing, number by number. {hint}", f"It is: {formula}")
+
+
+def _answered(answer, example: Mapping):
+    """What the learner's function gives for the drawn input, as an array; None where that cannot be drawn."""
+    with contextlib.suppress(Exception):  # the judge has said what is wrong with it
+        return array(call(answer, *example.values()))
+    return None
+
+
+def numbers(seed: int, *shape: int):
+    """Normal numbers with one digit after the point, to be read in a drawing."""
+    return random(*shape, seed=seed).mul(10).round() / 10
