@@ -49,14 +49,14 @@ fuzz: $(TEST)
 	SDLESSON_FUZZ=75 $(CALL) -m pytest -q -s tests/test_properties.py
 
 faults: $(TEST)
-	$(CALL) -m pytest -q -s -m full tests/test_faults.py
+	SDLESSON_FAULTS=1 $(CALL) -m pytest -q -s -m full tests/test_faults.py
 
 audit: $(READY)
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[audit]"
 	$(BIN)/python tools/audit.py
 
 order: $(TEST)
-	$(CALL) -m pytest -q -s -m full tests/test_order.py
+	SDLESSON_ORDER=1 $(CALL) -m pytest -q -s -m full tests/test_order.py
 
 test-all: $(TEST)
 	$(CALL) -m pytest -n "$$WORKERS" -m "full or not full"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import random
 import re
 from collections import Counter
@@ -18,7 +19,11 @@ from test_play import CHECKS, Page, Wrong, end_of, one_page
 
 from sdlesson import LESSONS, PAGES
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(7200)]
+pytestmark = [
+    pytest.mark.full,
+    pytest.mark.timeout(7200),
+    pytest.mark.skipif("SDLESSON_ORDER" not in os.environ, reason="`make order` runs it: it takes long"),
+]
 
 PLAYS = {topic: 50 if topic == "onepage" else 5 for topic in LESSONS | PAGES}
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")

@@ -50,8 +50,11 @@ def copy_lessons(kit: Path, folder: Path) -> None:
         if sha256(place) != sha256(path):
             place.parent.mkdir(parents=True, exist_ok=True)
             part = place.with_name(f".{place.name}.part")
-            shutil.copyfile(path, part)
-            os.replace(part, place)
+            try:
+                shutil.copyfile(path, part)
+                os.replace(part, place)
+            finally:
+                part.unlink(missing_ok=True)
 
 
 def prove(python: Path, folder: Path) -> None:
