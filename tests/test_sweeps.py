@@ -284,3 +284,10 @@ def test_a_wrong_word_is_one_sentence(words, sentence, capsys, tmp_path):
 
 def test_whole_numbers():
     assert command.whole_numbers("0-3,7") == [0, 1, 2, 3, 7]
+
+
+def test_workers_of_two_kinds_are_told_of(tmp_path, toy_folder, scheduler, monkeypatch, capsys):
+    kinds = iter(["one kind", "another kind"] * 8)
+    monkeypatch.setattr(worker, "_kind", lambda: next(kinds))
+    sdlesson.sweep(HORSE, [1, 2], steps=1, into=tmp_path, model=str(toy_folder), scheduler=scheduler)
+    assert "the workers differ (one kind; another kind)" in capsys.readouterr().err

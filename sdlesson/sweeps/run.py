@@ -84,6 +84,7 @@ def _paint(client: Client, missing: dict, rows: dict, kept: plan.Model, folder: 
     }
     done, written = as_completed(futures, with_results=True, raise_errors=False), time.monotonic()
     said: set[str] = set()
+    kinds: dict[str, None] = {}
     try:
         with tqdm(total=len(rows), initial=len(rows) - len(missing), unit="picture", disable=None) as bar:
             for future, found in done:
@@ -92,10 +93,13 @@ def _paint(client: Client, missing: dict, rows: dict, kept: plan.Model, folder: 
                     raise BadInput("The scheduler was lost; start the sweep again, and it goes on.")
                 if future.status != "finished":
                     raise future.exception()
-                picture, calls, score, warned = found
+                picture, calls, score, warned, kind = found
                 row = table.row_of(missing[name], calls, score, model, name)
                 save_png(picture, folder / table.PICTURES / name, row)
                 rows[name] = row
+                kinds.setdefault(kind)
+                if len(kinds) > 1:
+                    warned.append(f"the workers differ ({'; '.join(kinds)}), and so may last digits")
                 for sentence in [each for each in warned if each not in said]:
                     said.add(sentence)
                     _warn(sentence)
@@ -141,8 +145,6 @@ def _client(scheduler: str | None, workers: int, pictures: int, dashboard: bool)
             raise BadInput(f"No workers answer {where}: {first_line(error)}") from None
         if dashboard:
             print(f"Dashboard: {client.dashboard_link}", file=sys.stderr, flush=True)
-        if len(kinds := {*client.run(worker.about).values()}) > 1:
-            _warn(f"the workers differ ({'; '.join(sorted(kinds))}), and so may last digits.")
         yield client
 
 

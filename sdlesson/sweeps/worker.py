@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 _LOADING = threading.Lock()
 
 
-def paint(picture: Picture, model: Model) -> tuple[Image, int, float, list[str]]:
-    """One picture of a sweep: the PIL picture, how often the UNet was asked, the CLIP score, and what was warned of.
+def paint(picture: Picture, model: Model) -> tuple[Image, int, float, list[str], str]:
+    """One picture of a sweep: the PIL picture, how often the UNet was asked, the CLIP score, what was warned of, and on
+    what kind of machine.
 
     The score is the cosine between picture and prompt as the model's CLIP pair sees them. Nothing depends on what was
     painted before. Raises ModelError where the model is not here, or is not the sweep's.
@@ -44,7 +45,7 @@ def paint(picture: Picture, model: Model) -> tuple[Image, int, float, list[str]]
     with warnings.catch_warnings(record=True) as told:
         painted = paint_latents(sd, samplers.end(way))[0]
         score = float(similarity(clip, painted, picture.prompt))
-    return painted, denoiser.calls, score, [str(each.message) for each in told]
+    return painted, denoiser.calls, score, [str(each.message) for each in told], _kind()
 
 
 @functools.lru_cache(maxsize=1)  # a worker is a process of its own, and has one model at a time
@@ -60,7 +61,7 @@ def _loaded(model: Model):
     return sd, load_pair(sd)
 
 
-def about() -> str:
+def _kind() -> str:
     """What the last digits of a picture may depend on, beside its settings."""
     import torch
 
