@@ -32,7 +32,7 @@ from live_site import BUILT, serve  # noqa: E402
 import sdlesson  # noqa: E402
 from sdlesson.decoding import paint  # noqa: E402
 from sdlesson.tiny import quality  # noqa: E402
-from sdlesson.world.judge import load_judge  # noqa: E402
+from sdlesson.world.classifier import load_classifier  # noqa: E402
 
 PROMPT = "a photograph of an astronaut riding a horse"
 ROUNDS = 5
@@ -189,7 +189,7 @@ def packed_size(parts, bits: int) -> int:
 
 def weights(captions: int) -> None:
     """Print the table that tells float16 from 8 bits, by `captions` pictures of each."""
-    sd, judge = sdlesson.load("tiny", device="cpu"), load_judge()
+    sd, classifier = sdlesson.load("tiny", device="cpu"), load_classifier()
     scenes = quality.exam_scenes(captions, heldout=False)
     setting, rows, expected = quality.Setting(sd.guidance_scale), [], None
     for name, rounding, bits in (("float32", None, 32), ("float16", in_float16, 16), ("8 bits", in_8_bits, 8)):
@@ -203,7 +203,7 @@ def weights(captions: int) -> None:
         expected = expected or pictures
         levels, right = (np.stack([np.asarray(each, int) for each in drawn]) for drawn in (pictures, expected))
         far = np.abs(levels - right)
-        told = quality.adherence(judge, scenes, pictures)
+        told = quality.adherence(classifier, scenes, pictures)
         means = far.mean(axis=(1, 2, 3))
         line = f"{size:6.2f} MB, levels: mean {means.mean():.3f} (worst picture {means.max():.2f}), most {far.max()}"
         rows.append((name, f"{line}; follows: {', '.join(f'{key} {value:.3f}' for key, value in told.items())}"))

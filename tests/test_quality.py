@@ -12,14 +12,14 @@ from sdlesson.decoding import paint
 from sdlesson.models import checkpoint_path
 from sdlesson.tiny import ablation, vae
 from sdlesson.tiny.card import ablations_table, guidance_table, likeness_table, model_card, recommended_table
-from sdlesson.tiny.classifiers import CLASSIFIERS, load_classifier
+from sdlesson.tiny.classifiers import CLASSIFIERS, load_other
+from sdlesson.tiny.classify import draw_scenes
 from sdlesson.tiny.critics import PerceptualDistance, build_discriminator, fooled, told_apart
 from sdlesson.tiny.data import as_pixels, mirror_half
-from sdlesson.tiny.judge import draw_scenes
 from sdlesson.tiny.likeness import contrast, frechet, high_frequencies, likeness, sharpness
 from sdlesson.tiny.quality import ARTICLE, SEEDS, adherence, save_seeds
 from sdlesson.tiny.settings import SMOKE
-from sdlesson.world.judge import QUESTIONS, look, save_judge
+from sdlesson.world.classifier import QUESTIONS, look, save_classifier
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +72,12 @@ def test_classifiers_answer_and_reload(name, drawings, tmp_path):
     scenes, pictures = drawings
     torch.manual_seed(1)
     classifier = CLASSIFIERS[name][0]().eval()
-    save_judge(classifier, tmp_path / name)
-    seen = look(load_classifier(tmp_path, name), pictures)
+    save_classifier(classifier, tmp_path / name)
+    seen = look(load_other(tmp_path, name), pictures)
     assert len(seen) == 12 and all(set(each) == set(QUESTIONS) for each in seen)
     assert set(adherence(classifier, scenes, pictures)) == {*QUESTIONS, "all"}
     with pytest.raises(FileNotFoundError):
-        load_classifier(tmp_path / "nowhere", name)
+        load_other(tmp_path / "nowhere", name)
 
 
 def test_classifiers_differ_in_shape_and_seed():
@@ -92,7 +92,7 @@ def results() -> dict:
     row = {"setting": "guidance 3", "pictures": 100, "guidance_scale": 3.0, "steps": 20, "order": 4, **both}
     return {
         "guidance_scale": 3.0,
-        "judge": {"all": 0.987},
+        "classifier": {"all": 0.987},
         "others": {"plain": {"all": 0.991}},
         "adherence": [{**row, "others": {"plain": both}}, {**row, "guidance_scale": 8.0, "others": {"plain": both}}],
         "likeness": {"painted": {"sharpness": 0.9, "high_frequencies": 0.66, "contrast": 0.97, "frechet": 3.71}},
@@ -102,7 +102,7 @@ def results() -> dict:
 def test_tables_give_every_classifier_with_its_interval():
     lines = recommended_table(results()).splitlines()
     assert len(lines) == 6 and len({line.count("|") for line in lines}) == 1
-    assert lines[2].startswith("| judge | trained | 100 | 99.0 (94.6–99.8) |") and lines[2].endswith("| 98.7 |")
+    assert lines[2].startswith("| classifier | trained | 100 | 99.0 (94.6–99.8) |") and lines[2].endswith("| 98.7 |")
     assert lines[5].startswith("| plain | held out | 100 | 50.0 (40.4–59.6) |")
     assert len(guidance_table(results()).splitlines()) == 6
     assert likeness_table(results()).splitlines()[2] == "| painted | 0.90 | 0.66 | 0.97 | 3.7 |"

@@ -140,12 +140,12 @@ def test_sheets_and_curves_are_there(smoke):
 
 def test_export_keeps_what_others_wrote(smoke, tmp_path):
     target = tmp_path / "checkpoint"
-    (target / "judge").mkdir(parents=True)
-    (target / "judge" / "weights").write_text("w")
+    (target / "classifier").mkdir(parents=True)
+    (target / "classifier" / "weights").write_text("w")
     (target / "README.md").write_text("card")
     export(smoke, target)
     assert (target / "README.md").read_text() == "card"
-    assert (target / "judge" / "weights").read_text() == "w"
+    assert (target / "classifier" / "weights").read_text() == "w"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint"]
 
 

@@ -19,7 +19,16 @@ from sdlesson.world import (
     parse_caption,
     random_scene,
 )
-from sdlesson.world.judge import NOT_SAID, QUESTIONS, Judge, follows, labels, load_judge, look, save_judge
+from sdlesson.world.classifier import (
+    NOT_SAID,
+    QUESTIONS,
+    Classifier,
+    follows,
+    labels,
+    load_classifier,
+    look,
+    save_classifier,
+)
 
 SUBJECTS = [(rider, mount) for rider in (None, *RIDERS) for mount in (None, *MOUNTS) if rider or mount]
 
@@ -205,16 +214,16 @@ def test_painter_leaves_the_global_generators_alone():
     assert (np.random.get_state()[1] == before).all()
 
 
-def test_judge_answers_every_question_and_reloads(tmp_path):
+def test_the_classifier_answers_every_question_and_reloads(tmp_path):
     scenes = [Scene("cartoon", "robot", "duck", "sea"), Scene("photograph", mount="horse")]
     pictures = [draw(s, np.random.default_rng(1)) for s in scenes]
-    judge = Judge()
-    save_judge(judge, tmp_path)
-    seen = look(load_judge(tmp_path), pictures)
+    classifier = Classifier()
+    save_classifier(classifier, tmp_path)
+    seen = look(load_classifier(tmp_path), pictures)
     assert [set(answers) for answers in seen] == [set(QUESTIONS)] * 2
     assert labels(scenes)["place"].tolist() == [list(PLACES).index("sea"), NOT_SAID]
-    with pytest.raises(FileNotFoundError, match="No judge"):
-        load_judge(tmp_path / "nowhere")
+    with pytest.raises(FileNotFoundError, match="No classifier"):
+        load_classifier(tmp_path / "nowhere")
 
 
 def test_follows_counts_what_the_caption_names():
@@ -232,8 +241,8 @@ def test_follows_counts_what_the_caption_names():
     assert not follows(scene, answers | {"mount": "horse"})["all"]
 
 
-def test_shipped_judge_is_right_on_fresh_drawings():
+def test_shipped_classifier_is_right_on_fresh_drawings():
     rng = np.random.default_rng(20_260_101)
     scenes = [random_scene(rng, "train" if i % 2 else "heldout") for i in range(300)]
-    seen = look(load_judge(), [draw(s, rng) for s in scenes])
+    seen = look(load_classifier(), [draw(s, rng) for s in scenes])
     assert np.mean([follows(s, a)["all"] for s, a in zip(scenes, seen, strict=True)]) >= 0.98

@@ -109,9 +109,9 @@ def interval(share: float, count: int) -> str:
 def recommended_table(results: dict) -> str:
     """Adherence at the recommended setting, by classifier and kind of pairs, with intervals."""
     row = next(row for row in results["adherence"] if _recommended(row, results["guidance_scale"]))
-    drawings = {"judge": results["judge"], **results["others"]}
+    drawings = {"classifier": results["classifier"], **results["others"]}
     lines = []
-    for name, shares in {"judge": row, **row["others"]}.items():
+    for name, shares in {"classifier": row, **row["others"]}.items():
         for split in ("trained", "heldout"):
             seen = shares[split]
             each = [f"{100 * seen[question]:.1f}" for question in ("style", "rider", "mount", "place")]
@@ -135,7 +135,7 @@ def guidance_table(results: dict) -> str:
             seen = [row[split], *(shares[split] for shares in row["others"].values())]
             shares = [f"{100 * each['all']:.1f}" for each in seen]
             lines.append([row["setting"], PAIRS[split], str(row["pictures"]), *shares])
-    return table(["painted with", "pairs", "pictures", "judge", *results["others"]], lines)
+    return table(["painted with", "pairs", "pictures", "classifier", *results["others"]], lines)
 
 
 def likeness_table(results: dict) -> str:

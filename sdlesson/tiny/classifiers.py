@@ -1,4 +1,4 @@
-"""Two more classifiers of drawings, for the model card alone: of other shapes, sizes and seeds than the judge.
+"""Two more classifiers of drawings, for the model card alone: of other shapes, sizes and seeds than the one that ships.
 
 What one classifier calls right, another one must call right as well: nothing in the training has ever met these two.
 A third, the eye, answers nobody: its features say how far apart two sets of pictures are (likeness.py). They are not
@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ..world.judge import QUESTIONS
+from ..world.classifier import QUESTIONS
 
 FEATURES = 256
 
@@ -79,7 +79,7 @@ CLASSIFIERS = {"plain": (plain, 101), "residual": (residual, 202), "eye": (plain
 EYE = "eye"
 
 
-def load_classifier(folder: Path, name: str) -> Heads:
+def load_other(folder: Path, name: str) -> Heads:
     """The classifier `name` out of `folder`, in float32; raises FileNotFoundError where it is missing."""
     classifier = CLASSIFIERS[name][0]()
     classifier.load_state_dict(load_file(folder / name / "model.safetensors"))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from ..world.judge import to_tensor
+from ..world.classifier import to_tensor
 from .classifiers import Heads
 
 GREY = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601

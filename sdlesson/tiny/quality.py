@@ -17,12 +17,12 @@ from ..decoding import paint
 from ..latents import psnr
 from ..models import StableDiffusion, checkpoint_path, load
 from ..world import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, draw
-from ..world.judge import QUESTIONS, follows, load_judge, look, save_judge
+from ..world.classifier import QUESTIONS, follows, load_classifier, look, save_classifier
 from .ablation import load_ablations
 from .card import guidance_table, likeness_table, model_card, recommended_table
-from .classifiers import CLASSIFIERS, EYE, load_classifier
+from .classifiers import CLASSIFIERS, EYE, load_other
+from .classify import draw_scenes, train_classifier
 from .data import as_pixels
-from .judge import draw_scenes, train_judge
 from .likeness import likeness
 from .sheets import save_sheet
 from .vae import round_trip
@@ -77,9 +77,9 @@ def paint_scenes(sd: StableDiffusion, scenes: list[Scene], setting: Setting, see
     return pictures
 
 
-def adherence(judge: nn.Module, scenes: list[Scene], pictures: list) -> dict[str, float]:
+def adherence(classifier: nn.Module, scenes: list[Scene], pictures: list) -> dict[str, float]:
     """The share of pictures that follow their caption: by question, and in style, rider, mount and place at once."""
-    right = [follows(scene, seen) for scene, seen in zip(scenes, look(judge, pictures), strict=True)]
+    right = [follows(scene, seen) for scene, seen in zip(scenes, look(classifier, pictures), strict=True)]
     return {name: float(np.mean([r[name] for r in right])) for name in (*QUESTIONS, "all")}
 
 
@@ -118,17 +118,17 @@ def settings_to_measure(recommended: float) -> list[Setting]:
 
 
 def measure_adherence(sd: StableDiffusion, classifiers: dict[str, nn.Module], count: int) -> list[dict]:
-    """A row a setting: the judge's shares for trained and held-out pairs, and beside them the other classifiers'."""
+    """A row a setting: the shipped classifier's shares for trained and held-out pairs, and beside them the other classifiers'."""
     rows = []
     for setting in tqdm(settings_to_measure(sd.guidance_scale), desc="settings"):
         pictures = count if setting.order == 4 and setting.steps == 20 else count // 2
         row: dict = {"setting": str(setting), "pictures": pictures, **vars(setting)}
-        row["others"] = {name: {} for name in classifiers if name != "judge"}
+        row["others"] = {name: {} for name in classifiers if name != "classifier"}
         for split in ("trained", "heldout"):
             scenes = exam_scenes(pictures, split == "heldout")
             painted = paint_scenes(sd, scenes, setting, batch=BATCH)
             for name, classifier in classifiers.items():
-                (row if name == "judge" else row["others"][name])[split] = adherence(classifier, scenes, painted)
+                (row if name == "classifier" else row["others"][name])[split] = adherence(classifier, scenes, painted)
         rows.append(row)
     return rows
 
@@ -169,8 +169,8 @@ def measure(folder: Path, others: Path, count: int = 200, ablations: Path | None
     """
     sd = load(folder)
     classifiers = {
-        "judge": load_judge(folder / "judge"),
-        **{name: load_classifier(others, name) for name in CLASSIFIERS},
+        "classifier": load_classifier(folder / "classifier"),
+        **{name: load_other(others, name) for name in CLASSIFIERS},
     }
     classifiers = {name: classifier.to(sd.device) for name, classifier in classifiers.items()}
     eye = classifiers.pop(EYE)
@@ -181,7 +181,7 @@ def measure(folder: Path, others: Path, count: int = 200, ablations: Path | None
         "guidance_scale": sd.guidance_scale,
         "scaling_factor": sd.vae.config.scaling_factor,
         "parameters": {part: getattr(sd, part).num_parameters() for part in parts},
-        "judge": accuracy.pop("judge"),
+        "classifier": accuracy.pop("classifier"),
         "others": accuracy,
         "psnr": reconstruction(sd.vae),
         "two_seeds": two_seeds(sd),
@@ -195,7 +195,7 @@ def make_classifiers(folder: Path, minutes: float) -> None:
     """Train the other classifiers that `folder` does not hold yet, each for `minutes`; they have their own seeds."""
     for name, (build, seed) in CLASSIFIERS.items():
         if not (folder / name / "model.safetensors").exists():
-            save_judge(train_judge(minutes, seed, judge=build(), softened=name != EYE), folder / name)
+            save_classifier(train_classifier(minutes, seed, classifier=build(), softened=name != EYE), folder / name)
 
 
 def main():
@@ -223,7 +223,7 @@ def main():
     save_seeds(load(arguments.folder), arguments.folder / "seeds.png")
     (arguments.folder / "README.md").write_text(model_card(arguments.folder), encoding="utf-8")
     print(recommended_table(results), likeness_table(results), guidance_table(results), sep="\n\n")
-    print(json.dumps({key: results[key] for key in ("psnr", "judge", "others", "two_seeds")}, indent=1))
+    print(json.dumps({key: results[key] for key in ("psnr", "classifier", "others", "two_seeds")}, indent=1))
 
 
 if __name__ == "__main__":

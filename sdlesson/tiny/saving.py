@@ -9,7 +9,7 @@ from ..loading.errors import BadInput
 from ..loading.writing import check_folder, replace_folder, whole_file
 
 #: What others write into a checkpoint folder: it may be there before the first export.
-KEPT = ("README.md", "quality.json", "judge")
+KEPT = ("README.md", "quality.json", "classifier")
 
 
 def save_model(model, folder: Path) -> None:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from .captions import COLOURS, MOUNTS, PLACES, RIDERS, STYLES, Scene
 
-#: What the judge names, and the words it chooses from; `None` stands for "there is none".
+#: What the classifier names, and the words it chooses from; `None` stands for "there is none".
 QUESTIONS: dict[str, tuple[str | None, ...]] = {
     "style": STYLES,
     "rider": (None, *RIDERS),
@@ -30,7 +30,7 @@ def _block(inside: int, outside: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inside, outside, 3, stride, 1, bias=False), nn.BatchNorm2d(outside), nn.ReLU())
 
 
-class Judge(nn.Module):
+class Classifier(nn.Module):
     """Five convolutions and one linear head a question, for pictures shrunk to 64 × 64."""
 
     pixels = 64
@@ -46,7 +46,7 @@ class Judge(nn.Module):
         return {name: head(features) for name, head in self.heads.items()}
 
 
-def to_tensor(pictures: Sequence[Image.Image] | np.ndarray, size: int = Judge.pixels) -> torch.Tensor:
+def to_tensor(pictures: Sequence[Image.Image] | np.ndarray, size: int = Classifier.pixels) -> torch.Tensor:
     """RGB pictures, or uint8 (n, h, w, 3) -> float tensor (n, 3, size, size) in [-1, 1], shrunk by averaging."""
     pixels = np.stack([np.asarray(picture) for picture in pictures])
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()  # (n, h, w, 3) -> (n, 3, h, w)
@@ -64,12 +64,14 @@ def labels(scenes: Sequence[Scene]) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def look(judge: Judge, pictures: Sequence[Image.Image] | np.ndarray, batch: int = 64) -> list[dict[str, str | None]]:
-    """What the judge, or another classifier with its `pixels`, sees in each picture: a word (or None) a question."""
-    device = next(judge.parameters()).device
+def look(
+    classifier: Classifier, pictures: Sequence[Image.Image] | np.ndarray, batch: int = 64
+) -> list[dict[str, str | None]]:
+    """What the classifier, or another classifier with its `pixels`, sees in each picture: a word (or None) a question."""
+    device = next(classifier.parameters()).device
     seen: list[dict[str, str | None]] = []
     for start in range(0, len(pictures), batch):
-        logits = judge.eval()(to_tensor(pictures[start : start + batch], judge.pixels).to(device))
+        logits = classifier.eval()(to_tensor(pictures[start : start + batch], classifier.pixels).to(device))
         picks = {name: values.argmax(1).tolist() for name, values in logits.items()}
         count = len(picks["style"])
         seen += [{name: QUESTIONS[name][picks[name][i]] for name in QUESTIONS} for i in range(count)]
@@ -87,23 +89,23 @@ def follows(scene: Scene, seen: dict[str, str | None]) -> dict[str, bool]:
     return right
 
 
-def save_judge(judge: Judge, folder: Path | str):
-    """Write the judge's weights, float16, to `folder`/model.safetensors."""
+def save_classifier(classifier: Classifier, folder: Path | str):
+    """Write the classifier's weights, float16, to `folder`/model.safetensors."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    half = {k: v.half() if v.is_floating_point() else v for k, v in judge.state_dict().items()}
+    half = {k: v.half() if v.is_floating_point() else v for k, v in classifier.state_dict().items()}
     save_file({k: v.contiguous() for k, v in half.items()}, Path(folder) / "model.safetensors")
 
 
-def load_judge(folder: Path | str | None = None) -> Judge:
-    """Load the judge that ships with the tiny model (or another one from `folder`), in float32.
+def load_classifier(folder: Path | str | None = None) -> Classifier:
+    """Load the classifier that ships with the tiny model (or another one from `folder`), in float32.
 
-    Raises FileNotFoundError when the folder holds no judge.
+    Raises FileNotFoundError when the folder holds no classifier.
     """
-    folder = Path(__file__).parents[1] / "checkpoint" / "judge" if folder is None else Path(folder)
+    folder = Path(__file__).parents[1] / "checkpoint" / "classifier" if folder is None else Path(folder)
     weights = folder / "model.safetensors"
     if not weights.is_file():
-        training = f"python -m sdlesson.tiny.judge --out {folder}"
-        raise FileNotFoundError(f"No judge at {weights}: train one with `{training}`.")
-    judge = Judge()
-    judge.load_state_dict(load_file(weights))
-    return judge.float().eval()
+        training = f"python -m sdlesson.tiny.classify --out {folder}"
+        raise FileNotFoundError(f"No classifier at {weights}: train one with `{training}`.")
+    classifier = Classifier()
+    classifier.load_state_dict(load_file(weights))
+    return classifier.float().eval()
