@@ -1,4 +1,4 @@
-"""Train a classifier that sees drawings only (the one that ships, or another); it tells what the model's pictures show."""
+"""Train a classifier that sees drawings only (the one that ships, or another)."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def settings_to_measure(recommended: float) -> list[Setting]:
 
 
 def measure_adherence(sd: StableDiffusion, classifiers: dict[str, nn.Module], count: int) -> list[dict]:
-    """A row a setting: the shipped classifier's shares for trained and held-out pairs, and beside them the other classifiers'."""
+    """A row a setting: the shipped classifier's shares for trained and held-out pairs, and the others' beside them."""
     rows = []
     for setting in tqdm(settings_to_measure(sd.guidance_scale), desc="settings"):
         pictures = count if setting.order == 4 and setting.steps == 20 else count // 2

@@ -65,9 +65,9 @@ def labels(scenes: Sequence[Scene]) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def look(
-    classifier: Classifier, pictures: Sequence[Image.Image] | np.ndarray, batch: int = 64
+    classifier: nn.Module, pictures: Sequence[Image.Image] | np.ndarray, batch: int = 64
 ) -> list[dict[str, str | None]]:
-    """What the classifier, or another classifier with its `pixels`, sees in each picture: a word (or None) a question."""
+    """What a classifier for pictures of `pixels` a side sees in each: a word (or None) a question."""
     device = next(classifier.parameters()).device
     seen: list[dict[str, str | None]] = []
     for start in range(0, len(pictures), batch):
