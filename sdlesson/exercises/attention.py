@@ -144,7 +144,7 @@ def _only(answer, **_facts) -> Mistake | None:
     return compared(got, right, _not_only(fit, rest), otherwise, atol=1e-5, rtol=1e-5)
 
 
-def _not_only(fit, rest) -> list[tuple[torch.Tensor, Mistake]]:
+def _not_only(fit, rest) -> list[tuple[object, Mistake]]:
     """What the function may give instead, where `rest` should be silent -> what to say to it."""
     which = "Look at one square's weights: which of them are 0?"
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import Mistake, exercise
-from .compare import call, compared, finite, listed, number, one_change, plain, random, shaped, shown, told
+from .compare import call, compared, listed, number, one_change, random, shaped, shown, told, whole
 from .puzzles import numbers, puzzle
 
 
@@ -126,8 +126,8 @@ def _calm_solver(answer, *, burnt) -> Mistake | None:
 
 def _swings(order, burnt: int) -> Mistake | None:
     """What is wrong with the solver's new `order`, where `burnt` was the old one."""
-    order = plain(order)
-    if not finite(order) or order % 1 or order < 1:
+    order = whole(order, "How many slopes can a step use? A whole number of them.", "order")
+    if order < 1:
         return Mistake(
             "How many slopes can a step use? At least one.",
             f"The order is 1, 2, 3 or 4, not {shown(order)}; 0 is no slope.",

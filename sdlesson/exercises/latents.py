@@ -277,7 +277,11 @@ def _covered(latents, noise, sigma):
     return latents + sigma * noise
 
 
-@puzzle(
+def _mean_of(picture, size):
+    return _blocks(picture, size).mean(dim=(1, 3))
+
+
+puzzle(
     "latents.7",
     given=lambda seed: {"picture": numbers(seed, 4 + 2 * seed, 6 + 4 * seed), "size": 2},
     hint="reshape(rows, size, columns, size) has four sides: over which two is the mean?",
@@ -306,9 +310,7 @@ def _covered(latents, noise, sigma):
             dim=2
         ),
     },
-)
-def _mean_of(picture, size):
-    return _blocks(picture, size).mean(dim=(1, 3))
+)(_mean_of)
 
 
 def _blocks(picture, size):

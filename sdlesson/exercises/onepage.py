@@ -190,23 +190,23 @@ def _to_unit(values):
     formula="uncond, text = both.chunk(2); uncond + scale * (text - uncond).",
     wrong={
         "Which half comes first? They have changed places: first the guesses without words.": lambda both, scale: (
-            _guided(*both.chunk(2)[::-1], scale)
+            _guided(both.chunk(2)[::-1], scale)
         ),
         "Which rows belong together? Every second row was taken; a half is n rows in a row.": lambda both, scale: (
-            _guided(both[::2], both[1::2], scale)
+            _guided((both[::2], both[1::2]), scale)
         ),
         "How many pictures has one half? Rows 0 and 1 are two pictures of the first half.": lambda both, scale: _guided(
-            *both[:2], scale
+            both[:2], scale
         ),
         "What is left at scale 0? The start is missing: this is the way alone.": lambda both, scale: (
             scale * (both.chunk(2)[1] - both.chunk(2)[0])
         ),
         "What does another scale change? The scale is not used.": lambda both, scale: both.chunk(2)[1],
         "Which side did you split? The channels; the halves lie in the batch, side 0.": lambda both, scale: _guided(
-            *both.chunk(2, dim=1), scale
+            both.chunk(2, dim=1), scale
         ),
         "What is left at scale 0? It starts at the prompt's guess, so scale 1 goes too far.": lambda both, scale: (
-            _guided(*both.chunk(2), scale + 1)
+            _guided(both.chunk(2), scale + 1)
         ),
         "What should scale 1 give? The whole guess with words is added, not the difference.": lambda both, scale: (
             both.chunk(2)[0] + scale * both.chunk(2)[1]
@@ -214,8 +214,9 @@ def _to_unit(values):
     },
 )
 def _split_and_guide(both, scale):
-    return _guided(*both.chunk(2), scale)
+    return _guided(both.chunk(2), scale)
 
 
-def _guided(uncond, text, scale):
+def _guided(halves, scale):
+    uncond, text = halves
     return uncond + scale * (text - uncond)

@@ -21,7 +21,7 @@ def puzzle(
     wrong: Mapping[str, Callable],
     picture: bool = False,
     rtol: float = 1e-4,
-):
+) -> Callable[[Callable], Callable]:
     """Decorate the right function of a drawn puzzle so that `check(name, ...)` judges and draws a learner's.
 
     `given` makes the arguments by name from a seed, for each seed of other sizes; `formula` is the right answer in
@@ -61,7 +61,7 @@ def _judge(answer, cases, right, wrong, hint: str, formula: str, rtol: float) ->
             "Right for the drawn input. Others are tried, too, of other sizes and other numbers: what is fixed in it?",
             f"It fits the drawing alone. For all inputs: {formula}",
         )
-    shape, found = wanted[0].shape, described(got[0])
+    shape, found = getattr(wanted[0], "shape", None), described(got[0])
     if getattr(array(got[0]), "shape", None) != shape:
         return Mistake(f"Compare the shapes of what is wanted and of yours, {found}.", f"{shape} is wanted: {formula}")
     return Mistake(f"Compare the two in the drawing, number by number. {hint}", f"It is: {formula}")

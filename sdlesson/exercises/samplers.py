@@ -168,7 +168,11 @@ def _heun_step(answer, **_facts) -> Mistake | None:
     return compared(got, denoise(x, sigma), [], last, rtol=1e-5)
 
 
-@puzzle(
+def _karras(low, high, n):
+    return torch.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7
+
+
+puzzle(
     "samplers.5",
     given=lambda seed: {"low": 0.03, "high": 14.6 - seed, "n": 6 + seed},
     hint="torch.linspace between the two roots, then the 7th power of all.",
@@ -193,9 +197,7 @@ def _heun_step(answer, **_facts) -> Mistake | None:
             torch.linspace(high**0.5, low**0.5, n) ** 2
         ),
     },
-)
-def _karras(low, high, n):
-    return torch.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7
+)(_karras)
 
 
 @puzzle(

@@ -299,7 +299,11 @@ def _levels(abar):
     return ((1 - abar) / abar) ** 0.5
 
 
-@puzzle(
+def _way(x, picture, sigmas):
+    return _walked(x, sigmas, lambda now, sigma, after: now + (now - picture) / sigma * (after - sigma))
+
+
+puzzle(
     "sigmas.8",
     given=lambda seed: {
         "x": 4 * numbers(seed, 3, 3),
@@ -329,9 +333,7 @@ def _levels(abar):
         ),
         "How far is one step? You are at the picture at once.": lambda x, p, s: _walked(x, s, lambda *_: p),
     },
-)
-def _way(x, picture, sigmas):
-    return _walked(x, sigmas, lambda now, sigma, after: now + (now - picture) / sigma * (after - sigma))
+)(_way)
 
 
 def _walked(x, sigmas, step):

@@ -44,6 +44,11 @@ def _same_negative(answer, *, scale) -> Mistake | None:
     return compared(number(answer, "The answer is one number, a guidance scale."), 1, known, otherwise)
 
 
+def _is_whole(each) -> bool:
+    """Is it a whole number, in whatever type?"""
+    return finite(each) and each % 1 == 0
+
+
 @exercise(
     "steering.2",
     hint="The last `strength` of the steps are taken; the rest are left out. Steps count from 0.",
@@ -53,7 +58,12 @@ def _entry(answer, *, steps, strength) -> Mistake | None:
     """A pair: how many steps are taken, and the index of the first of them."""
     taken, first = int(steps * strength), steps - int(steps * strength)
     hint = "Give two whole numbers: (steps taken, index of the first)."
-    answer = pair(answer, lambda each: finite(each) and each % 1 == 0, hint, "{} is no such pair.")
+    answer = pair(
+        answer,
+        _is_whole,
+        hint,
+        "{} is no such pair.",
+    )
     if answer == (taken, first):
         return None
     if answer[0] == first:
@@ -116,7 +126,7 @@ def _mix(answer, **_facts) -> Mistake | None:
             "Out comes one noise, (4, h, w): sum over the first side without keeping it.",
             "The result has a first side of 1, as keepdim=True leaves it; leave that out.",
         )
-    if np.shape(array(got)) == noises.shape:
+    if getattr(array(got), "shape", None) == noises.shape:
         return Mistake("How many noises come out?", "The sum is not taken: sum(dim=0) adds up the first side.")
     got = shaped(
         got,

@@ -143,7 +143,11 @@ def _pulse(inputs):
     return inputs.std(dim=(1, 2, 3))
 
 
-@puzzle(
+def _off(sick, healthy, most):
+    return (sick > most * healthy) | (healthy > most * sick)
+
+
+puzzle(
     "symptoms.6",
     given=lambda seed: {
         "sick": torch.tensor([1.0, 5.0, 0.2, 14.6, 0.5, 3.0]).roll(seed),
@@ -163,9 +167,7 @@ def _pulse(inputs):
         "0 or 1? This is the ratio.": lambda s, h, m: s / h,
         "How many are off? Only the first is marked.": lambda s, h, m: _off(s, h, m).cumsum(0) * _off(s, h, m) == 1,
     },
-)
-def _off(sick, healthy, most):
-    return (sick > most * healthy) | (healthy > most * sick)
+)(_off)
 
 
 @puzzle(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import Mistake, exercise
-from .compare import call, compared, number, random, shaped, told
+from .compare import alike, call, compared, number, random, shaped, told
 from .puzzles import numbers, puzzle
 
 
@@ -33,7 +33,7 @@ def _loss_of_zero(answer, **_facts) -> Mistake | None:
         ("The noise counts once: the network's answer, 0, adds none.", "How often does the noise count?", 2),
         ("That is the variance of uniform numbers from −1 to 1; noise has a spread of 1.", "Which noise is it?", 1 / 3),
     ):
-        if abs(answer - value) < 0.02:
+        if alike(answer, value, atol=0.02):
             return Mistake(asked, wrong)
     return Mistake(
         "Draw a million such numbers: torch.randn(10**6).square().mean().",
@@ -181,7 +181,11 @@ def _trained_numbers(answer, *, sd) -> Mistake | None:
     return Mistake("Look at the shape that section 7 prints.", f"It is one vector of the width {width}.")
 
 
-@puzzle(
+def _noised(latents, noise, kept):
+    return _wide(kept).sqrt() * latents + (1 - _wide(kept)).sqrt() * noise
+
+
+puzzle(
     "training.6",
     given=lambda seed: {
         "latents": numbers(seed, 4, 4, 2, 4),
@@ -205,9 +209,7 @@ def _trained_numbers(answer, *, sd) -> Mistake | None:
         ),
         "Has each picture its own? All have the mean share.": lambda x, n, k: _noised(x, n, k.mean()),
     },
-)
-def _noised(latents, noise, kept):
-    return _wide(kept).sqrt() * latents + (1 - _wide(kept)).sqrt() * noise
+)(_noised)
 
 
 def _wide(kept):

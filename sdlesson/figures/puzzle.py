@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ _FEW = 110  # squares that still get their numbers
 _GAP, _TITLE = 0.3, 0.26  # inches
 
 
-def figure_puzzle(given: Mapping[str, object], wanted, yours=None, *, picture: bool = False):
+def figure_puzzle(given: Mapping[str, Any], wanted, yours=None, *, picture: bool = False):
     """Panels of arrays: each of `given`, then `wanted` and `yours`; more than two sides are parted by blank squares.
 
     Orange is above 0, violet below; single numbers stand on top. `yours` None: a question mark. With `picture` arrays
