@@ -69,7 +69,7 @@ def sweep(
         if missing:
             with _client(scheduler, workers or _cores(threads), len(missing), dashboard) as client:
                 _paint(client, missing, rows, kept, folder, model or kept.name)
-        return table.write(rows.values(), folder)
+        return table.write([row for row in rows.values() if row], folder)
 
 
 def _paint(client: Client, missing: dict, rows: dict, kept: plan.Model, folder: Path, model: str) -> None:
@@ -177,9 +177,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _cores(threads: int) -> int:
-    return max(
-        1, len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count())) // threads
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // threads)
 
 
 def _check_installed() -> None:

@@ -44,7 +44,7 @@ def paint(picture: Picture, model: Model) -> tuple[Image, int, float, list[str],
     way = getattr(samplers, picture.sampler)(denoiser, noise * levels[0], levels, **options)
     with warnings.catch_warnings(record=True) as told:
         painted = paint_latents(sd, samplers.end(way))[0]
-        score = float(similarity(clip, painted, picture.prompt))
+        score = float(similarity(clip, [painted], picture.prompt))
     return painted, denoiser.calls, score, [str(each.message) for each in told], _kind()
 
 
