@@ -7,7 +7,8 @@ import re
 import torch
 from answers import planted
 
-from sdlesson.exercises import Unanswered, judged, lesson_exercises, topics
+import sdlesson
+from sdlesson.exercises import Unanswered, judged, lesson_exercises
 
 #: Words that say nothing of a mistake.
 FILLERS = re.findall(
@@ -48,7 +49,7 @@ def far_off(answers):
 def test_planted_answers(tiny):
     """No right answer is refused and no wrong one praised; nine in ten wrong ones get the hint for their mistake."""
     counted, refused, praised, missed = [0, 0, 0], [], [], []
-    for topic in topics():
+    for topic in (*sdlesson.LESSONS, "symptoms"):  # the pages' own tests plant theirs
         tasks, table = lesson_exercises(topic), planted(topic)
         assert tasks.keys() == table.keys()
         for name, task in tasks.items():

@@ -14,7 +14,7 @@ from PIL import Image
 _PIXELS_PER_INCH = 72  # on the page; the picture itself holds twice as many, for sharp screens
 
 
-_FEW_COLOURS = 4096  # a plot has fewer, soft edges included; a picture has more
+_FEW_COLOURS = 6144  # a plot has fewer, soft edges included; a picture has more
 
 
 _LAST_RESORT = "Last Resort High-Efficiency"  # comes with Matplotlib: a sign for every letter that no other font has
