@@ -70,8 +70,13 @@ def test_the_checkpoints_float16_weights_are_kept_to_the_last_bit(exported, tiny
 
 def test_planes_are_widened_to_what_they_were():
     numbers = np.array([0.0, -0.0, 1.5, -65504.0, 2**-24, 3e-5], np.float16)
-    planes = numbers.view(np.uint8).reshape(-1, 2).T.tobytes()
-    assert export_onnx.widened(planes).tolist() == numbers.astype(np.float32).tolist()
+    packed = export_onnx.packed(numbers.astype(np.float32))
+    assert packed[0] == 2 and len(packed) == 1 + 2 * len(numbers)
+    assert export_onnx.widened(packed).tolist() == numbers.astype(np.float32).tolist()
+    finer = np.array([0.0, 1 / 3, -1e-9, 1e5, 0.1], np.float32)  # float16 would change these
+    packed = export_onnx.packed(finer)
+    assert packed[0] == 3 and len(packed) == 1 + 3 * len(finer)
+    np.testing.assert_allclose(export_onnx.widened(packed), finer, rtol=2**-16)
 
 
 def test_a_graph_that_says_something_else_is_told(exported, tiny):

@@ -117,7 +117,7 @@
  * @typedef {object} ModelInfo
  * @property {number} scaling_factor of the VAE
  * @property {number[]} latents shape, (1, 4, 16, 16)
- * @property {string} weights "float16" or "int8": how they travelled
+ * @property {string} weights how they travelled
  * @property {string[]} vocabulary every word of the model's world
  * @property {{num_inference_steps: number, guidance_scale: number, seed: number, order: number, prompt: string}} defaults
  */

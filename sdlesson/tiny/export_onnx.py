@@ -1,8 +1,7 @@
 """The bundled model as three ONNX graphs beside their weights: `python -m sdlesson.tiny.export_onnx FOLDER`.
 
-A graph PART.onnx computes in float32. Its weights are in PART.weights, float16 in two planes: the lower bytes of all
-numbers, then the upper ones, which are much alike and so pack well. Who starts a graph widens them (`widened`) and
-hands them over as its external data, named PART.weights.
+A graph PART.onnx computes in float32. Its weights are in PART.weights, in as few bytes as keep them (`packed`). Who
+starts a graph widens them (`widened`) and hands them over as its external data, named PART.weights.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ _SMALL = 16
 #: Fewer than this stay in the graph where float16 would change them: the timestep's frequencies, the text's mask.
 _FEW = 8192
 
-#: How far a graph's outputs may lie from torch's, of outputs of about 1: float16 weights make up to 2e-3 in the text.
-_FAR = 0.01
+#: How far a graph's outputs may lie from torch's, of outputs of about 1.
+_FAR = 1e-3
 
 
 class TextEncoder(torch.nn.Module):
@@ -172,7 +171,7 @@ def traced(part: torch.nn.Module):
 
 
 def unload(model, location: str) -> tuple[bytes, bytes]:
-    """A model as the bytes of its graph without the weights, and those of its weights, float16 in two planes.
+    """A model as the bytes of its graph without the weights, and those of its weights (`packed`).
 
     The graph expects them as float32, one after another, in a file named `location`. What is very small, and
     a few numbers that float16 would change, stay in the graph.
@@ -188,7 +187,7 @@ def unload(model, location: str) -> tuple[bytes, bytes]:
             rounded = values.astype(np.float16)
         if values.size < _SMALL or (values.size < _FEW and (rounded != values).any()):
             continue
-        kept.append(rounded)
+        kept.append(values)
         each.ClearField("raw_data")
         each.ClearField("float_data")
         each.data_location = TensorProto.EXTERNAL
@@ -200,14 +199,30 @@ def unload(model, location: str) -> tuple[bytes, bytes]:
     for node in model.graph.node:
         node.ClearField("metadata_props")  # where in Python it came from: paths and line numbers
         node.ClearField("doc_string")
-    numbers = np.concatenate(kept).astype("<f2")
-    return model.SerializeToString(), numbers.view(np.uint8).reshape(-1, 2).T.tobytes()
+    return model.SerializeToString(), packed(np.concatenate(kept))
+
+
+def packed(numbers: np.ndarray) -> bytes:
+    """float32 numbers as a file of weights: a byte, 2 or 3, and so many planes, the lowest bytes of all numbers first.
+
+    Two hold float16, where that loses nothing; else three hold the upper 24 bits, rounded: 15 of the fraction's 23.
+    The upper bytes are much alike, so side by side they pack well.
+    """
+    with np.errstate(over="ignore"):
+        planes = numbers.astype("<f2")
+    if (planes == numbers).all():
+        planes = planes.view(np.uint8).reshape(-1, 2)
+    else:
+        planes = (numbers.astype("<f4").view("<u4") + 0x80).view(np.uint8).reshape(-1, 4)[:, 1:]
+    return bytes([planes.shape[1]]) + planes.T.tobytes()
 
 
 def widened(weights: bytes) -> np.ndarray:
     """The float32 numbers of a file of weights, (numbers,)."""
-    planes = np.frombuffer(weights, np.uint8).reshape(2, -1)
-    return np.ascontiguousarray(planes.T).view("<f2").ravel().astype(np.float32)
+    planes = np.frombuffer(weights, np.uint8, offset=1).reshape(weights[0], -1)
+    if len(planes) == 2:
+        return np.ascontiguousarray(planes.T).view("<f2").ravel().astype(np.float32)
+    return np.stack([np.zeros_like(planes[0]), *planes], axis=1).view("<f4").ravel()
 
 
 def session(folder: Path, name: str):

@@ -100,15 +100,22 @@ export class Files {
 }
 
 /**
- * float16 numbers in two planes, the lower bytes and then the upper ones, as float32.
- * @param {ArrayBuffer} planes
+ * A file of weights as float32: a byte that says how many planes follow, the lowest bytes of all numbers first. Two
+ * hold float16, three the upper 24 bits of float32.
+ * @param {ArrayBuffer} file
  */
-export function widened(planes) {
-  const bytes = new Uint8Array(planes);
-  const count = bytes.length / 2;
-  const table = Float32Array.from({ length: 65536 }, (_, half) => half_to_number(half));
+export function widened(file) {
+  const planes = new Uint8Array(file, 1);
+  const count = planes.length / new Uint8Array(file)[0];
   const numbers = new Float32Array(count);
-  for (let i = 0; i < count; i++) numbers[i] = table[bytes[i] | (bytes[count + i] << 8)];
+  if (planes.length === 3 * count) {
+    const words = new Uint32Array(numbers.buffer);
+    for (let i = 0; i < count; i++)
+      words[i] = (planes[i] << 8) | (planes[count + i] << 16) | (planes[2 * count + i] << 24);
+    return numbers;
+  }
+  const table = Float32Array.from({ length: 65536 }, (_, half) => half_to_number(half));
+  for (let i = 0; i < count; i++) numbers[i] = table[planes[i] | (planes[count + i] << 8)];
   return numbers;
 }
 
