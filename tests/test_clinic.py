@@ -33,9 +33,10 @@ def ward(tiny):
     """The names that the notebook's first cell defines, on the tiny model, which is loaded once."""
     source = code("clinic.ipynb")[0].source.partition("\nrun = ")[0]
     names = {"given": tiny}
-    exec(source.replace("sdlesson.load()", "given"), names)
-    torch.set_grad_enabled(False)
-    return names
+    with torch.no_grad():
+        exec(source.replace("sdlesson.load()", "given"), names)
+        torch.set_grad_enabled(False)  # the page switches gradients off; here they come back when its tests are over
+        yield names
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -15,6 +15,8 @@ export class App {
   busy = false;
   /** Called when the picture that is asked for is another than before. */
   onAsk = () => {};
+  /** Called when something else is shown than what is asked for: a run under way is left. */
+  onLeave = () => {};
   /** Called when a view has to be drawn anew. */
   onDraw = () => {};
   /** @type {Map<Tensor, Picture | null>} pictures that the decoder made of a file's latents; null: it is at work */

@@ -123,6 +123,12 @@ export function startLive(app, arrival) {
   }
 
   app.onAsk = ask;
+  app.onLeave = () => {
+    clearTimeout(timer);
+    latest++; // whatever still comes of the run that was under way is not shown
+    app.busy = false;
+    app.machine.stop();
+  };
   void arrive();
   return {
     paint: () => {

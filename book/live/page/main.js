@@ -100,8 +100,8 @@ function buildFiles(app) {
     if (!file) return;
     try {
       const runs = await readTrace(file, app.example.colours);
-      app.machine.stop();
       app.change({ step: null, at: "step" });
+      app.onLeave();
       app.show(runs[0]);
       const leave = h("button", { type: "button", class: "quiet", onclick: close }, "Close the file");
       const pick = h(
