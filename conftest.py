@@ -17,6 +17,13 @@ def pytest_collectstart(collector):
         collector.skip_compare += ("stderr", "text/html")
 
 
+def pytest_collection_modifyitems(items):
+    """The clinic's solutions take half a minute, and tests/test_clinic.py runs them: as a page they are `full`."""
+    for item in items:
+        if item.path.name == "clinic_solutions.ipynb":
+            item.add_marker("full")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     """Keep the tests of a file together, as a notebook's cells must be; only whole lessons may go to any worker."""
