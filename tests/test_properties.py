@@ -52,7 +52,7 @@ pytestmark = [
 
 
 def tries(quick: int, *, slow: bool = False, **made):
-    """Run a property on half of `quick` inputs in `make test`, in `make fuzz` on TIMES as many; slow ones on a fifth."""
+    """Run a property on half of `quick` inputs in `make test`, TIMES as many in `make fuzz`, of a slow one a fifth."""
     times = max(1, TIMES // 5) if slow else TIMES
 
     def decorate(check):
