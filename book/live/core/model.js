@@ -1,7 +1,8 @@
-/** The three networks, as ONNX Runtime runs them: one thread, on the processor. */
+/** The three networks, as ONNX Runtime runs them: on the processor, the decoder in a thread of its own. */
 
 import * as ort from "../vendor/ort.js";
-import { widened } from "./files.js";
+import { LiveError } from "./errors.js";
+import { numbers, open_session } from "./session.js";
 import { Tokens77 } from "./tokens.js";
 
 /** @typedef {import("../types.js").Tensor} Tensor */
@@ -15,7 +16,7 @@ export class Model {
    * @param {ModelInfo} info
    * @param {Tokens77} tokens
    * @param {Session} text_encoder
-   * @param {Session} vae_decoder
+   * @param {(latents: Tensor) => Promise<Tensor>} vae_decoder
    * @param {Session} unet
    */
   constructor(info, tokens, text_encoder, vae_decoder, unet) {
@@ -73,20 +74,39 @@ export class Model {
    * @param {Tensor} latents (1, 4, h, w)
    * @param {number} [scaling_factor] by which they are divided first; the model's own
    */
-  async decode({ shape, data }, scaling_factor = this.info.scaling_factor) {
-    const latents = new ort.Tensor("float32", data.map((value) => value / scaling_factor), shape);
-    return numbers(await this.vae_decoder.run({ latents }), "picture");
+  decode({ shape, data }, scaling_factor = this.info.scaling_factor) {
+    return this.vae_decoder({ shape, data: data.map((value) => value / scaling_factor) });
   }
 }
 
 /**
- * @param {import("onnxruntime-web").InferenceSession.OnnxValueMapType} found
- * @param {string} name
- * @returns {Tensor}
+ * The decoder in a worker of its own, so that a picture is decoded while the UNet takes its next step.
+ * @param {object} parts its files: see decoder.js
+ * @returns {Promise<(latents: Tensor) => Promise<Tensor>>}
  */
-function numbers(found, name) {
-  const { dims, data } = found[name];
-  return { shape: [...dims], data: /** @type {Float32Array} */ (data) };
+async function start_decoder(parts) {
+  const worker = new Worker(new URL("decoder.js", import.meta.url), { type: "module" });
+  /** @type {{resolve: (picture: Tensor) => void, reject: (error: Error) => void}[]} the oldest question first */
+  const asked = [];
+  const ask = (/** @type {object} */ what) =>
+    /** @type {Promise<Tensor>} */ (
+      new Promise((resolve, reject) => {
+        asked.push({ resolve, reject });
+        worker.postMessage(what);
+      })
+    );
+  worker.onmessage = ({ data }) => {
+    const { resolve, reject } = /** @type {(typeof asked)[0]} */ (asked.shift());
+    if (data.error) reject(new Error(data.error));
+    else resolve(data.picture);
+  };
+  worker.onerror = (event) => {
+    event.preventDefault();
+    for (const { reject } of asked.splice(0))
+      reject(new LiveError("The decoder's program could not be started; reload the page, or try a newer browser."));
+  };
+  await ask({ parts });
+  return (latents) => ask({ latents });
 }
 
 /**
@@ -95,23 +115,19 @@ function numbers(found, name) {
  * @param {ModelInfo} info
  */
 export async function start(files, info) {
-  ort.env.wasm.numThreads = 1; // more of them need headers that a plain static server does not send
-  ort.env.wasm.wasmBinary = await files.take("ort.wasm");
+  const wasm = await files.take("ort.wasm");
   const [rules, config] = await Promise.all(
     ["tokenizer.json", "tokenizer_config.json"].map(async (name) => JSON.parse(text(await files.take(name)))),
   );
-  const sessions = [];
-  for (const part of ["text_encoder", "vae_decoder", "unet"]) {
-    const graph = new Uint8Array(await files.take(`${part}.onnx`));
-    const weights = widened(await files.take(`${part}.weights`));
-    const options = {
-      executionProviders: ["wasm"],
-      graphOptimizationLevel: /** @type {const} */ ("disabled"), // done when the graph was made
-      externalData: [{ path: `${part}.weights`, data: new Uint8Array(weights.buffer) }],
-    };
-    sessions.push(await ort.InferenceSession.create(graph, options));
-  }
-  const [text_encoder, vae_decoder, unet] = sessions;
+  const parts = async (/** @type {string} */ name) => ({
+    name,
+    wasm,
+    graph: await files.take(`${name}.onnx`),
+    weights: await files.take(`${name}.weights`),
+  });
+  const text_encoder = await open_session(await parts("text_encoder"));
+  const decoder = start_decoder(await parts("vae_decoder"));
+  const [vae_decoder, unet] = await Promise.all([decoder, parts("unet").then(open_session)]);
   return new Model(info, new Tokens77(rules, config, info.vocabulary), text_encoder, vae_decoder, unet);
 }
 

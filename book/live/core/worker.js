@@ -91,24 +91,42 @@ async function* paint(there, { id, options }) {
   };
   const scaling = breaks.unscaled_decode ? 1 : there.info.scaling_factor;
   let [latents, last] = [noise, performance.now()];
+  /** @type {(() => Promise<RunEvent>) | undefined} the step before, whose picture is decoded meanwhile */
+  let before;
   for await (const { step, call } of denoise(predict, noise, settings)) {
-    const picture = previews.includes("picture") && to_picture(await there.decode(step.pred_original, scaling));
-    const features = inside.filter((name) => name !== "attention").map((name) => [name.slice("features.".length), call[name]]);
-    latents = step.latents;
-    const now = performance.now();
-    yield {
-      ...step,
-      ...(picture && { picture }),
-      ...(call.attention && { attention: call.attention }),
-      ...(features.length && { features: Object.fromEntries(features) }),
-      milliseconds: now - last,
+    const decoding = previews.includes("picture") ? there.decode(step.pred_original, scaling) : undefined;
+    decoding?.catch(() => {}); // told where it is waited for
+    if (before) yield await before();
+    before = async () => {
+      const picture = decoding && to_picture(await decoding);
+      const now = performance.now();
+      const milliseconds = now - last;
+      last = now;
+      return {
+        ...step,
+        ...(picture && { picture }),
+        ...(call.attention && { attention: call.attention }),
+        ...shown_inside(call),
+        milliseconds,
+      };
     };
-    last = now;
+    latents = step.latents;
     await messages();
     if (present !== id) return;
   }
+  if (before) yield await before();
   const decoded = await there.decode(latents, scaling);
   yield { kind: "picture", picture: to_picture(decoded), decoded, milliseconds: performance.now() - began };
+}
+
+/**
+ * The feature maps among what a call of the UNet gave, by their stage's name.
+ * @param {Record<string, any>} call
+ */
+function shown_inside(call) {
+  const found = Object.entries(call).filter(([name]) => name.startsWith("features."));
+  if (!found.length) return {};
+  return { features: Object.fromEntries(found.map(([name, maps]) => [name.slice("features.".length), maps])) };
 }
 
 /** Let what the page has sent meanwhile be read. */
