@@ -1,4 +1,4 @@
-"""The live page in Chromium, one thread for each network: what travels, how soon it answers, how near its pictures are to torch's.
+"""The live page in Chromium: what travels, how soon it answers, how near its pictures are to torch's.
 
     make bench-live                                    the page; needs `make live` before, takes a minute
     make bench-live ARGS="--weights --captions 200"    as they ship, float16, 8 bits: packed size, pictures
