@@ -2,7 +2,9 @@
 
 Same checkpoint, prompt, seed, steps, guidance scale and scheduler. Measured are one picture in a warm process, a whole
 cold process from its start to out.png (time and peak memory), and the scheduler's own share of a picture. The pictures'
-largest difference is printed too: a speed without the same picture counts for nothing.
+largest difference is printed too: a speed without the same picture counts for nothing. Each has the threads that it
+takes by itself: sdlesson one for a small model, the pipeline torch's. A warm picture is measured twice: with threads
+that spin while they wait for each other, as torch's do, and with such that sleep, as in the lessons.
 """
 
 from __future__ import annotations
@@ -15,8 +17,10 @@ import sys
 import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import sdlesson
+from sdlesson.loading import fit
 
 PROMPT = "a photograph of an astronaut riding a horse"
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
@@ -58,13 +62,15 @@ def report(name: str, ours: list[float], peer: list[float], unit: str = "s") -> 
     )
 
 
-def warm(args) -> float:
-    """One picture in a process that has painted before; returns the recommended guidance scale."""
+def warm(args) -> None:
+    """One picture in a process that has painted before."""
     import numpy as np
     import torch
     from diffusers import LMSDiscreteScheduler, StableDiffusionPipeline
 
+    threads = torch.get_num_threads()
     sd = sdlesson.load(args.model)
+    own = torch.get_num_threads()
     scale = sd.guidance_scale if args.guidance is None else args.guidance
     pipe = StableDiffusionPipeline.from_pretrained(
         args.model, scheduler=LMSDiscreteScheduler(**SCHEDULE), safety_checker=None
@@ -73,15 +79,17 @@ def warm(args) -> float:
     settings = {"num_inference_steps": args.steps, "guidance_scale": scale}
 
     def ours():
+        torch.set_num_threads(own)
         return sdlesson.paint(PROMPT, model=sd, seed=args.seed, **settings)[0]
 
     def peer():
+        torch.set_num_threads(threads)
         return pipe(PROMPT, generator=torch.Generator("cpu").manual_seed(args.seed), **settings).images[0]
 
     difference = np.abs(np.asarray(ours(), dtype=int) - np.asarray(peer(), dtype=int))  # warms both up, too
     print(f"{'largest difference of the pictures':<34} {difference.max()} of 255 (mean {difference.mean():.4f})")
-    report("one picture, warm", *by_turns(ours, peer, args.repeat))
-    return scale
+    how = "sleep" if os.environ.get("OMP_WAIT_POLICY") == "PASSIVE" else "spin"
+    report(f"one picture, warm, threads {how}", *by_turns(ours, peer, args.repeat))
 
 
 def scheduler_share(args) -> None:
@@ -140,7 +148,8 @@ def cold(args, scale: float) -> None:
 def process(command: list[str]) -> tuple[float, float]:
     """Wall seconds and peak resident MiB of one child process; raises CalledProcessError if it fails."""
     start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=os.environ)
+    plain = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}  # each takes its own
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=plain)
     said = child.stderr.read()
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
@@ -177,13 +186,20 @@ def main() -> None:
     parser.add_argument("--guidance", type=float, help="guidance scale (default: the model's own)")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--repeat", type=int, default=8, help="warm pictures of each")
+    parser.add_argument("--warm", action="store_true", help="warm pictures alone, in this process, as its threads wait")
     parser.add_argument("--cold-repeat", type=int, default=3, help="cold processes of each")
     args = parser.parse_args()
     args.model = args.model or str(sdlesson.checkpoint_path())
     _quiet()
-    scale = warm(args)
+    if args.warm:
+        warm(args)
+        return
+    plain = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    for policy in ({}, {"OMP_WAIT_POLICY": "PASSIVE"}):
+        subprocess.run([sys.executable, *sys.argv, "--warm"], env=plain | policy, check=True)
     scheduler_share(args)
-    cold(args, scale)
+    recommended = fit.recommended(Path(args.model)).get("guidance_scale", 8.0)
+    cold(args, recommended if args.guidance is None else args.guidance)
 
 
 if __name__ == "__main__":

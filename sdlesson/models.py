@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -125,9 +125,11 @@ def load(
     anything else, and says it. It counts on the CPU only.
     `revision` is the hub's branch, tag or commit; where it is None, v1.4 and v1.5 are pinned to a commit
     (sdlesson.loading.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
-    Weights in 16 bits (`*.fp16.safetensors`) are taken where there are no others. Raises ModelError, with one sentence,
-    where the model is incomplete, corrupt, pickled or out of reach, where its parts do not fit each other, and where it
-    is of another kind: one whose UNet takes more than latents, timestep and text, or whose noise K-LMS cannot have.
+    Weights in 16 bits (`*.fp16.safetensors`) are taken where there are no others. On a CPU the first load sets torch's
+    threads, for the whole process, to one: a small model's tensors are too small to share. A big model's load brings
+    all of them back, for good. Raises ModelError, with one sentence, where the model is incomplete, corrupt, pickled or
+    out of reach, where its parts do not fit each other, and where it is of another kind: one whose UNet takes more than
+    latents, timestep and text, or whose noise K-LMS cannot have.
     """
     name = _name(model)
     if low_memory not in (True, False, "auto"):
@@ -141,7 +143,12 @@ def load(
     with quick_imports():
         import torch
     device, dtype = _device(device, torch), _dtype(dtype, torch)
-    if _bytes(folder, "unet") > _BIG or engine == "openvino":
+    big = _bytes(folder, "unet") > _BIG or engine == "openvino"
+    if device.type == "cpu":
+        every = _threads_before()
+        if big:
+            torch.set_num_threads(every)
+    if big:
         parts, dtype, engine = _load_big(folder, device, dtype, low_memory, engine)
     else:
         dtype, engine = dtype or torch.float32, None
@@ -150,6 +157,16 @@ def load(
     return StableDiffusion(
         **parts, name=name, device=device, dtype=dtype, guidance_scale=scale, folder=folder, engine=engine
     )
+
+
+@cache
+def _threads_before() -> int:
+    """The threads that torch had before the first load, which leaves it one."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    return before
 
 
 def _name(model: str | os.PathLike | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -802,3 +803,26 @@ def test_a_hub_that_says_nothing_is_not_waited_for(tmp_path, monkeypatch):
         start = time.perf_counter()
         refuses("org/model", "cannot be reached")
         assert time.perf_counter() - start < 30
+
+
+def test_a_small_model_takes_one_thread_and_a_big_one_all(toy_folder):
+    """In a process of its own: the threads are the process's."""
+    code = f"""
+import torch
+from sdlesson import models
+before = torch.get_num_threads()
+models.load({str(toy_folder)!r}, device="cpu")
+assert (before, torch.get_num_threads()) == (2, 1)
+torch.set_num_threads(2)  # whoever sets it himself keeps it
+models.load({str(toy_folder)!r}, device="cpu")
+assert torch.get_num_threads() == 2
+torch.set_num_threads(1)
+models._BIG = 0
+models.load({str(toy_folder)!r}, device="cpu", engine="torch")
+models._BIG = 2**40
+models.load({str(toy_folder)!r}, device="cpu")
+assert torch.get_num_threads() == 2
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-600:]

@@ -31,9 +31,9 @@ def paint(picture: Picture, model: Model) -> tuple[Image, int, float, list[str],
     from ..latents import initial_noise, seeded
     from ..sigmas import schedule, training_sigmas
 
-    torch.set_num_threads(model.threads)
     with _LOADING:
         sd, clip = _loaded(model)
+    torch.set_num_threads(model.threads)  # a load sets them, too
     generator = seeded(picture.seed)
     noise = initial_noise(
         1, *sd.size, generator=generator, channels=sd.unet.config.in_channels, factor=sd.vae_factor
