@@ -127,6 +127,34 @@ def test_what_is_typed_is_painted(shared):
     assert Path(kept.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_sentence_that_is_typed_stays_and_is_cut_at_once(shared):
+    shared.get_by_role("textbox", name="Paint").fill("a queen riding a zeppelin")
+    shared.get_by_role("button", name="Words").click()
+    expect(shared.get_by_role("list", name="pieces")).to_contain_text("queen")
+    expect(shared.locator("#stage")).to_contain_text("never read “zeppelin”")
+    shared.get_by_role("button", name="Picture").click()
+    expect(shared.get_by_role("textbox", name="Paint")).to_have_value("a queen riding a zeppelin")
+    shared.get_by_role("button", name="Paint").click()
+    expect(said(shared)).to_contain_text("a queen riding a zeppelin, seed")
+
+
+@pytest.mark.parametrize("width", [1366, 1024, 800, 360])
+def test_nothing_lies_over_what_is_clicked(open_page, width):
+    page = open_page("", model="missing")
+    page.set_viewport_size({"width": width, "height": 768})
+    code = """() => [...document.querySelectorAll("button, input, select, textarea, a")]
+        .filter(element => element.offsetParent && !element.disabled)
+        .filter(element => {
+            element.scrollIntoView({ block: "center" });
+            const { x, y, width, height } = element.getBoundingClientRect();
+            const top = document.elementFromPoint(x + width / 2, y + height / 2);
+            return !(element.contains(top) || top?.control === element);
+        }).map(element => element.outerHTML)"""
+    for station in ("words", "levels", "unet", "guidance", "picture"):
+        page.locator(f"#map [data-at={station}]").click()
+        assert page.evaluate(code) == []
+
+
 def test_an_address_says_the_whole_state(open_page):
     state = "prompt=a+cartoon+of+a+duck&seed=18446744073709551615&steps=2&guidance=1.5&order=1&schedule=karras"
     state += "&breaks=no_scaling%2Cstep_twice&at=guidance&step=0"
@@ -260,7 +288,9 @@ def test_a_recorded_run_of_ones_own_is_opened(shared, traces):
     expect(shared.get_by_role("slider", name="step", exact=True)).to_have_attribute(
         "aria-valuetext", "step 2 of 2, σ 0.03"
     )
+    expect(shared.get_by_role("textbox", name="Paint")).to_have_value("a cartoon of a horse")
     shared.get_by_label("picture of the batch").select_option("picture 2")
+    expect(shared.get_by_role("textbox", name="Paint")).to_have_value("a cartoon of a duck")
     shared.get_by_role("button", name="Picture").click()
     expect(shared.get_by_role("img", name="a cartoon of a duck, seed 2")).to_be_visible()
     shared.wait_for_function("document.querySelector('#stage canvas.photo').width === 128")  # decoded by the live model
@@ -305,7 +335,7 @@ LATENTS = {"dtype": "F32", "shape": [1, 4, 2, 2], "data_offsets": [0, 64]}
     ("file", "sentence"),
     [
         ({"name": "bad", "mimeType": "", "buffer": b"PNG"}, "too short"),
-        ({"name": "bad", "mimeType": "", "buffer": b"\xff" * 64}, "no sensible length"),
+        ({"name": "bad", "mimeType": "", "buffer": b"\xff" * 64}, "begins with the length of its header"),
         ({"name": "bad", "mimeType": "", "buffer": struct.pack("<Q", 900) + b"{}"}, "cut off"),
         (bad_file(b"[1, 2]"), "its header cannot be read"),
         (bad_file({"a": LATENTS}, numbers=63), "does not lie in this file"),

@@ -13,6 +13,8 @@ export class App {
   ready = false;
   /** Whether a run is on its way. */
   busy = false;
+  /** @type {{prompt: string, tokens: import("../types.js").Tokens} | null} a sentence that is being typed */
+  draft = null;
   /** Called when the picture that is asked for is another than before. */
   onAsk = () => {};
   /** Called when something else is shown than what is asked for: a run under way is left. */
@@ -42,6 +44,9 @@ export class App {
    * @param {Partial<Settings>} part
    */
   change(part) {
+    const before = this.settings;
+    const other = !samePicture(before, { ...before, ...part });
+    if (other) this.say(""); // what was said of the picture before
     for (const name of /** @type {const} */ (["prompt", "negative", "compare"])) {
       const text = part[name];
       if (text !== undefined && text.length > LONGEST) {
@@ -49,9 +54,8 @@ export class App {
         this.say(`The page reads the first ${LONGEST} letters of a prompt; the rest was left out.`);
       }
     }
-    const before = this.settings;
     this.settings = { ...before, ...part };
-    if (!samePicture(before, this.settings)) this.onAsk();
+    if (other) this.onAsk();
     this.refresh();
   }
 
@@ -63,6 +67,11 @@ export class App {
     this.run = run;
     this.#decoded.clear();
     this.refresh();
+  }
+
+  /** The pieces that are shown: those of the sentence that is being typed, else the run's. */
+  get tokens() {
+    return this.draft && this.draft.prompt !== this.run.prompt ? this.draft.tokens : this.run.tokens;
   }
 
   /** Draw once, when the browser next draws. */

@@ -38,16 +38,20 @@ export function startLive(app, arrival) {
 
   async function arrive() {
     put(arrival, words, bar);
-    put(words, "You see a recorded run. The live model is on its way.");
+    const recorded = () =>
+      samePicture(app.settings, DEFAULTS)
+        ? "You see a recorded run."
+        : `You see a recorded run: ${DEFAULTS.prompt}, seed ${DEFAULTS.seed}. Yours is painted when the live model is here.`;
+    put(words, `${recorded()} The live model is on its way.`);
     try {
-      const info = await app.machine.load(({ stage, loaded, total }) => {
+      const info = await app.machine.load(({ loaded, total }) => {
         bar.value = total ? loaded / total : 0;
         const far = `${megabytes(loaded)} of ${megabytes(total)} MB`;
         put(
           words,
-          stage === "start"
-            ? "The model is here, and starts."
-            : `You see a recorded run. The live model is on its way: ${far}.`,
+          loaded === total
+            ? `${recorded()} The live model is here, and starts.`
+            : `${recorded()} The live model is on its way: ${far}.`,
         );
       });
       scaling = info.scaling_factor;

@@ -7,7 +7,7 @@ import { loadExample } from "./example.js";
 import { buildFilm } from "./film.js";
 import { startLive } from "./live.js";
 import { buildMap } from "./map.js";
-import { DEFAULTS, readHash, samePicture, writeHash } from "./settings.js";
+import { DEFAULTS, LONGEST, readHash, samePicture, writeHash } from "./settings.js";
 import * as attention from "./stations/attention.js";
 import * as guidance from "./stations/guidance.js";
 import * as levels from "./stations/levels.js";
@@ -64,6 +64,15 @@ function buildPrompt(app) {
   const input = /** @type {HTMLTextAreaElement} */ (known("prompt")); // it grows with the sentence, and has no lines
   const [go, halt] = /** @type {HTMLButtonElement[]} */ ([known("paint"), known("stop")]);
   const live = startLive(app, known("arrival"));
+  const typed = () => input.value.replace(/\s+/g, " ").trim();
+  input.addEventListener("input", async () => {
+    const prompt = typed();
+    if (!app.ready) return;
+    const tokens = await app.machine.tokenize(prompt.slice(0, LONGEST));
+    if (prompt !== typed()) return; // more was typed meanwhile
+    app.draft = { prompt, tokens };
+    app.refresh();
+  });
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing) return;
     event.preventDefault();
@@ -71,12 +80,18 @@ function buildPrompt(app) {
   });
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    app.change({ prompt: input.value.replace(/\s+/g, " ").trim() });
+    say("");
+    app.change({ prompt: typed() });
     live.paint();
   });
   halt.addEventListener("click", live.stop);
+  let shown = "";
   return function update() {
-    if (input !== document.activeElement) input.value = app.settings.prompt;
+    const prompt = app.run.source === "file" ? app.run.prompt : app.settings.prompt;
+    if (prompt !== shown) {
+      input.value = shown = prompt; // what is being typed stays, until another prompt counts
+      app.draft = null;
+    }
     halt.hidden = !app.busy;
     go.hidden = app.busy;
   };
@@ -144,8 +159,8 @@ async function start() {
   };
   addEventListener("hashchange", ({ newURL }) => {
     const read = readHash(new URL(newURL).hash); // by now the page may have written another one
-    say(read.said.join(" "));
     app.change(read.settings);
+    say(read.said.join(" "));
   });
   app.onDraw();
   document.body.classList.add("here");

@@ -34,7 +34,7 @@ export async function openSafetensors(file) {
   if (file.size < 8) throw new LiveError("This file is too short to be a recorded run.");
   const length = Number(new DataView(await file.slice(0, 8).arrayBuffer()).getBigUint64(0, true));
   if (length > HEADER || length < 2)
-    throw new LiveError("This is no safetensors file: its header has no sensible length.");
+    throw new LiveError("This is no recorded run: a safetensors file begins with the length of its header, and this one does not.");
   if (8 + length > file.size) throw new LiveError("This file ends in the middle of its header; it was cut off.");
   const { __metadata__: metadata = {}, ...listed } = parse(await file.slice(8, 8 + length).text());
   const places = new Map(

@@ -41,10 +41,10 @@ export function build(app) {
     drawing,
     controls: null,
     update() {
-      const { tokens, source } = app.run;
-      const nameless = !tokens.words.length && source === "file";
+      const { tokens } = app;
+      const nameless = !tokens.words.length && app.run.source === "file";
       const shown = tokens.count + 2;
-      put(pieces, ...tokens.ids.slice(0, shown).map((number, k) => piece(app, k, number, shown)));
+      put(pieces, ...tokens.ids.slice(0, shown).map((number, k) => piece(tokens, k, number, shown)));
       put(
         places,
         ...tokens.ids.map((_, k) => h("i", { class: k === 0 || k === shown - 1 ? "edge" : k < shown ? "used" : "" })),
@@ -61,13 +61,12 @@ export function build(app) {
 }
 
 /**
- * @param {App} app
+ * @param {import("../../types.js").Tokens} tokens
  * @param {number} k
  * @param {number} number
  * @param {number} shown
  */
-function piece(app, k, number, shown) {
-  const { tokens } = app.run;
+function piece(tokens, k, number, shown) {
   const edge = k === 0 ? "start" : k === shown - 1 ? "end" : "";
   const word = tokens.words.find(({ positions }) => positions.includes(k));
   const text = edge || tokens.pieces[k].replace("</w>", "");
