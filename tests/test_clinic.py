@@ -126,12 +126,12 @@ def test_an_error_comes_with_its_line(ward):
         ("clinic.11", "return scheduler.step", "return __import__('copy').deepcopy(scheduler).step"),
         ("clinic.15", "(1 + w) * cond - w * empty", "empty + w * (cond - empty)"),
         ("clinic.15", "guide(empty, cond, scale)", "guide(empty, cond, scale - 1)"),
-        ("clinic.16", "sigmas[0] *", "slopes.clear() or sigmas[0] *"),
-        ("clinic.17", "guesses[:2], guesses[2:]", "guesses[0::2], guesses[1::2]"),
+        ("clinic.16", "        return x\n", "        slopes.clear()\n        return x\n"),
+        ("clinic.17", ".repeat_interleave(2, dim=0)", "[[0, 1, 0, 1]]"),
         ("clinic.18", "(sigma**2 + 1) ** 0.5", "1"),
         ("clinic.18", "scheduler.scale_model_input(latents, t)", "latents"),
         ("clinic.19", "padding=True", "padding='max_length', max_length=77"),
-        ("clinic.20", "beta_start=0.0001, beta_end=0.02", "beta_start=0.00085, beta_end=0.012"),
+        ("clinic.20", '0.0001, beta_end=0.02, beta_schedule="', '0.00085, beta_end=0.012, beta_schedule="scaled_'),
     ],
 )
 def test_other_repairs_are_taken_too(ward, patient, old, new):
@@ -149,13 +149,13 @@ def test_other_repairs_are_taken_too(ward, patient, old, new):
         ("clinic.15", "guide(empty, cond, scale)", "guide(cond, empty, scale)"),
         ("clinic.17", "guesses[:2], guesses[2:]", "guesses[2:], guesses[:2]"),
         ("clinic.19", "padding=True", "padding='max_length', max_length=40"),
-        ("clinic.20", "beta_start=0.0001, beta_end=0.02", "beta_start=0.00085, beta_end=0.02"),
+        ("clinic.20", "beta_start=0.0001, beta_end=0.02", "beta_start=0.00085, beta_end=0.012"),  # linear
     ],
 )
 def test_half_a_repair_is_none(ward, patient, old, new):
     ill = source("clinic.ipynb", patient)
     assert old in ill
-    assert judged(ward, patient, function(ward, ill.replace(old, new)), clinic.RUNS)
+    assert judged(ward, patient, function(ward, ill.replace(old, new)), None)
 
 
 CHEATS = {
@@ -164,7 +164,7 @@ CHEATS = {
     "a name that is put together": "getattr(sdlesson, 'pa' + 'int')(prompt, model=sd)",
     "denoise": "paint_latents(sd, list(sdlesson.denoise(sd, prompt))[-1].latents)",
     "record": "paint_latents(sd, sdlesson.record(sd, prompt).steps[-1].latents)",
-    "img2img": "paint_latents(sd, sdlesson.img2img(sd, prompt, drawing, strength=0.5))",
+    "img2img": "paint_latents(sd, sdlesson.steering.img2img(sd, prompt, drawing, strength=0.5))",
     "healthy": "healthy(patient, sd, prompt, seed, steps, drawing)",
     "diffusers' pipeline": "[pipeline(prompt)]",
 }

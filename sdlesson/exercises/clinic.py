@@ -21,11 +21,11 @@ from . import Mistake, Stopped, Unanswered, exercise
 from .compare import call, shown
 
 #: What each script is tried with; the page shows none of it. Even numbers of steps: img2img leaves out half of them.
-#: At twice the guidance scale the first one has many numbers above 1 and many below -1.
 RUNS = (
-    ("a cartoon of a queen riding an elephant on the moon", 7, 6),
+    ("a cartoon of a queen riding an elephant on a beach", 7, 6),
     ("a photograph of a robot riding a bicycle in the snow", 11, 4),
 )
+DARK = "a cartoon of a queen riding an elephant on the moon", 7, 6  # at twice the guidance 2.7 % of it lie below -1
 #: Mean difference in levels of 255 up to which two pictures are the same: rounding makes less than 0.3, and the mildest
 #: of the planted faults 5.9. A decoder in bfloat16 is off by up to 4.
 SAME, SAME_IN_16_BITS = 1.0, 4.0
@@ -46,6 +46,7 @@ class Case(NamedTuple):
     look: str
     learned: str
     same: float = SAME
+    runs: tuple[tuple[str, int, int], ...] = RUNS
 
 
 def loud(vae):
@@ -131,7 +132,10 @@ CASES = {
         "A generator goes on where it stopped. Same noise, fresh generator.",
     ),
     "clinic.10": Case(
-        _strong, "Print the smallest and the largest number before they become bytes.", "Clamp, then bytes."
+        _strong,
+        "Print the smallest and the largest number before they become bytes.",
+        "Clamp at both ends, then bytes.",
+        runs=(*RUNS, DARK),
     ),
     "clinic.11": Case(
         _plain, "How often is the scheduler asked in each round?", "A scheduler counts: one `step` a round, kept."
@@ -252,9 +256,9 @@ def _about(levels: float) -> str:
     return "less than 8" if levels < 8 else "8 to 25" if levels < 25 else "more than 25"
 
 
-def _examine(case: Case, script, sd, drawing, runs=RUNS) -> Mistake | None:
+def _examine(case: Case, script, sd, drawing, runs=None) -> Mistake | None:
     """Run the script as the page does not, and compare with the package's own pictures."""
-    for prompt, seed, steps in runs:
+    for prompt, seed, steps in runs or case.runs:
         try:
             with by_hand():
                 got = call(script, prompt, seed, steps)
