@@ -26,8 +26,8 @@ RUNS = (
     ("a photograph of a robot riding a bicycle in the snow", 11, 4),
 )
 DARK = "a cartoon of a queen riding an elephant on the moon", 7, 6  # at twice the guidance 2.7 % of it lie below -1
-#: Mean difference in levels of 255 up to which two pictures are the same: rounding makes less than 0.3, and the mildest
-#: of the planted faults 5.9. A decoder in bfloat16 is off by up to 4.
+#: Mean difference in levels of 255 up to which two pictures are the same: bytes that are not rounded make 0.5, the
+#: mildest of the planted faults 5.9. A decoder in bfloat16 is off by up to 4.
 SAME, SAME_IN_16_BITS = 1.0, 4.0
 #: What walks the whole way in one word, and the file that it stands in: no script under examination may call it.
 READY = {
