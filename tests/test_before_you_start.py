@@ -1,5 +1,7 @@
 """The page before the lessons: right answers in every form pass, and who stumbles twice is told what to read first."""
 
+import re
+
 import pytest
 import torch
 
@@ -26,16 +28,18 @@ WRONG = [
     ("1", (3, 4), "levels"),
     ("2", (16, 16), "as many axes"),
     ("2", (2, 4, 1, 1), "from the right"),
-    ("3", lambda z: z * 3 + 2, "changed places"),
-    ("3", lambda z: z * 2**0.5 + 3, "variance"),
-    ("3", lambda z: (z + 3) * 2, "before the product"),
+    ("3", lambda z: z * 3 + 2, "Mean and spread have changed places."),
+    ("3", lambda z: z * 2**0.5 + 3, "The variance is 2, not the standard deviation."),
+    ("3", lambda z: (z + 3) * 2, "The sum came before the product."),
     ("4", 9, "not its slope"),
     ("4", 5, "rise over run"),
-    ("5", lambda scores: scores.exp(), "not divided"),
-    ("5", lambda scores: scores / scores.sum(), "no exp"),
+    ("5", lambda scores: scores.exp(), "They are not divided by their sum."),
+    ("5", lambda scores: scores / scores.sum(), "There is no exp in it."),
     ("5", lambda scores: scores.exp().sum(), "Four"),
     ("6", (13, 24), "columns"),
     ("6", (30, 7), "whole vector"),
+    ("6", [[12], [34]], "in one row"),
+    ("6", torch.tensor([[12], [34]]), "in one row"),
     ("7", lambda words, n: [len(word) for word in words if len(word) > n], "lengths"),
     ("7", lambda words, n: [word for word in words if len(word) >= n], "More than"),
     ("7", lambda words, n: list(dict.fromkeys(word for word in words if len(word) > n)), "twice"),
@@ -47,23 +51,36 @@ def test_right_answers_pass(said, name, answer):
     assert "well done" in said(f"before_you_start.{name}", answer)
 
 
-@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
-def test_each_mistake_meets_its_hint(said, name, answer, hint):
-    assert hint in said(f"before_you_start.{name}", answer)
+@pytest.mark.parametrize(("name", "answer", "words"), WRONG)
+def test_each_mistake_meets_its_words(said, name, answer, words):
+    assert words in said(f"before_you_start.{name}", answer) + said(f"before_you_start.{name}", answer)
 
 
-@pytest.mark.parametrize(
-    ("name", "answer"),
-    [
-        ("1", (5, 5, 5)),
-        ("2", (1, 1, 1, 1)),
-        ("3", lambda z: z),
-        ("4", 5),
-        ("5", lambda s: s),
-        ("6", (0, 0)),
-        ("7", lambda words, n: []),
-    ],
-)
+OTHERS = [
+    ("1", (5, 5, 5)),
+    ("1", "2, 3, 4"),
+    ("2", (1, 1, 1, 1)),
+    ("3", lambda z: z),
+    ("3", 5),
+    ("4", 5),
+    ("4", "six"),
+    ("5", lambda s: s),
+    ("5", lambda s: None),
+    ("6", (0, 0)),
+    ("7", lambda words, n: []),
+]
+
+
+@pytest.mark.parametrize(("name", "answer"), [*OTHERS, *(wrong[:2] for wrong in WRONG)])
 def test_who_stumbles_twice_is_sent_to_a_first_reading(said, name, answer):
-    assert "First reading" not in said(f"before_you_start.{name}", answer)
-    assert "First reading" in said(f"before_you_start.{name}", answer)
+    first, second = said(f"before_you_start.{name}", answer), said(f"before_you_start.{name}", answer)
+    hint, wrong = (told.partition("not yet.\n")[2] for told in (first, second))
+    assert hint.startswith("Hint: ") and "First reading" not in hint
+    assert re.fullmatch(r"[^a-z\s].*[.!?] First reading: .+\.\n", wrong)  # whole sentences
+    assert wrong.partition(" First reading")[0] not in hint  # it says something new
+
+
+def test_a_function_that_raises_is_asked_for_shapes_only_where_they_are_in_the_way(said):
+    told = said("before_you_start.5", lambda scores: scores.expp())
+    assert "AttributeError" in told and "Which line does it?" in told and "shapes" not in told
+    assert "which shapes meet there?" in said("before_you_start.5", lambda scores: scores + torch.ones(3))

@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -143,8 +144,10 @@ def judged(task: Exercise, answer, facts) -> Mistake | None:
     except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
         said = _said(error)
         if callable(answer):
-            asked = "Your function stops with an error. Which line does it, and which shapes meet there?"
-            return Mistake(f"{asked} ({said}) {task.hint}", f"Your function raises {said}")
+            sizes = isinstance(error, RuntimeError | ValueError) and re.search("size|shape|dimension", said)
+            asked = f"Which line does it{', and which shapes meet there' if sizes else ''}?"
+            hint = f"Your function stops with an error. {asked} ({said}) {task.hint}"
+            return Mistake(hint, f"Your function raises {said}")
         return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
 import torch
 
-from . import Mistake, exercise
-from .compare import array, call, compared, listed, number, random, shaped, told
+from . import Mistake, Stopped, exercise
+from .compare import alike, array, call, compared, listed, number, random, shaped, told
 
 _FIRST_READING = {
     "shapes": "NumPy's “the absolute basics for beginners”, the parts on shape and axes",
@@ -21,73 +22,79 @@ _FIRST_READING = {
 }
 
 
-def _read(topic: str) -> str:
-    return f" First reading: {_FIRST_READING[topic]}."
+def question(number: int, topic: str, *, hint: str, learned: str):
+    """Decorate the judge of a question: what it says at the second try ends with the first reading on `topic`."""
+
+    def decorate(judge):
+        @functools.wraps(judge)
+        def read(answer) -> Mistake | None:
+            try:
+                mistake = judge(answer)
+            except Stopped as stopped:
+                mistake = stopped.args[0]
+            return mistake and mistake._replace(wrong=f"{mistake.wrong} First reading: {_FIRST_READING[topic]}.")
+
+        return exercise(f"before_you_start.{number}", hint=hint, learned=learned)(read)
+
+    return decorate
 
 
-@exercise(
-    "before_you_start.1",
+@question(
+    1,
+    "shapes",
     hint="Read the brackets from the outside: how many blocks, how many rows in each, how many numbers in each row?",
     learned="A shape lists the lengths from the outermost bracket to the innermost.",
 )
 def _shape(answer) -> Mistake | None:
     """The shape of a stack of two tables of three rows and four columns."""
-    few = Mistake("There is one number for each level of brackets. How many levels are there?", "{} numbers.")
-    got = listed(answer, 3, few._replace(wrong="A shape of {} numbers stands for so many levels." + _read("shapes")))
+    hint = "There is one number for each level of brackets. How many levels are there?"
+    got = listed(answer, 3, Mistake(hint, "A shape of {} numbers stands for so many levels."))
     if got == (2, 3, 4):
         return None
     if got == (4, 3, 2):
-        return Mistake("The right numbers. Which bracket is counted first?", "Outermost first." + _read("shapes"))
-    return Mistake(
-        "Count the blocks, then the rows of one block, then the numbers of one row.", f"{got}: no." + _read("shapes")
-    )
+        return Mistake("The right numbers. Which bracket is counted first?", "Outermost first.")
+    return Mistake("Count the blocks, then the rows of one block, then the numbers of one row.", f"{got}: no.")
 
 
-@exercise(
-    "before_you_start.2",
+@question(
+    2,
+    "broadcasting",
     hint="Write the shapes below each other, right ends aligned. Where one has 1 or nothing, the other one counts.",
     learned="Axes of length 1 stretch. That is how one mean is taken from each channel.",
 )
 def _broadcast(answer) -> Mistake | None:
     """The shape of (2, 4, 1, 1) + (16, 16)."""
-    few = Mistake(
-        "The result has as many axes as the longer of the two shapes.", "It has {} axes." + _read("broadcasting")
-    )
+    few = Mistake("The result has as many axes as the longer of the two shapes.", "It has {} axes.")
     got = listed(answer, 4, few)
     if got == (2, 4, 16, 16):
         return None
-    return Mistake(
-        "Compare from the right: 1 with 16, 1 with 16, then 4 and 2 with nothing.",
-        f"{got} is not it." + _read("broadcasting"),
-    )
+    return Mistake("Compare from the right: 1 with 16, 1 with 16, then 4 and 2 with nothing.", f"{got} is not it.")
 
 
-@exercise(
-    "before_you_start.3",
+@question(
+    3,
+    "gaussian",
     hint="First make the spread right by a product, then the mean by a sum. What happens in the other order?",
     learned="x · spread + mean. The lessons do it with σ and the picture.",
 )
 def _normal(answer) -> Mistake | None:
     """A function z -> numbers of mean 3 and standard deviation 2, from standard normal ones."""
     z = random(4, 5)
-    got = shaped(call(answer, z), z.shape, "Give back as many numbers as came in.", "It gives {}." + _read("gaussian"))
+    got = shaped(call(answer, z), z.shape, "Give back as many numbers as came in.", "It gives {}.")
     wrong = {
-        "the variance is 2, not the standard deviation": z * math.sqrt(2) + 3,
-        "mean and spread have changed places": z * 3 + 2,
-        "the sum came before the product": (z + 3) * 2,
-        "the spread is 4": z * 4 + 3,
-        "it divides by the spread": z / 2 + 3,
+        "The variance is 2, not the standard deviation.": z * math.sqrt(2) + 3,
+        "Mean and spread have changed places.": z * 3 + 2,
+        "The sum came before the product.": (z + 3) * 2,
+        "The spread is 4.": z * 4 + 3,
+        "It divides by the spread.": z / 2 + 3,
     }
-    other = Mistake(
-        "Try it with z = 0, then with z = 1.", "0 should become 3 and 1 should become 5." + _read("gaussian")
-    )
-    return compared(
-        got, z * 2 + 3, told("Check the mean and the spread of what comes out: {}.", wrong), other, atol=1e-5
-    )
+    other = Mistake("Try it with z = 0, then with z = 1.", "0 should become 3 and 1 should become 5.")
+    return compared(got, z * 2 + 3, told("Check the mean and the spread of what comes out.", wrong), other, atol=1e-5)
 
 
-@exercise(
-    "before_you_start.4",
+@question(
+    4,
+    "gradient",
     hint="By how much does w² grow if w grows from 3 to 3.001? How many times 0.001 is that?",
     learned="A gradient is that number, for each of many weights at once.",
 )
@@ -98,11 +105,12 @@ def _slope(answer) -> Mistake | None:
         return None
     known = {"9": "That is w² itself, not its slope.", "3": "That is w.", "2": "That is the exponent."}
     hint = known.get(f"{got:.0f}", "The slope is rise over run: (3.001² − 3²) / 0.001.")
-    return Mistake(hint, f"{got:g} is not the slope of w² at 3." + _read("gradient"))
+    return Mistake(hint, f"{got:g} is not the slope of w² at 3.")
 
 
-@exercise(
-    "before_you_start.5",
+@question(
+    5,
+    "softmax",
     hint="Make each number positive by exp, then divide by their sum.",
     learned="Shares between 0 and 1 that add up to 1. Attention and classifiers end in it.",
 )
@@ -111,36 +119,40 @@ def _softmax(answer) -> Mistake | None:
     scores = torch.tensor([2.0, -1.0, 0.5, 0.0])
     got = array(call(answer, scores))
     if got is None or got.shape != (4,):
-        return Mistake("Four numbers come in. Four should come out.", "It gives something else." + _read("softmax"))
+        return Mistake("Four numbers come in. Four should come out.", "It gives something else.")
     exps = np.exp(scores.numpy())
     wrong = {
-        "they are not divided by their sum": exps,
-        "there is no exp in it": scores.numpy() / scores.numpy().sum(),
-        "they are divided by the largest, not by the sum": exps / exps.max(),
-        "that is the logarithm of it": np.log(exps / exps.sum()),
+        "They are not divided by their sum.": exps,
+        "There is no exp in it.": scores.numpy() / scores.numpy().sum(),
+        "They are divided by the largest, not by the sum.": exps / exps.max(),
+        "That is the logarithm of it.": np.log(exps / exps.sum()),
     }
-    other = Mistake("Do they add up to 1? Is each above 0?", "These are not the shares." + _read("softmax"))
-    return compared(got, exps / exps.sum(), told("Add up what comes out: {}.", wrong), other, atol=1e-5)
+    other = Mistake("Do they add up to 1? Is each above 0?", "These are not the shares.")
+    return compared(got, exps / exps.sum(), told("Do they look like shares? Add them up.", wrong), other, atol=1e-5)
 
 
-@exercise(
-    "before_you_start.6",
+@question(
+    6,
+    "matrix",
     hint="Each number of the result is one row times the vector: product by product, then the sum.",
     learned="A layer of a network is this, some millions of times.",
 )
 def _matrix(answer) -> Mistake | None:
     """The product of [[1, 2], [3, 4]] and [10, 1]."""
-    got = listed(answer, 2, Mistake("Two rows give two numbers.", "It has {} numbers." + _read("matrix")))
+    if alike(answer, [[12], [34]]):
+        return Mistake("The right numbers. Give them in one row: (…, …).", "It is a column of two rows.")
+    got = listed(answer, 2, Mistake("Two rows give two numbers.", "It has {} numbers."))
     known = [
         ((13, 24), Mistake("You went down the columns. Which way do rows run?", "These are columns times it.")),
         ((30, 7), Mistake("Each row meets the whole vector.", "Each row was added up first.")),
     ]
-    other = Mistake("Row 1: 1 · 10 + 2 · 1. And row 2?", f"{got} is not the product." + _read("matrix"))
+    other = Mistake("Row 1: 1 · 10 + 2 · 1. And row 2?", f"{got} is not the product.")
     return compared(got, (12, 34), known, other)
 
 
-@exercise(
-    "before_you_start.7",
+@question(
+    7,
+    "python",
     hint="A list to collect in, a loop over the words, a condition, and `return`.",
     learned="That is all the Python that the lessons take for granted: lists, loops, functions.",
 )
@@ -149,7 +161,7 @@ def _python(answer) -> Mistake | None:
     words = ["a", "horse", "astronaut", "on", "rocket", "rocket", "beach"]
     got, right = call(answer, list(words), 5), ["astronaut", "rocket", "rocket"]
     if not isinstance(got, list | tuple):
-        return Mistake("Give back a list of words.", f"It gives {got!r}." + _read("python"))
+        return Mistake("Give back a list of words.", f"It gives {got!r}.")
     known = {
         ("astronaut", "rocket"): Mistake("One word stands there twice. So should it in the result.", "One is lost."),
         (9, 6, 6): Mistake("Give back the words, not their lengths.", "These are lengths."),
@@ -157,5 +169,5 @@ def _python(answer) -> Mistake | None:
             "“More than” leaves out those of that length.", "Words of n letters are in."
         ),
     }
-    other = Mistake("Try it with two words in your head.", f"It gives {got!r}." + _read("python"))
+    other = Mistake("Try it with two words in your head.", f"It gives {got!r}.")
     return None if list(got) == right else known.get(tuple(got), other)
