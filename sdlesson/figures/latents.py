@@ -37,7 +37,7 @@ def figure_latents(latents: torch.Tensor, title: str = "") -> Figure:
 
 
 def plot_histogram(values: torch.Tensor, title: str = "", *, limit: float = 4.0, ax=None):
-    """Draw how often each number occurs, -limit to limit, beside the Gaussian curve of standard deviation 1; returns the Axes."""
+    """Draw how often each number occurs, -limit to limit, beside the Gaussian curve of std 1; returns the Axes."""
     ax = given_axes(ax, (4, 2.6))
     numbers = values.detach().float().cpu().flatten().numpy()
     bins = np.linspace(-limit, limit, 61)
@@ -53,7 +53,7 @@ def plot_histogram(values: torch.Tensor, title: str = "", *, limit: float = 4.0,
 
 
 def figure_histograms(panels: Mapping[str, torch.Tensor], *, limit: float = 4.0) -> Figure:
-    """Histograms side by side on one scale, title -> numbers, each beside the Gaussian curve of standard deviation 1."""
+    """Histograms side by side on one scale, title -> numbers, each beside the Gaussian curve of std 1."""
     fig = new_figure(figsize=(1 + 2.6 * len(panels), 2.6))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (title, values) in zip(axes, panels.items(), strict=True):
