@@ -25,6 +25,7 @@ def test_the_promise_is_true(lesson):
     assert abs(deeper - told.deeper) <= 5
     assert (exercises is None) == (told.exercises is None)
     assert exercises is None or abs(exercises - told.exercises) <= 5
+    assert ("**Open**" in text) == ("(the open task apart)" in text)
     for readme in count["MAPS"]:
         rows = [line for line in readme.read_text(encoding="utf-8").splitlines() if f"{path.name})" in line]
         assert any(f"| {count['row'](told)} |" in row for row in rows), readme
@@ -82,3 +83,6 @@ def test_what_is_written_is_what_was_counted(tmp_path):
         assert "; the exercises take 30 minutes. The computing takes long" in lesson.read_text()
         rows = ["| [L](lesson.ipynb) | 9 s | 20 min, exercises 30 | x |", "| [M](m.ipynb) | 5 min |"]
         assert readme.read_text().splitlines() == rows
+    lesson.write_text(json.dumps({"cells": [{"cell_type": "markdown", "source": [f"{opening} **Open** (9 minutes)"]}]}))
+    count["write"](lesson, Minutes(20, 7, 30, 0), [readme])
+    assert "; the exercises take 30 minutes (the open task apart). The computing" in lesson.read_text()

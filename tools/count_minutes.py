@@ -5,6 +5,7 @@
 
 A heading like "7 · Deeper: title" opens a deeper part, up to the next heading of its level or a higher one.
 The minutes of an exercise are those of its head: "**Exercise 2 (change; 4 minutes, difficulty 2).**"
+The open task at the end ("**Open**") is not among them, and the opening says so.
 """
 
 import io
@@ -79,14 +80,15 @@ def minutes(path: Path) -> Minutes:
     return Minutes(core, deeper, exercises, int(promise[1]) if promise else 0)
 
 
-def promise(spent: Minutes) -> str:
-    """The words of a lesson's opening, up to how long the computing takes."""
+def promise(spent: Minutes, apart: bool = False) -> str:
+    """The words of a lesson's opening, up to how long the computing takes; `apart`: an open task is not counted."""
     text = f"**Time:** {spent.core:.0f} minutes to read and try"
     if round(spent.deeper):
         text += f", {spent.deeper:.0f} more with the parts marked *Deeper*, which nothing later needs"
     if spent.exercises is None:
         return f"{text}, and then the exercises; the computing"
-    return f"{text}; the exercises take {spent.exercises} minutes. The computing"
+    open_task = " (the open task apart)" if apart else ""
+    return f"{text}; the exercises take {spent.exercises} minutes{open_task}. The computing"
 
 
 def row(spent: Minutes) -> str:
@@ -98,7 +100,7 @@ def write(path: Path, spent: Minutes, maps=MAPS) -> None:
     """Let the lesson's opening and its row in the maps promise what it takes."""
     text = path.read_text(encoding="utf-8")
     opening = re.compile(r"\*\*Time:\*\* .*?[Tt]he computing")
-    path.write_text(opening.sub(promise(spent), text, count=1), encoding="utf-8")
+    path.write_text(opening.sub(promise(spent, "**Open**" in text), text, count=1), encoding="utf-8")
     for readme in maps:
         text = readme.read_text(encoding="utf-8")
         minutes_there = re.compile(rf"^(.*{path.name}\).*\| )\d+ min[^|]* \|", flags=re.M)

@@ -37,13 +37,13 @@ def figure_latents(latents: torch.Tensor, title: str = "") -> Figure:
 
 
 def plot_histogram(values: torch.Tensor, title: str = "", *, limit: float = 4.0, ax=None):
-    """Draw how often each number occurs, -limit to limit, beside the Gaussian curve of spread 1; returns the Axes."""
+    """Draw how often each number occurs, -limit to limit, beside the Gaussian curve of std 1; returns the Axes."""
     ax = given_axes(ax, (4, 2.6))
     numbers = values.detach().float().cpu().flatten().numpy()
     bins = np.linspace(-limit, limit, 61)
     ax.hist(numbers, bins=bins, density=True, histtype="stepfilled", color=BLUE, alpha=0.45, label="numbers")
     grid = np.linspace(-limit, limit, 301)
-    ax.plot(grid, np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), color=INK, linewidth=1.4, label="Gaussian, spread 1")
+    ax.plot(grid, np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), color=INK, linewidth=1.4, label="Gaussian, std 1")
     mean = round(float(numbers.mean()), 1) + 0.0  # never -0.0
     about = f"{len(numbers):,} numbers, mean {mean:.1f}, std {numbers.std():.1f}"
     ax.set_title(f"{title}\n{about}", fontsize=10)
@@ -53,7 +53,7 @@ def plot_histogram(values: torch.Tensor, title: str = "", *, limit: float = 4.0,
 
 
 def figure_histograms(panels: Mapping[str, torch.Tensor], *, limit: float = 4.0) -> Figure:
-    """Histograms side by side on one scale, title -> numbers, each beside the Gaussian curve of spread 1."""
+    """Histograms side by side on one scale, title -> numbers, each beside the Gaussian curve of std 1."""
     fig = new_figure(figsize=(1 + 2.6 * len(panels), 2.6))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for ax, (title, values) in zip(axes, panels.items(), strict=True):
@@ -61,7 +61,7 @@ def figure_histograms(panels: Mapping[str, torch.Tensor], *, limit: float = 4.0)
     axes[0].set_ylabel("how often (density)", fontsize=9)
     fig.legend(*axes[0].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside lower center", ncols=2)
     told = (f"{title}: {v.numel()} numbers, standard deviation {v.float().std():.1f}" for title, v in panels.items())
-    fig.words = f"Histograms beside the Gaussian curve of spread 1. {'; '.join(told)}.".replace("\n", " ")
+    fig.words = f"Histograms beside the Gaussian curve of standard deviation 1. {'; '.join(told)}.".replace("\n", " ")
     return fig
 
 

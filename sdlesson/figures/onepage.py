@@ -50,7 +50,7 @@ def _arrows(shapes: dict[str, tuple]):
         ((36, 31.2), (44.5, 31.2), f"ids\n{by(shapes['ids'])}"),
         ((48.2, 28), (48.2, 16.5), f"embeddings\n{by(shapes['embeddings'])}"),
         ((6, 13.2), (18.5, 13.2), f"noise\n{latents}"),
-        ((26.5, 13.2), (44, 13.2), f"     latents, twice\n     {by(shapes['unet input'])}"),
+        ((26.5, 13.2), (44, 13.2), f"     latents, twice\n     ÷ √(σ² + 1)\n     {by(shapes['unet input'])}"),
         ((52.5, 13.2), (63.5, 13.2), f"two guesses\n{by(shapes['unet output'])}"),
         ((68.5, 10), (68.5, 5.5), ""),
         ((63.5, 2.8), (38.5, 2.8), f"a little less noise\n{latents}", "-"),
@@ -98,7 +98,7 @@ def figure_machine(sd, *, steps: int = 20, lit=()) -> Figure:
         f"An empty prompt and the prompt go through the tokenizer (ids, {flow['ids']}) "
         f"and the text encoder (embeddings, {flow['embeddings']}) into the UNet. "
         f"A seed gives noise, {flow['latents']}, multiplied by the largest σ. A loop of {steps} rounds follows: "
-        f"the UNet sees the latents twice, {flow['unet input']}, and guesses the noise twice, "
+        f"the UNet sees the latents twice, divided by √(σ² + 1), {flow['unet input']}, and guesses the noise twice, "
         "guidance makes one guess of the two, the scheduler takes away a little noise. "
         "The VAE decoder turns the last latents, divided by the scaling factor, "
         f"into a picture, {flow['picture']}, saved as out.png." + (f" Lit here: {', '.join(lit)}." if lit else "")
