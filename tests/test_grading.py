@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -277,7 +279,8 @@ def test_nothing_outside_is_seen_or_changed(walls, tmp_path):
     probes = {
         "neighbour": f"os.path.exists({str(neighbour)!r})",
         "grades": f"os.path.exists({str(tmp_path / 'secret')!r})",
-        "home": f"os.path.exists({str(Path.home() / '.ssh')!r}) or os.path.exists('/home') or os.path.exists('/etc/passwd')",
+        "home": f"os.path.exists({str(Path.home() / '.ssh')!r}) or os.path.exists('/home')",
+        "users": "os.path.exists('/etc/passwd')",
         "link": "os.path.exists('/tmp/lesson/link') and open('/tmp/lesson/link').read()",
         "write package": f"open({str(package / 'cli.py')!r}, 'a')",
         "write model": f"open({str(package / 'checkpoint' / 'new')!r}, 'w')",
@@ -334,18 +337,23 @@ def test_only_answers_count(walls, tmp_path):
     assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.WRONG} and notes == []
 
 
-#: What ends a program in the middle: cells between a right answer and one that may not be reached -> what is said.
+#: What ends a program in the middle: a cell, what is said of it (None: the next cells run), and the limits.
 ENDS = {
-    "leaves": ("os._exit(0)", "its program has ended"),
-    "garbage": ("os.write(3, b'passed' * 99); [os.write(fd, b'passed' * 99) for fd in range(3, 9)]", None),
-    "memory": ("x = [bytearray(2**30) for _ in range(10)]", None),
-    "children's memory": (
-        "if [os.fork() for _ in range(3)]:\n    x = bytearray(os.urandom(1)) * (2 * 10**9)\nimport time; time.sleep(60)",
+    "leaves": ("os._exit(0)", "its program has ended", {}),
+    "garbage": ("[os.write(fd, b'passed' * 99) for fd in range(3, 9)]", "", {}),
+    "memory": ("x = [bytearray(2**30) for _ in range(10)]", None, {}),
+    "children": (
+        "os.fork(); os.fork(); x = bytearray(b'1') * 700_000_000\nimport time; time.sleep(90)",
         "it took too much memory",
+        {"memory": 2 * 2**30},
     ),
-    "fork bomb": ("while True:\n    os.fork()", None),
-    "loop": ("while True: pass", None),
-    "deaf": ("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\nwhile True: pass", "too long"),
+    "bomb": ("while True:\n    os.fork()", None, {}),
+    "loop": ("while True: pass", None, {"cell_seconds": 3}),
+    "deaf": (
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\nwhile True: pass",
+        "it took too long",
+        {"seconds": 12, "cell_seconds": 2},
+    ),
 }
 
 
@@ -359,16 +367,20 @@ def gone(since: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("trick", ENDS)
-def test_a_program_that_is_stopped_has_the_marks_it_earned(walls, tmp_path, trick):
-    """What was right before stands; nothing of the program is left; where the cell alone ends, the next one counts."""
-    middle, words = ENDS[trick]
+def test_a_program_that_is_stopped_has_the_marks_it_earned(walls, tmp_path):
+    """What was right before stands; where the cell alone ends, the next one counts; nothing of the program is left."""
     since = time.time() - 1
-    limits = Limits(seconds=12, cell_seconds=4, call_seconds=3)
-    marks, notes = graded(handed_in(tmp_path / "mine", GUIDE, middle, LAST), limits)
-    assert marks["onepage.3"] == judge.RIGHT
-    assert marks["training.3"] == (judge.OPEN if notes else judge.RIGHT)
-    assert words is None or words in notes[0]
+
+    def grade(trick):
+        middle, _, limits = ENDS[trick]
+        return graded(handed_in(tmp_path / trick, GUIDE, middle, LAST), dataclasses.replace(SHORT, **limits))
+
+    with ThreadPoolExecutor(2) as pool:
+        said = dict(zip(ENDS, pool.map(grade, ENDS), strict=True))
+    for trick, (_, words, _) in ENDS.items():
+        marks, notes = said[trick]
+        assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.RIGHT if words is None else judge.OPEN}, trick
+        assert notes == [] if words is None else words in notes[0], (trick, notes)
     assert gone(since)
 
 
@@ -563,7 +575,7 @@ def command(*arguments, **options):
 def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
     """Hostile ones between honest ones, graded twice: once killed in the middle and given again, once undisturbed."""
     subs, hand = tmp_path / "subs", handed_in(tmp_path / "hand", GUIDE, LAST)
-    for number, (trick, (middle, _)) in enumerate(ENDS.items()):
+    for number, (trick, (middle, *_)) in enumerate(ENDS.items()):
         handed_in(subs / f"{number} {trick}", GUIDE, middle, LAST)
         handed_in(subs / f"{number} honest", GUIDE, LAST)
     handed_in(subs / HOSTILE[1], GUIDE, LAST)

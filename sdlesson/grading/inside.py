@@ -18,8 +18,9 @@ def main() -> None:
     """Take on the limits and run a notebook: stdin is the socket to the judge, all else is told in argv."""
     told = json.loads(sys.argv[1])
     channel = socket.socket(fileno=os.dup(0))
+    os.register_at_fork(after_in_child=channel.close)  # only one process speaks
     _limit(told["limits"], told["user"])
-    shutil.copytree("/submitted", "/tmp/lesson")
+    shutil.copytree("/submitted", "/tmp/lesson", symlinks=True)
     notebook = Path("/tmp/lesson", told["notebook"])
     os.chdir(notebook.parent)
     sys.path.append(str(notebook.parent))  # last: a learner's torch.py is not taken for torch

@@ -7,6 +7,7 @@ small folder in memory to write to. It has no network, processes and users of it
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import os
 import shutil
@@ -29,6 +30,7 @@ _SETTINGS = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localt
 _DISK = 2**28  # bytes that it may write; they are memory
 _LOOK = 0.2  # seconds between two looks at its memory
 _NOBODY = 1_879_048_192  # the first user id that no system gives away (systemd: "Users, Groups, UIDs and GIDs")
+_NEXT = itertools.count()
 _START = "import sys; sys.path.insert(0, {!r}); from sdlesson.grading.inside import main; main()"
 
 
@@ -75,7 +77,7 @@ class Program:
             "limits": limits.for_system(),
             "call_seconds": limits.call_seconds,
             "cell_seconds": limits.cell_seconds,
-            "user": _NOBODY + os.getpid() if root else None,
+            "user": _NOBODY + 32 * os.getpid() + next(_NEXT) % 32 if root else None,
         }
         command = [*_walls(), "--ro-bind", str(folder), "/submitted", *_settings(limits.threads)]
         command += [sys.executable, "-P", "-c", _START.format(str(PACKAGE.parent)), json.dumps(told)]
@@ -92,8 +94,10 @@ class Program:
 
     def __exit__(self, *_) -> None:
         self._over.set()
+        inside = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()  # and with it, by --die-with-parent, everything in its namespace
         self._process.wait()
+        psutil.wait_procs(inside, timeout=60)
         self._watch.join()
         self.channel.close()
         self._errors.close()
