@@ -379,7 +379,10 @@ def test_a_program_that_is_stopped_has_the_marks_it_earned(walls, tmp_path):
         said = dict(zip(ENDS, pool.map(grade, ENDS), strict=True))
     for trick, (_, words, _) in ENDS.items():
         marks, notes = said[trick]
-        assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.RIGHT if words is None else judge.OPEN}, trick
+        assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.RIGHT if words is None else judge.OPEN}, (
+            trick,
+            notes,
+        )
         assert notes == [] if words is None else words in notes[0], (trick, notes)
     assert gone(since)
 

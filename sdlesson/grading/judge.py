@@ -108,7 +108,7 @@ def main() -> None:
     result = {}
     try:
         if "collect" in told:
-            facts = collect(folder, *told["notebooks"], limits)
+            facts = collect(folder, told["notebooks"][0], limits)
             with whole_file(told["collect"]) as stream:
                 stream.write(as_bytes(facts, _no_function))
         else:

@@ -6,6 +6,7 @@ small folder in memory to write to. It has no network, processes and users of it
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -83,7 +84,9 @@ class Program:
         command += [sys.executable, "-P", "-c", _START.format(str(PACKAGE.parent)), json.dumps(told)]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the program
         with theirs:
-            self._process = subprocess.Popen(command, stdin=theirs, stdout=subprocess.DEVNULL, stderr=self._errors)
+            self._process = subprocess.Popen(
+                command, stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=self._errors
+            )
         self.too_much = False
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._watch_memory, args=(limits.memory,), daemon=True)
@@ -111,16 +114,22 @@ class Program:
         """End it where its processes together have more memory of their own than one of them may have."""
         bubble = psutil.Process(self._process.pid)
         while not self._over.wait(_LOOK):
-            total = 0
-            try:
-                for each in bubble.children(recursive=True):
-                    memory = each.memory_info()
-                    total += memory.rss - memory.shared
-            except psutil.Error:  # one of them has ended meanwhile
-                continue
-            if total > most:
-                self.too_much = True
-                self._process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it may have ended by now
+                total = sum(map(_memory, bubble.children(recursive=True)))
+                if total > most:
+                    self.too_much = True
+                    self._process.kill()
+
+
+def _memory(process: psutil.Process) -> int:
+    """Bytes of a process, its part of what it shares with others among them."""
+    try:
+        return process.memory_full_info().pss
+    except psutil.NoSuchProcess:
+        return 0
+    except psutil.AccessDenied:
+        memory = process.memory_info()
+        return memory.rss - memory.shared
 
 
 def check_sandbox(*kept: Path) -> None:

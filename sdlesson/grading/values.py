@@ -103,7 +103,7 @@ def _pack(value, blobs, offer, depth):
     raise TypeError
 
 
-def _short(text: str) -> bool:
+def _short(text) -> bool:
     return len(text) <= LONGEST
 
 
@@ -170,7 +170,7 @@ def _array(name: str, shape: list[int], blob: bytes):
 def _picture(mode: str, size: list[int], blob: bytes) -> Image.Image:
     if mode not in _MODES or math.prod(_whole(size)) * len(mode) != len(blob):
         raise ValueError
-    return Image.frombytes(mode, size, blob)
+    return Image.frombytes(mode, (size[0], size[1]), blob)
 
 
 def _whole(sides: list[int]) -> list[int]:
