@@ -50,9 +50,8 @@ def run(args: argparse.Namespace) -> int:
         raise BadInput(f"Grades cannot lie among the submissions; name another folder than {into} with -o.")
     check_sandbox(folder, into)
     everybody = submissions(folder)
-    wanted = set(args.lessons or ()) or {
-        topic for each in everybody for found in each.topics().values() for topic in found
-    }
+    there = {topic for each in everybody for found in each.topics().values() for topic in found}
+    wanted: set[str] = set(args.lessons) if args.lessons else there
     if not wanted:
         raise BadInput("No submission has a cell that checks an exercise: there is nothing to grade.")
     limits = Limits.of_minutes(args.minutes, threads=max(1, cores // jobs))

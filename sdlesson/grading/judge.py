@@ -9,6 +9,7 @@ import ctypes
 import functools
 import io
 import json
+import resource
 import signal
 import sys
 import time
@@ -27,6 +28,7 @@ from .values import Far, Unreadable
 
 OPEN, WRONG, RIGHT = "open", "wrong", "right"
 _BEGIN = 300.0  # seconds until PyTorch is imported; measured: 3 to 15, and more on a busy machine
+_MOST = 2**33  # bytes of addresses; it needs 1.5 GiB
 _DIE = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -102,6 +104,7 @@ def _no_function(*_):
 def main() -> None:
     """Grade what stdin tells of, and print the result as JSON; or write a lesson's facts to a file."""
     ctypes.CDLL(None).prctl(_DIE, signal.SIGKILL)  # nothing goes on when the command has been killed
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST, _MOST))  # two answers may be made to multiply to any size
     warnings.simplefilter("ignore")
     told = json.load(sys.stdin)
     folder, limits = Path(told["folder"]), Limits(**told["limits"])

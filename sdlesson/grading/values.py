@@ -65,10 +65,8 @@ def _pack(value, blobs, offer, depth):
 
     if depth > _DEEPEST:
         raise ValueError
-    if value is None or isinstance(value, bool):
-        return value
-    if value is ...:
-        return {"ellipsis": None}
+    if value is None or value is ... or isinstance(value, bool):
+        return {"ellipsis": None} if value is ... else value
     for kind, fits in ((int, lambda x: x.bit_length() < _MOST_BITS), (float, lambda x: True), (str, _short)):
         if isinstance(value, kind):
             return kind(value) if fits(value) else {"unreadable": f"long {kind.__name__}"}
@@ -79,7 +77,7 @@ def _pack(value, blobs, offer, depth):
     if isinstance(value, torch.dtype):
         return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, np.ndarray) and value.dtype.kind == "U":
-        return {"texts": inner(value.tolist())}
+        return inner(value.tolist())
     if isinstance(value, np.ndarray | np.generic):
         blobs.append(np.ascontiguousarray(value).tobytes())
         return {"array": [value.dtype.name, list(value.shape), len(blobs) - 1]}
@@ -134,8 +132,6 @@ def _unpack(data, blobs, ask, trusts):
         return Unreadable(str(held)[:80])
     if kind in ("tuple", "set"):
         return {"tuple": tuple, "set": set}[kind](inner(held))
-    if kind == "texts":
-        return np.array(inner(held), dtype=str)
     if kind == "dtype":
         return getattr(torch, _TENSORS[_TENSORS.index(held)])
     if kind == "dict":
