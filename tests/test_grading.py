@@ -282,18 +282,18 @@ def test_nothing_outside_is_seen_or_changed(walls, tmp_path):
         "grades": f"os.path.exists({str(tmp_path / 'secret')!r})",
         "home": f"os.path.exists({str(Path.home() / '.ssh')!r}) or os.path.exists('/home')",
         "users": "os.path.exists('/etc/passwd')",
-        "link": "os.path.exists('/tmp/lesson/link') and open('/tmp/lesson/link').read()",
+        "link": "os.path.lexists('link') and open('link').read()",
         "write package": f"open({str(package / 'cli.py')!r}, 'a')",
         "write model": f"open({str(package / 'checkpoint' / 'new')!r}, 'w')",
         "write submission": "open('/submitted/mine.ipynb', 'w')",
         "mount": "os.system('mount -t tmpfs none /usr') == 0",
-        "root": "os.getuid() == 0 and os.listdir('/root/.ssh')",
+        "root": "os.getuid() == 0 and os.listdir('/root')",
         "become": "os.setuid(0)",
         "others": f"os.path.exists('/proc/{os.getpid()}')",
         "environment": "os.environ['SECRET']",
         "here": "socket.create_connection(('127.0.0.1', PORT), 2)",
         "there": "socket.create_connection(('192.0.2.1', 80), 2)",
-        "fill": "open('/tmp/large', 'wb').write(bytes(400_000_000))",
+        "fill": "open('large', 'wb').write(bytes(400_000_000))",
     }
     cells = [f"check({name!r}, bool({probe}))" for name, probe in probes.items()]
     with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
@@ -501,10 +501,10 @@ def test_platforms_get_their_own_numbers(tmp_path):
     rows = list(csv.reader(io.StringIO((tmp_path / "moodle.csv").read_text(encoding="utf-8"))))
     assert left == ["doeJane_LATE_17"] and rows[0][:3] == ["Identifier", "Grade", "Last modified (grade)"]
     assert rows[2] == ["Participant 4711", "1", "", "Ana Díaz", "onepage.2: A <b>hint</b>."] and rows[1][3] == "'-1"
-    left = report.write_import(tmp_path, "canvas", "Lesson 00 (9)", results)
+    left = report.write_import(tmp_path, "canvas", "The grade (9)", results)
     rows = list(csv.reader(io.StringIO((tmp_path / "canvas.csv").read_text(encoding="utf-8"))))
     assert rows == [
-        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "Lesson 00 (9)"],
+        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "The grade (9)"],
         ["    Points Possible", "", "", "", "", "2"],
         ["doeJane", "17", "", "", "", "2"],
     ]
