@@ -80,7 +80,8 @@ class Program:
             "cell_seconds": limits.cell_seconds,
             "user": _NOBODY + 32 * os.getpid() + next(_NEXT) % 32 if root else None,
         }
-        command = [*_walls(), "--ro-bind", str(folder), "/submitted", *_settings(limits.threads)]
+        command = [*_walls(), "--ro-bind", str(folder), "/submitted", "--remount-ro", "/dev", "--remount-ro", "/"]
+        command += _settings(limits.threads)
         command += [sys.executable, "-P", "-c", _START.format(str(PACKAGE.parent)), json.dumps(told)]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the program
         with theirs:
@@ -168,7 +169,9 @@ def _walls() -> tuple[str, ...]:
     if os.geteuid() == 0:  # it becomes another user inside; root itself has no limit of processes
         command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
-        command += ["--unshare-user"]
+        told = subprocess.run([bwrap, "--help"], capture_output=True, text=True)
+        newer = "--disable-userns" in told.stdout + told.stderr  # since 0.8: no namespaces within, no mounts in them
+        command += ["--unshare-user", *["--disable-userns"] * newer]
     command += ["--proc", "/proc", "--dev", "/dev", "--size", str(_DISK), "--perms", "1777", "--tmpfs", "/tmp"]
     shown = [*_SYSTEM, *_SETTINGS, *_places()]
     for folder in sorted({str(each) for place in shown for each in Path(place).parents} - {"/", "/tmp"}):
