@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -28,6 +29,7 @@ _CHECK = re.compile(rb"""check\(\s*\\?["']([a-z_]{1,40})\.\d""")
 _FLAT = re.compile(r"(.+?_(?:LATE_)?\d+)_\d+_.+\.ipynb", re.DOTALL)  # how Canvas names a file that it hands out
 _PLAIN = re.compile(r"(?!.*-[0-9a-f]{12}$)[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
 _MOST_FILES, _MOST_BYTES = 1000, 2**28  # of one submission; all lessons with their pictures have 14 million bytes
+_LARGE = "too many files, or too large ones: nothing was read"
 _MOST_NOTEBOOKS = 40  # the project has 18
 _SLACK = 300.0  # seconds that judging and two starts of PyTorch may take, beyond the notebook's own
 
@@ -84,11 +86,12 @@ def submissions(folder: Path) -> list[Submission]:
             found[entry.name] = Submission(entry.name, {}, "a link is not followed: nothing was read")
         elif entry.is_dir():
             found[entry.name] = _of_folder(entry)
-        elif entry.suffix == ".ipynb":
+        elif entry.suffix == ".ipynb" and entry.is_file():
             flat = _FLAT.fullmatch(entry.name)
             who = flat[1] if flat else entry.stem
             had = found[who].files if who in found else {}
-            found[who] = Submission(who, {**had, entry.name: entry})
+            small = entry.stat().st_size <= _MOST_BYTES
+            found[who] = Submission(who, {**had, entry.name: entry}) if small else Submission(who, {}, _LARGE)
     if not found:
         raise BadInput(f"{folder} holds no submissions: a folder or a notebook for each learner.")
     return list(found.values())
@@ -104,7 +107,7 @@ def _of_folder(home: Path) -> Submission:
             if stat.S_ISREG(status.st_mode):
                 files[path.relative_to(home).as_posix()], size = path, size + status.st_size
             if size > _MOST_BYTES or len(files) > _MOST_FILES:
-                return Submission(home.name, {}, "too many files, or too large ones: nothing was read")
+                return Submission(home.name, {}, _LARGE)
     return Submission(home.name, files)
 
 
@@ -126,7 +129,8 @@ class Room:
         if missing := sorted(wanted.difference(*found.values())):
             raise BadInput(f"{handed_out} holds no notebook that checks exercises of {', '.join(missing)}.")
         self.originals = [path for path, those in found.items() if those]
-        self.version = digest({str(path): path for path in [*PACKAGE.rglob("*.py"), *self.originals]})
+        judges = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".safetensors")]
+        self.version = f"{digest({str(path): path for path in judges + self.originals})} {version('torch')}"
         for name in ("results", "facts", "pages"):
             try:
                 (into / name).mkdir(parents=True, exist_ok=True)
