@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import NamedTuple
 
+from .grading import command as grade
 from .loading import checks
 from .loading.errors import BadInput, ModelError, shortened
 from .loading.quiet import quick_imports
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_paint(commands)
     _add_doctor(commands)
     sweep.add_to(commands)
+    grade.add_to(commands)
     return parser
 
 

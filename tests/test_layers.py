@@ -29,6 +29,7 @@ LAYERS = [
     "lab",
     "doctor",  # what `sdlesson doctor` reports
     "sweeps",  # many runs, and what they show
+    "grading",  # `sdlesson grade`, for instructors
     "cli",
     "__main__",
 ]

@@ -1,0 +1,192 @@
+"""One end of the talk between a judge and the program that it judges.
+
+A message is a dictionary: JSON of at most MOST_TEXT bytes, and raw bytes of at most MOST_BYTES. While an end waits for
+something else, it answers the other end's calls of the functions that it has offered.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import json
+import math
+import os
+import signal
+import socket
+import struct
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from .values import pack, unpack
+
+MOST_TEXT = 2**22  # 100000 words are less
+MOST_BYTES = 2**26  # 80 pictures of 512 x 512 pixels are less
+MOST_MESSAGES = 20_000  # of one notebook; some hundred checks with some dozen calls each are less
+_SOONER = 0.8  # of a call's time, after which the program itself ends it: then it can go on with the next cell
+
+
+class Lost(Exception):
+    """The other end is gone, is too slow, or says what no program of ours says: nothing more is heard of it."""
+
+
+class Peer:
+    """An end on a socket. `trusts` is False at the judge's end: there, time and messages are counted.
+
+    `call_seconds` is how long a call may take, `ends` the time.monotonic() at which all is over.
+    """
+
+    def __init__(self, channel: socket.socket, *, trusts: bool, call_seconds: float, ends: float = math.inf):
+        self.channel, self.trusts, self.call_seconds, self.ends = channel, trusts, call_seconds, ends
+        self.offered: list[Callable] = []
+        self.busy = False  # with a call of the other end
+        self._heard = 0
+
+    def send(self, **message) -> None:
+        """Send a message with any values; raises Lost."""
+        data = as_bytes(message, self._offer)
+        try:
+            self.channel.settimeout(None if self.trusts else self.call_seconds)
+            self.channel.sendall(data)
+        except OSError:
+            raise Lost("it does not listen any more") from None
+
+    def hear(self, *wanted: str, seconds: float = math.inf) -> dict:
+        """The next message with one of the `wanted` keys; raises Lost after `seconds`, or where another one comes."""
+        until = min(self.ends, time.monotonic() + seconds)
+        while True:
+            self._heard += 1
+            if self._heard > MOST_MESSAGES and not self.trusts:
+                raise Lost("it sent too many messages")
+            message = from_bytes(lambda many: self._read(many, until), self.ask, trusts=self.trusts)
+            if "call" in message:
+                self._answer(message)
+            elif any(key in message for key in wanted):
+                return message
+            else:
+                raise Lost("it spoke out of turn")
+
+    def ask(self, number: int, arguments, keywords):
+        """What function `number` of the other end gives; raises what it raises, or Lost.
+
+        Where an argument names a file that is not yet there, and the function writes a picture to it, so does this.
+        """
+        file = _new_file(arguments)
+        self.send(call=number, arguments=[Path(x) if x is file else x for x in arguments], keywords=keywords)
+        try:
+            heard = self.hear("result", "error", seconds=self.call_seconds)
+        except Lost:
+            self.ends = 0  # whatever it says later would be taken for an answer to something else
+            raise
+        if heard.get("random") is True:
+            torch.rand(())  # it drew from the generator that all share; so that one is seen to change here, too
+        if "error" in heard:
+            raise _error(heard["error"])
+        if file and isinstance(heard.get("file"), Image.Image):
+            heard["file"].save(file)
+        return heard["result"]
+
+    def _answer(self, message: dict) -> None:
+        """Call a function for the other end; what it raises is an answer, too."""
+        before, self.busy = torch.get_rng_state(), True
+        try:
+            function, given = self.offered[message["call"]], message["arguments"]
+            file = _new_file(given) if self.trusts else None
+            with limited(self.call_seconds * _SOONER if self.trusts else None):
+                reply = {"result": function(*given, **message["keywords"])}
+            if file and os.path.isfile(file):
+                with Image.open(file) as picture:
+                    reply["file"] = picture.convert("RGB")
+        except Lost:
+            raise
+        except BaseException as error:
+            if not (self.trusts or isinstance(error, Exception)):
+                raise
+            reply = {"error": [type(error).__name__, str(error)[:500]]}
+        finally:
+            self.busy = False
+        self.send(**reply, random=not torch.equal(before, torch.get_rng_state()))
+
+    def _read(self, many: int, until: float) -> bytes:
+        found = bytearray()
+        while len(found) < many:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise Lost("it took too long")
+            try:
+                self.channel.settimeout(None if left == math.inf else left)
+                more = self.channel.recv(min(many - len(found), 2**20))
+            except TimeoutError:
+                continue
+            except OSError:
+                more = b""
+            if not more:
+                raise Lost("its program has ended")
+            found += more
+        return bytes(found)
+
+    def _offer(self, function: Callable) -> int:
+        self.offered.append(function)
+        return len(self.offered) - 1
+
+
+@contextlib.contextmanager
+def limited(seconds: float | None):
+    """Raise TimeoutError in the main thread after `seconds`; the limit around this one begins anew at its end."""
+    before = signal.setitimer(signal.ITIMER_REAL, seconds)[0] if seconds else 0
+    try:
+        yield
+    finally:
+        if seconds:
+            signal.setitimer(signal.ITIMER_REAL, before)
+
+
+def as_bytes(message: dict, offer: Callable[[Callable], int]) -> bytes:
+    """A message as it crosses; where it is too large, each value but a text becomes Unreadable."""
+    blobs: list[bytes] = []
+    body = {key: pack(value, blobs, offer) for key, value in message.items()}
+    text = json.dumps([[len(blob) for blob in blobs], body]).encode()
+    if len(text) > MOST_TEXT or sum(map(len, blobs)) > MOST_BYTES:
+        body = {key: each if isinstance(each, str) else {"unreadable": "too large"} for key, each in body.items()}
+        text, blobs = json.dumps([[], body]).encode(), []
+    return b"".join([struct.pack(">I", len(text)), text, *blobs])
+
+
+def from_bytes(read: Callable[[int], bytes], ask: Callable, *, trusts: bool) -> dict:
+    """The message that `read` gives the bytes of; raises Lost where it is none, or too large."""
+    (long,) = struct.unpack(">I", read(4))
+    if long > MOST_TEXT:
+        raise Lost("it sent a message that is too long")
+    try:
+        sizes, body = json.loads(read(long))
+        fits = all(type(size) is int and size >= 0 for size in sizes) and sum(sizes) <= MOST_BYTES
+        body = dict(body)
+    except (ValueError, TypeError, RecursionError):
+        fits = False
+    if not fits:
+        raise Lost("it sent what is no message")
+    blobs = [read(size) for size in sizes]
+    return {key: unpack(each, blobs, ask, trusts=trusts) for key, each in body.items()}
+
+
+def _new_file(arguments) -> str | None:
+    """The first argument that is the whole path of a file to be written; a text of a lesson is none."""
+    for each in arguments:
+        if isinstance(each, str) and os.path.isabs(each) and not os.path.exists(each):
+            return each
+    return None
+
+
+def _error(said) -> Exception:
+    """The exception of Python's that bears the name, or one of that name."""
+    name, text = map(str, said if isinstance(said, list) and len(said) == 2 else ("Error", "an error"))
+    kind = getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        kind = type(name if name.isidentifier() else "Error", (Exception,), {})
+    try:
+        return kind(text)
+    except TypeError:  # UnicodeDecodeError wants five
+        return RuntimeError(f"{name}: {text}")

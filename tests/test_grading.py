@@ -1,0 +1,604 @@
+"""Grades: right answers count, and whatever else a submission does harms neither the judge nor anybody's mark."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from answers import planted
+from PIL import Image
+
+import sdlesson
+from sdlesson.cli import main
+from sdlesson.exercises import Unanswered, judged, lesson_exercises
+from sdlesson.grading import judge, peer, report, room, sandbox, values
+from sdlesson.grading.sandbox import Limits, check_sandbox
+from sdlesson.loading.errors import BadInput
+
+FACTS = {"onepage.3": {}, "training.3": {}}
+SHORT = Limits(seconds=60, cell_seconds=30, call_seconds=15)
+GUIDE = "def guide(u, t, s):\n    return u + s * (t - u)\ncheck('onepage.3', guide)"
+IMPORT = "import os, sys, socket, torch\nfrom sdlesson.exercises import check"
+LAST = "def velocity(x, e, kept):\n    return kept.sqrt() * e - (1 - kept).sqrt() * x\ncheck('training.3', velocity)"
+
+
+@pytest.fixture(scope="module")
+def walls():
+    """Skip where no sandbox can be made."""
+    try:
+        check_sandbox()
+    except BadInput as bad:
+        pytest.skip(str(bad))
+
+
+def notebook(*cells: str) -> str:
+    """A notebook of these cells, after one that imports what they need."""
+    code = [{"cell_type": "code", "source": cell} for cell in (IMPORT, *cells)]
+    return json.dumps({"cells": code, "nbformat": 4, "nbformat_minor": 5, "metadata": {}})
+
+
+def handed_in(folder: Path, *cells: str) -> Path:
+    """A submission: a folder with one notebook, open to all as a copy is."""
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    (folder / "mine.ipynb").write_text(notebook(*cells))
+    return folder
+
+
+def graded(folder: Path, limits: Limits = SHORT) -> tuple[dict[str, str], list[str]]:
+    """Exercise -> mark, and notes, of a submission on two exercises."""
+    said = judge.grade(folder, ["mine.ipynb"], FACTS, limits)
+    return {name: mark for name, (mark, _) in said["exercises"].items()}, said["notes"]
+
+
+def talk(**options):
+    """Two ends of a talk: the judge's, and the bare socket of the other one."""
+    mine, theirs = socket.socketpair()
+    return peer.Peer(mine, trusts=False, call_seconds=0.5, **options), theirs
+
+
+@pytest.fixture
+def ends(monkeypatch):
+    """A judge's end and an honest program's; the latter answers calls in a thread."""
+    monkeypatch.setattr(peer, "limited", lambda _seconds: contextlib.nullcontext())  # an alarm is the main thread's
+    mine, theirs = socket.socketpair()
+    judging = peer.Peer(mine, trusts=False, call_seconds=60)
+    honest = peer.Peer(theirs, trusts=True, call_seconds=60)
+
+    def answer():
+        with contextlib.suppress(peer.Lost):
+            honest.hear("nothing")
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield judging, honest
+    mine.close()
+    thread.join()
+
+
+def there_and_back(ends, value):
+    """What arrives of a value at the judge's end."""
+    judging, honest = ends
+    honest.send(answer=value)
+    return judging.hear("answer")["answer"]
+
+
+def test_right_answers_are_right_on_the_other_side_too(ends, tiny):
+    """Every exercise's right answers in all forms, and one wrong one with its own hint."""
+    many = 0
+    for topic in (*sdlesson.LESSONS, "symptoms"):
+        for name, task in lesson_exercises(topic).items():
+            plan = planted(topic)[name]
+            right, wrong = (each(tiny) if callable(each) else each for each in (plan["right"], plan["wrong"]))
+            for answer in right:
+                if not hasattr(answer, "__next__"):  # an iterator is used up once it was sent
+                    assert judged(task, there_and_back(ends, answer), plan["facts"](tiny)) is None, name
+                    many += 1
+            mistaken = list(wrong.values())[0]
+            try:
+                expected = judged(task, mistaken, plan["facts"](tiny))
+            except Unanswered:
+                continue
+            assert judged(task, there_and_back(ends, mistaken), plan["facts"](tiny)) == expected, name
+    assert many >= 700
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            None,
+            ...,
+            True,
+            7,
+            -(2**90),
+            0.5,
+            float("inf"),
+            "a horse",
+            [1, [2.0]],
+            (1, "a"),
+            {1, 2},
+            {"a": (1,), 2: None},
+        ),
+        *(torch.float16, np.float32(0.5), np.array(3), np.zeros((0, 3), dtype=np.int16)),
+        *(torch.zeros(0, 4), torch.tensor(True), torch.ones(2, 3, dtype=torch.bfloat16), torch.arange(6).view(2, 3).T),
+    ],
+    ids=str,
+)
+def test_values_arrive_as_they_were(ends, value):
+    got = there_and_back(ends, value)
+    if isinstance(value, torch.Tensor):
+        assert got.dtype == value.dtype and torch.equal(got, value)
+    elif isinstance(value, np.ndarray):
+        assert np.array_equal(np.asarray(got), value)
+    else:
+        assert got == value and type(got) in (type(value), float)
+
+
+def test_a_picture_a_scheduler_and_a_file_cross(ends, tiny, tmp_path):
+    picture = Image.effect_noise((5, 4), 50).convert("RGB")
+    assert there_and_back(ends, picture).tobytes() == picture.tobytes()
+
+    def use(scheduler, guess, file):
+        scheduler.set_timesteps(3)
+        picture.save(file)
+        return guess(scheduler.timesteps, k=2)
+
+    got = there_and_back(ends, use)(tiny.scheduler, lambda x, k: x * k, str(tmp_path / "new.png"))
+    assert got.tolist() == [1998.0, 999.0, 0.0]
+    assert Image.open(tmp_path / "new.png").tobytes() == picture.tobytes()
+
+
+def test_an_error_and_the_common_generator_are_told(ends):
+    def spoil(kind):
+        torch.manual_seed(3)
+        raise {"known": ZeroDivisionError, "other": type("Odd", (BaseException,), {})}[kind]("no slope")
+
+    far = there_and_back(ends, spoil)
+    with pytest.raises(ZeroDivisionError, match="no slope"):
+        far("known")
+    with pytest.raises(Exception, match="no slope") as caught:
+        far("other")
+    assert caught.type.__name__ == "Odd"
+    before = torch.get_rng_state()
+    there_and_back(ends, lambda: 1)()
+    assert torch.equal(before, torch.get_rng_state())
+    there_and_back(ends, lambda: torch.rand(()))()
+    assert not torch.equal(before, torch.get_rng_state())
+
+
+class Liar:
+    """It says that it equals everything, whatever is asked."""
+
+    __hash__ = object.__hash__
+
+    def __eq__(self, _other):
+        return True
+
+    def __getattr__(self, name):
+        return lambda *_: True
+
+    @classmethod
+    def __torch_function__(cls, *_):
+        return True
+
+
+@pytest.mark.parametrize("value", [Liar(), 2**5000, "a" * 200_000, torch.ones(2).to("meta"), object(), 2j])
+def test_what_cannot_cross_could_not_be_read(ends, value):
+    assert "could not be read" in repr(there_and_back(ends, value))
+
+
+def test_what_is_too_large_or_too_deep_could_not_be_read(ends):
+    assert "could not be read" in repr(there_and_back(ends, torch.zeros(2**25)))
+    deep = []
+    for _ in range(100):
+        deep = [deep]
+    assert "could not be read" in repr(there_and_back(ends, deep))
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        *({"tensor": ["float32", [2**40], 0]}, {"tensor": ["float32", [-1], 0]}, {"tensor": ["object", [1], 0]}),
+        *({"tensor": ["float32", [1], -7]}, {"array": ["O", [1], 0]}, {"array": ["float64", [3], 0]}),
+        *({"picture": ["RGB", [10**6, 10**6], 0]}, {"picture": ["P", [2, 2], 0]}, {"picture": ["L", ["a", 1], 0]}),
+        *({"scheduler": ["LMSDiscreteScheduler", {"dict": []}, {"dict": []}]}, {"file": ".png"}, {"dict": [[1]]}),
+        *({"pickle": "cos"}, {}, {"a": 1, "b": 2}, {"dtype": "load"}, {"function": 3}, {"set": [[1]]}),
+    ],
+)
+def test_bytes_that_nobody_packed_are_no_value(packed):
+    got = values.unpack(packed, [b"\0" * 4], None, trusts=False)
+    assert isinstance(got, values.Unreadable)
+
+
+def said(body: bytes, more: bytes = b"") -> bytes:
+    return struct.pack(">I", len(body)) + body + more
+
+
+@pytest.mark.parametrize(
+    ("told", "words"),
+    [
+        (b"\xff" * 100, "too long"),
+        (said(b"no json"), "no message"),
+        (said(b"[" * 100_000), "no message"),
+        (said(b'[[], "end"]'), "no message"),
+        (said(b"[[-5], {}]"), "no message"),
+        (said(b"[[99999999999], {}]"), "no message"),
+        (said(b'[[], {"passed": true}]'), "out of turn"),
+        (said(b'[[], {"result": 1}]'), "out of turn"),
+        (b"", "has ended"),
+        (said(b"[[10], {}]", b"abc"), "has ended"),
+    ],
+)
+def test_whoever_speaks_as_nobody_should_is_heard_no_more(told, words):
+    judging, other = talk()
+    other.sendall(told)
+    other.close()
+    with pytest.raises(peer.Lost, match=words):
+        judging.hear("check", "end")
+
+
+def test_an_endless_talker_a_silent_one_and_a_deaf_one_are_left(monkeypatch):
+    monkeypatch.setattr(peer, "MOST_MESSAGES", 50)
+    judging, other = talk()
+    call = said(b'[[], {"call": 77, "arguments": [], "keywords": {"dict": []}}]')
+    other.sendall(call * 60)
+    with pytest.raises(peer.Lost, match="too many"):
+        judging.hear("check")
+    judging, other = talk()
+    with pytest.raises(peer.Lost, match="too long"):
+        judging.ask(0, (), {})
+    other.sendall(said(b'[[], {"check": "onepage.3"}]'))
+    with pytest.raises(peer.Lost):  # late, and so for ever
+        judging.hear("check")
+    judging, other = talk()
+    with pytest.raises(peer.Lost, match="listen"):
+        judging.send(answer=torch.zeros(2**23))
+
+
+def test_nothing_outside_is_seen_or_changed(walls, tmp_path):
+    """What a program can do in there, as its own reports say; nobody but this test believes them."""
+    neighbour = handed_in(tmp_path / "subs" / "neighbour", GUIDE)
+    (tmp_path / "secret").write_text("the grades")
+    package = Path(sdlesson.__file__).parent
+    probes = {
+        "neighbour": f"os.path.exists({str(neighbour)!r})",
+        "grades": f"os.path.exists({str(tmp_path / 'secret')!r})",
+        "home": f"os.path.exists({str(Path.home() / '.ssh')!r}) or os.path.exists('/home')",
+        "users": "os.path.exists('/etc/passwd')",
+        "link": "os.path.lexists('link') and open('link').read()",
+        "write package": f"open({str(package / 'cli.py')!r}, 'a')",
+        "write model": f"open({str(package / 'checkpoint' / 'new')!r}, 'w')",
+        "write submission": "open('/submitted/mine.ipynb', 'w')",
+        "write root": "open('/new', 'w')",
+        "write devices": "open('/dev/shm/new', 'w')",
+        "mount": "os.system('mount -t tmpfs none /usr') == 0",
+        "root": "os.getuid() == 0 and os.listdir('/root')",
+        "become": "os.setuid(0)",
+        "others": f"os.path.exists('/proc/{os.getpid()}')",
+        "environment": "os.environ['SECRET']",
+        "here": "socket.create_connection(('127.0.0.1', PORT), 2)",
+        "there": "socket.create_connection(('192.0.2.1', 80), 2)",
+        "fill": "open('large', 'wb').write(bytes(400_000_000))",
+    }
+    cells = [f"check({name!r}, bool({probe}))" for name, probe in probes.items()]
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECRET", "1")
+        port = server.getsockname()[1]
+        mine = handed_in(
+            tmp_path / "subs" / "mine", *(cell.replace("PORT", str(port)) for cell in cells), "check('end', 1)"
+        )
+        (mine / "link").symlink_to(tmp_path / "secret")
+        heard = {}
+        note = judge._run(mine, "mine.ipynb", SHORT, lambda name, answer, _: heard.update({name: answer}))
+        server.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert note is None and heard.pop("end") == 1
+    assert not any(heard.values()), heard
+    assert not (package / "checkpoint" / "new").exists() and "check('end'" in (mine / "mine.ipynb").read_text()
+
+
+def test_only_answers_count(walls, tmp_path):
+    """One submission full of tricks; the marks are those of its last real answers."""
+    liar = (
+        "class Liar(torch.Tensor):\n    __eq__ = __lt__ = __ge__ = lambda *_: True\n    __hash__ = object.__hash__\n"
+        "    @classmethod\n    def __torch_function__(cls, *a, **k):\n        return True\n"
+        "check('training.3', lambda *_: Liar()); check('training.3', Liar())"
+    )
+    cells = [
+        "open('progress.json', 'w').write('{\"solved\": [\"onepage.3\", \"training.3\"]}')",
+        "check('onepage.3', lambda u, t, s: u)",
+        "1 / 0",
+        GUIDE,
+        "check('onepage.3', ...)",
+        "import sdlesson.exercises as e\ne.check = check = lambda *_: print('well done')",
+        "check('onepage.3', 5)",
+        "from gc import get_objects\nfrom sdlesson.grading.peer import Peer",
+        "talk = [x for x in get_objects() if isinstance(x, Peer)][0]",
+        "talk.send(check='onepage.99', answer=1); talk.hear('judged')",
+        "def check(name, answer):\n    talk.send(check=name, answer=answer); talk.hear('judged')",
+        liar,
+    ]
+    marks, notes = graded(handed_in(tmp_path / "mine", *cells))
+    assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.WRONG} and notes == []
+
+
+#: What ends a program in the middle: a cell, what is said of it (None: the next cells run), and the limits.
+ENDS = {
+    "a call that never returns": (
+        "def velocity(*_):\n    while True: pass\ncheck('training.3', velocity)",
+        None,
+        {"call_seconds": 2},
+    ),
+    "leaves": ("os._exit(0)", "its program has ended", {}),
+    "garbage": ("[os.write(fd, b'passed' * 99) for fd in range(3, 9)]", "", {}),
+    "memory": ("x = [bytearray(2**30) for _ in range(10)]", None, {}),
+    "children": (
+        "os.fork(); os.fork(); x = bytearray(b'1') * 700_000_000\nimport time; time.sleep(90)",
+        "it took too much memory",
+        {"memory": 2 * 2**30},
+    ),
+    "bomb": ("while True:\n    os.fork()", None, {}),
+    "loop": ("while True: pass", None, {"cell_seconds": 3}),
+    "deaf": (
+        "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\nwhile True: pass",
+        "it took too long",
+        {"seconds": 12, "cell_seconds": 2},
+    ),
+}
+
+
+def gone(since: float) -> bool:
+    """Has every process that began after `since` and runs in a sandbox ended? The kernel has 20 seconds for it."""
+    mine = f"sys.path.insert(0, {str(sandbox.PACKAGE.parent)!r}); from sdlesson.grading.inside"
+    until = time.monotonic() + 20
+    while True:
+        living = psutil.process_iter(["cmdline", "create_time"])
+        young = [each.info["cmdline"] or () for each in living if each.info["create_time"] >= since]
+        if not any(mine in " ".join(command) for command in young):
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.2)
+
+
+def test_a_program_that_is_stopped_has_the_marks_it_earned(walls, tmp_path):
+    """What was right before stands; where the cell alone ends, the next one counts; nothing of the program is left."""
+    since = time.time() - 1
+
+    def grade(trick):
+        middle, _, limits = ENDS[trick]
+        return graded(handed_in(tmp_path / trick, GUIDE, middle, LAST), dataclasses.replace(SHORT, **limits))
+
+    (handed_in(tmp_path / "none") / "mine.ipynb").write_text("[" * 100_000)
+    with ThreadPoolExecutor(2) as pool:
+        none = pool.submit(graded, tmp_path / "none")
+        said = dict(zip(ENDS, pool.map(grade, ENDS), strict=True))
+    for trick, (_, words, _) in ENDS.items():
+        marks, notes = said[trick]
+        assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.RIGHT if words is None else judge.OPEN}, (
+            trick,
+            notes,
+        )
+        assert notes == [] if words is None else words in notes[0], (trick, notes)
+    assert none.result() == (dict.fromkeys(FACTS, judge.OPEN), ["mine.ipynb: it is no notebook."])
+    assert gone(since)
+
+
+def test_without_bubblewrap_nothing_is_run(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(sandbox.shutil, "which", lambda _name: None)
+    sandbox._walls.cache_clear()
+    handed_in(tmp_path / "subs" / "anna", GUIDE)
+    with pytest.raises(SystemExit) as left:
+        main(["grade", str(tmp_path / "subs")])
+    sandbox._walls.cache_clear()
+    assert left.value.code == 2 and "without a sandbox nothing is run" in capsys.readouterr().err
+    assert not (tmp_path / "grades").exists()
+
+
+def test_submissions_may_not_lie_where_a_submission_can_look(walls):
+    with pytest.raises(BadInput, match="must not lie there"):
+        check_sandbox(Path(sdlesson.__file__).parent / "new")
+
+
+HOSTILE = [
+    "..anna",
+    "a\nb",
+    "=HYPERLINK(1)",
+    "x" * 240,
+    "<script>",
+    "b-0123456789ab",
+    b"\xff".decode(errors="surrogateescape"),
+]
+
+
+def test_a_folder_of_submissions_is_read_without_following_anything(tmp_path):
+    home = tmp_path / "subs"
+    for name in HOSTILE:
+        handed_in(home / name, GUIDE)
+    handed_in(home / "anna" / "deep", GUIDE)
+    (home / "anna" / "out").symlink_to(tmp_path)
+    (home / "anna" / "file").symlink_to(__file__)
+    (home / "away").symlink_to(tmp_path)
+    (home / "lone.ipynb").write_text(notebook(GUIDE))
+    for name in (
+        "doeJane_LATE_17_301_00_one_page.ipynb",
+        "doeJane_LATE_17_302_04_sigmas.ipynb",
+        ".hidden.ipynb",
+        "list.csv",
+    ):
+        (home / name).write_text(notebook(GUIDE))
+    os.mkfifo(home / "anna" / "pipe")
+    found = {each.learner: each for each in room.submissions(home)}
+    assert {*found} == {*HOSTILE[1:], "anna", "away", "lone", "doeJane_LATE_17"}  # what begins with a point is hidden
+    assert [*found["anna"].files] == ["deep/mine.ipynb"] and found["anna"].topics() == {"deep/mine.ipynb": {"onepage"}}
+    assert found["away"].files == {} and "link" in found["away"].note
+    assert len(found["doeJane_LATE_17"].files) == 2
+    pages = [each.page for each in found.values()]
+    assert len({*pages}) == len(pages) and found["anna"].page == "anna"
+    for page in pages:
+        assert page.isascii() and "/" not in page and not page.startswith(".") and len(page) < 90
+    with found["anna"].copied() as copy:
+        assert [path.name for path in Path(copy).rglob("*")] == ["deep", "mine.ipynb"]
+
+
+def test_a_submission_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "_MOST_BYTES", 1000)
+    (handed_in(tmp_path / "subs" / "anna", GUIDE) / "data").write_bytes(bytes(2000))
+    (tmp_path / "subs" / "lone.ipynb").write_bytes(bytes(2000))
+    for each in room.submissions(tmp_path / "subs"):
+        assert each.files == {} and "too large" in each.note
+
+
+def result(page: str, *marks: str, notes=()) -> dict:
+    exercises = {
+        f"onepage.{number}": (mark, "A <b>hint</b>." * (mark != judge.RIGHT)) for number, mark in enumerate(marks, 1)
+    }
+    return {"page": page, "exercises": exercises, "notes": [*notes]}
+
+
+def test_table_and_pages_are_plain_text(tmp_path):
+    (tmp_path / "pages").mkdir()
+    results = {name: result(f"p{number}", judge.RIGHT, judge.WRONG, judge.OPEN) for number, name in enumerate(HOSTILE)}
+    results["zoe"] = result("zoe", judge.OPEN, judge.RIGHT, judge.RIGHT, notes=["=1+1"])
+    report.write_report(tmp_path, ["onepage.1", "onepage.2", "onepage.3"], results, {"yan": "killed"})
+    text = (tmp_path / "grades.csv").read_text(encoding="utf-8")
+    rows = list(csv.reader(io.StringIO(text)))
+    assert rows[0] == ["learner", "onepage.1", "onepage.2", "onepage.3", "points", "of", "notes"]
+    assert ["zoe", "", "1", "1", "2", "3", "'=1+1"] in rows and [
+        "yan",
+        "",
+        "",
+        "",
+        "",
+        "",
+        "not graded: killed",
+    ] in rows
+    assert ["'=HYPERLINK(1)", "1", "0", "", "1", "3", ""] in rows and ["a�b", "1", "0", "", "1", "3", ""] in rows
+    assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+    page = (tmp_path / "pages" / "p4.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;" in page and "<script>" not in page and "A &lt;b&gt;hint&lt;/b&gt;." in page
+    assert "1 of 3 exercises are right" in page
+
+
+def test_platforms_get_their_own_numbers(tmp_path):
+    results = {
+        "Ana Díaz_4711_assignsubmission_file_": result("a", judge.RIGHT, judge.OPEN),
+        "doeJane_LATE_17": result("b", judge.RIGHT, judge.RIGHT),
+        "-1_5_assignsubmission_file": result("c", judge.WRONG, judge.OPEN),
+    }
+    left = report.write_import(tmp_path, "moodle", "", results)
+    rows = list(csv.reader(io.StringIO((tmp_path / "moodle.csv").read_text(encoding="utf-8"))))
+    assert left == ["doeJane_LATE_17"] and rows[0][:3] == ["Identifier", "Grade", "Last modified (grade)"]
+    assert rows[2] == ["Participant 4711", "1", "", "Ana Díaz", "onepage.2: A <b>hint</b>."] and rows[1][3] == "'-1"
+    left = report.write_import(tmp_path, "canvas", "The grade (9)", results)
+    rows = list(csv.reader(io.StringIO((tmp_path / "canvas.csv").read_text(encoding="utf-8"))))
+    assert rows == [
+        ["Student", "ID", "SIS User ID", "SIS Login ID", "Section", "The grade (9)"],
+        ["    Points Possible", "", "", "", "", "2"],
+        ["doeJane", "17", "", "", "", "2"],
+    ]
+
+
+def test_what_is_graded_is_not_graded_again(tmp_path, monkeypatch):
+    handed_in(tmp_path / "subs" / "anna", GUIDE)
+    handed_in(tmp_path / "hand", GUIDE)
+    runs = []
+
+    def judged_so(self, folder, notebooks, **more):
+        runs.append(notebooks)
+        return {} if "collect" in more else {"exercises": {"onepage.3": [judge.RIGHT, ""]}, "notes": []}
+
+    monkeypatch.setattr(room.Room, "_judge", judged_so)
+
+    def grade():
+        where = room.Room(tmp_path / "grades", {"onepage"}, tmp_path / "hand", SHORT)
+        return room.grade_all(where, room.submissions(tmp_path / "subs"), 1)
+
+    first = grade()
+    assert first[0] == ["onepage.3"] and first[1]["anna"]["exercises"]["onepage.3"][0] == judge.RIGHT
+    assert len(runs) == 2  # the lesson, which wrote no facts here, and the submission
+    assert grade() == first and len(runs) == 3
+    (tmp_path / "subs" / "anna" / "mine.ipynb").write_text(notebook(GUIDE, "1"))
+    grade()
+    assert len(runs) == 5
+    (tmp_path / "grades" / "results" / "anna.json").write_text("{")
+    assert grade()[1]["anna"]["exercises"] == first[1]["anna"]["exercises"] and len(runs) == 7
+    with pytest.raises(BadInput, match="no notebook that checks exercises of sigmas"):
+        room.Room(tmp_path / "grades", {"sigmas"}, tmp_path / "hand", SHORT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["subs", "-o", "subs/grades"], "among the submissions"),
+        (["nowhere"], "no folder"),
+        (["empty"], "holds no submissions"),
+        (["none"], "nothing to grade"),
+        (["subs", "-j", "0"], "at least 1"),
+        (["subs", "--minutes", "nan"], "between 0 and 600"),
+    ],
+)
+def test_wrong_arguments_are_told_before_anything_runs(walls, tmp_path, monkeypatch, capsys, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    handed_in(tmp_path / "subs" / "anna", GUIDE)
+    handed_in(tmp_path / "none" / "anna", "1")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(SystemExit) as left:
+        main(["grade", *arguments])
+    assert left.value.code == 2 and words in capsys.readouterr().err
+
+
+def command(*arguments, **options):
+    """The command as an instructor gives it, as a process."""
+    own = {"PYTHONPATH": str(Path(sdlesson.__file__).parents[1])}
+    return subprocess.Popen(
+        [sys.executable, "-m", "sdlesson", "grade", *map(str, arguments)], env=os.environ | own, **options
+    )
+
+
+@pytest.mark.full
+@pytest.mark.timeout(3000)
+def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
+    """Hostile ones between honest ones, graded twice: once killed in the middle and given again, once undisturbed."""
+    subs, hand = tmp_path / "subs", handed_in(tmp_path / "hand", GUIDE, LAST)
+    for number, (trick, (middle, *_)) in enumerate(ENDS.items()):
+        handed_in(subs / f"{number} {trick}", GUIDE, middle, LAST)
+        handed_in(subs / f"{number} honest", GUIDE, LAST)
+    handed_in(subs / HOSTILE[1], GUIDE, LAST)
+    since = time.time() - 1
+    options = ["--handed-out", hand, "-j", 2, "--minutes", 0.5]
+    process = command(subs, "-o", tmp_path / "killed", *options)
+    while len(list((tmp_path / "killed").glob("results/*.json"))) < 4:
+        assert process.poll() is None
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    assert gone(since)
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed" / "results").iterdir()}
+    for into in ("killed", "whole"):
+        assert command(subs, "-o", tmp_path / into, *options).wait() == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    one, other = ((tmp_path / into / "grades.csv").read_bytes() for into in ("killed", "whole"))
+    assert one == other and gone(since)
+    rows = {row["learner"]: row for row in csv.DictReader(io.StringIO(one.decode()))}
+    assert len(rows) == 2 * len(ENDS) + 1
+    for learner, row in rows.items():
+        assert row["onepage.3"] == "1" and (row["points"] == "2" or "honest" not in learner)
