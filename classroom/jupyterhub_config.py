@@ -1,0 +1,88 @@
+"""A room on one server: every learner a JupyterLab of their own on the lessons, all of them one environment.
+
+    jupyterhub -f classroom/jupyterhub_config.py        README.md, beside this file, says what has to be there first
+
+Everything that the room keeps lies in the folder ROOM. What an instructor may want to change stands here at the top.
+"""
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlencode
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from seats import TEACHER, seats  # noqa: E402
+
+ROOM = Path(os.environ.get("SDLESSON_ROOM", "/srv/sdlesson"))
+LESSONS = os.environ.get("SDLESSON_LESSONS", f"file://{ROOM}/lessons.git")  # what `publish.py` wrote, or a git server
+ADDRESS, PORT = os.environ.get("SDLESSON_ADDRESS", "127.0.0.1"), int(os.environ.get("SDLESSON_PORT", "8000"))
+MEMORY = "2G"  # a learner's, or, without systemd, of each process of theirs: an open lesson takes about 0.7 GB
+PROCESSORS = 2.0  # that a learner may keep busy; needs systemd
+TASKS = 400  # processes and threads of a learner: a server and an open lesson have about 60
+IDLE = 3600  # seconds after which a server that nobody uses is stopped; what was saved stays
+FIRST = "lessons/00_one_page.ipynb"
+
+c = get_config()  # noqa: F821  (JupyterHub hands it to this file)
+
+c.JupyterHub.bind_url = f"http://{ADDRESS}:{PORT}"
+c.JupyterHub.hub_port = int(os.environ.get("SDLESSON_HUB_PORT", "8081"))
+c.JupyterHub.db_url = f"sqlite:///{ROOM}/hub.sqlite"
+c.JupyterHub.cookie_secret_file = str(ROOM / "cookie_secret")
+c.ConfigurableHTTPProxy.command = [str(HERE / "node_modules/.bin/configurable-http-proxy")]
+c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ.get('SDLESSON_PROXY_PORT', '8001')}"
+c.ConfigurableHTTPProxy.pid_file = str(ROOM / "proxy.pid")
+
+# Who may come in: the names of `seats.py`, each with its password, which a learner can change at /hub/auth/change-password.
+c.JupyterHub.authenticator_class = "firstuseauthenticator.FirstUseAuthenticator"
+c.FirstUseAuthenticator.dbm_path = str(ROOM / "passwords")
+c.FirstUseAuthenticator.create_users = False
+c.FirstUseAuthenticator.min_password_length = 8
+c.Authenticator.allowed_users = seats(ROOM)
+c.Authenticator.admin_users = {TEACHER}
+
+# A learner's server: a user id of its own, limits, and nothing of the hub's environment but what stands here.
+if os.geteuid() == 0 and Path("/run/systemd/system").is_dir():
+    c.JupyterHub.spawner_class = "systemdspawner.SystemdSpawner"
+    c.SystemdSpawner.dynamic_users = True  # an id and /var/lib/NAME, both made by systemd
+    c.SystemdSpawner.isolate_tmp = c.SystemdSpawner.isolate_devices = c.SystemdSpawner.disable_user_sudo = True
+    c.SystemdSpawner.unit_extra_properties = {"TasksMax": str(TASKS), "UMask": "0077"}
+else:
+    c.JupyterHub.spawner_class = "spawner.RoomSpawner"
+    c.RoomSpawner.home_dir_template = f"{ROOM}/homes/{{username}}"
+    c.RoomSpawner.task_limit = TASKS
+c.Spawner.mem_limit, c.Spawner.cpu_limit = MEMORY, PROCESSORS
+c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+c.Spawner.env_keep = ["PATH", "LANG", "PYTHONPATH"]
+c.Spawner.start_timeout = c.Spawner.http_timeout = 120
+c.Spawner.environment = {
+    "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the processors to the neighbours
+    "OPENBLAS_NUM_THREADS": "1",  # NumPy's own threads would take memory, and the lessons compute with torch
+    "MALLOC_ARENA_MAX": "2",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "GIT_CONFIG_SYSTEM": str(ROOM / "gitconfig"),  # git may read lessons.git, which is another's
+}
+# Each time a learner comes in, nbgitpuller brings what is new in the lessons, and keeps what the learner has changed.
+pull = {"repo": LESSONS, "branch": "main", "targetpath": "lessons", "urlpath": f"lab/tree/{FIRST}"}
+c.Spawner.default_url = f"/git-pull?{urlencode(pull)}"
+c.Spawner.args = [
+    "--LabApp.news_url=None",  # JupyterLab asks nobody for news, newer versions or extensions
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--LabApp.extension_manager=readonly",
+    "--ServerApp.terminals_enabled=False",
+    "--KernelManager.transport_encryption=required",  # others on this machine reach a kernel's ports, and learn nothing
+]
+
+# Servers that nobody uses are stopped, so that their memory is there for others.
+c.JupyterHub.load_roles = [
+    {
+        "name": "culler",
+        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+        "services": ["culler"],
+    }
+]
+c.JupyterHub.services = [
+    {"name": "culler", "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={IDLE}"]}
+]
