@@ -77,6 +77,7 @@ def hub(room: Path, log: Path) -> Iterator[str]:
     own |= {"SDLESSON_ROOM": str(room), "SDLESSON_PORT": str(outer)}
     own |= {"SDLESSON_HUB_PORT": str(inner), "SDLESSON_PROXY_PORT": str(proxy)}
     command = [sys.executable, "-m", "jupyterhub", "-f", str(CLASSROOM / "jupyterhub_config.py")]
+    (room / "nursery.sock").unlink(missing_ok=True)
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env=own, cwd=room, stdout=stream, stderr=subprocess.STDOUT)
     try:
@@ -86,6 +87,8 @@ def hub(room: Path, log: Path) -> Iterator[str]:
             with contextlib.suppress(requests.ConnectionError):
                 if requests.get(f"http://127.0.0.1:{outer}/hub/api/", timeout=5).ok:
                     break
+            time.sleep(0.1)
+        while not (room / "nursery.sock").exists():
             time.sleep(0.1)
         yield f"http://127.0.0.1:{outer}"
     finally:
@@ -186,7 +189,7 @@ def pss(processes: list[psutil.Process]) -> int:
 
 
 def family(name: str) -> list[psutil.Process]:
-    """The processes of a learner's server: those that the hub started under this name, and their children."""
+    """The processes of a learner's server, without kernels from the nursery, which keep its first environment."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, KeyError):
@@ -211,9 +214,10 @@ def lesson(learner: Learner, name: str, think: tuple[float, float], seed: int, g
         if text(outputs) != text(cell.outputs):
             wrong.append(number)
     go.wait(timeout=3600)  # memory counts while all are there
-    used = pss(family(learner.name))
+    process = psutil.Process(int(text(kernel.run("import os; print(os.getpid())")[0])[0]))
+    used = pss([*family(learner.name), *([] if process in family(learner.name) else [process])])
     go.wait(timeout=600)
-    return {"waits": waits, "wrong": wrong, "pss": used, "cells": len(cells)}
+    return {"waits": waits, "wrong": wrong, "pss": used}
 
 
 def together(room: Path, names: dict[str, str], think: tuple[float, float], name: str) -> list[dict]:
@@ -224,7 +228,16 @@ def together(room: Path, names: dict[str, str], think: tuple[float, float], name
         running = [pool.submit(lesson, each, name, think, seed, go) for seed, each in enumerate(learners)]
         for each in running:
             each.add_done_callback(lambda done: go.abort() if done.exception() else None)
-        return [each.result() for each in running]
+        results = [each.result() for each in running]
+        print(f"{len(names)} learner(s): hub, proxy, nursery take {own_memory(names) / 2**20:.0f} MiB", flush=True)
+        return results
+
+
+def own_memory(names: dict[str, str]) -> int:
+    """What the hub takes itself, with its proxy and the nursery, which holds its share of what the kernels share."""
+    (running,) = [each for each in psutil.Process().children() if "jupyterhub" in each.cmdline()]
+    learners = {process.pid for name in names for process in family(name)}
+    return pss([running, *(each for each in running.children() if each.pid not in learners)])
 
 
 def p95(waits: list[float]) -> float:

@@ -5,6 +5,7 @@
 Everything that the room keeps lies in the folder ROOM. What an instructor may want to change stands here at the top.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -18,8 +19,7 @@ from seats import TEACHER, seats  # noqa: E402
 ROOM = Path(os.environ.get("SDLESSON_ROOM", "/srv/sdlesson"))
 LESSONS = os.environ.get("SDLESSON_LESSONS", f"file://{ROOM}/lessons.git")  # what `publish.py` wrote, or a git server
 ADDRESS, PORT = os.environ.get("SDLESSON_ADDRESS", "127.0.0.1"), int(os.environ.get("SDLESSON_PORT", "8000"))
-MEMORY = "2G"  # a learner's, or, without systemd, of each process of theirs: an open lesson takes about 0.7 GB
-PROCESSORS = 2.0  # that a learner may keep busy; needs systemd
+MEMORY = "2G"  # of each process of a learner's: an open lesson takes about 0.7 GB, the one on full size 1.4 GB
 TASKS = 400  # processes and threads of a learner: a server and an open lesson have about 60
 IDLE = 3600  # seconds after which a server that nobody uses is stopped; what was saved stays
 FIRST = "lessons/00_one_page.ipynb"
@@ -43,27 +43,33 @@ c.Authenticator.allowed_users = seats(ROOM)
 c.Authenticator.admin_users = {TEACHER}
 
 # A learner's server: a user id of its own, limits, and nothing of the hub's environment but what stands here.
-if os.geteuid() == 0 and Path("/run/systemd/system").is_dir():
-    c.JupyterHub.spawner_class = "systemdspawner.SystemdSpawner"
-    c.SystemdSpawner.dynamic_users = True  # an id and /var/lib/NAME, both made by systemd
-    c.SystemdSpawner.isolate_tmp = c.SystemdSpawner.isolate_devices = c.SystemdSpawner.disable_user_sudo = True
-    c.SystemdSpawner.unit_extra_properties = {"TasksMax": str(TASKS), "UMask": "0077"}
-else:
-    c.JupyterHub.spawner_class = "spawner.RoomSpawner"
-    c.RoomSpawner.home_dir_template = f"{ROOM}/homes/{{username}}"
-    c.RoomSpawner.task_limit = TASKS
-c.Spawner.mem_limit, c.Spawner.cpu_limit = MEMORY, PROCESSORS
-c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
+c.JupyterHub.spawner_class = "spawner.RoomSpawner"
+c.RoomSpawner.home_dir_template = f"{ROOM}/homes/{{username}}"
+c.RoomSpawner.task_limit = TASKS
+c.Spawner.mem_limit = MEMORY
+c.Spawner.cmd = [sys.executable, str(HERE / "server.py")]
 c.Spawner.env_keep = ["PATH", "LANG", "PYTHONPATH"]
 c.Spawner.start_timeout = c.Spawner.http_timeout = 120
-c.Spawner.environment = {
+calm = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the processors to the neighbours
     "OPENBLAS_NUM_THREADS": "1",  # NumPy's own threads would take memory, and the lessons compute with torch
     "MALLOC_ARENA_MAX": "2",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "GIT_CONFIG_SYSTEM": str(ROOM / "gitconfig"),  # git may read lessons.git, which is another's
 }
+c.Spawner.environment = calm | {
+    "GIT_CONFIG_SYSTEM": str(ROOM / "gitconfig"),  # git may read lessons.git, which is another's
+    "JUPYTER_PATH": str(ROOM / "jupyter"),  # where `python3` is the kernel of the next lines
+}
+# A kernel is a fork of the nursery's process: the libraries are in memory once for the room. See nursery.py.
+kernel = [sys.executable, "-IS", str(HERE / "kernel.py"), str(ROOM / "nursery.sock"), "{connection_file}"]
+spec = {"argv": kernel, "display_name": "Python 3 (ipykernel)", "language": "python"}
+spec["metadata"] = {"supported_encryption": ["curve"], "debugger": True}
+place = ROOM / "jupyter/kernels/python3"
+place.mkdir(parents=True, exist_ok=True)
+(place / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+for path in [place / "kernel.json", place, place.parent, place.parent.parent]:
+    path.chmod(0o755)
 # Each time a learner comes in, nbgitpuller brings what is new in the lessons, and keeps what the learner has changed.
 pull = {"repo": LESSONS, "branch": "main", "targetpath": "lessons", "urlpath": f"lab/tree/{FIRST}"}
 c.Spawner.default_url = f"/git-pull?{urlencode(pull)}"
@@ -84,5 +90,6 @@ c.JupyterHub.load_roles = [
     }
 ]
 c.JupyterHub.services = [
-    {"name": "culler", "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={IDLE}"]}
+    {"name": "culler", "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={IDLE}"]},
+    {"name": "nursery", "command": [sys.executable, str(HERE / "nursery.py"), str(ROOM)], "environment": calm},
 ]
