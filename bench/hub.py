@@ -73,7 +73,9 @@ def hub(room: Path, log: Path) -> Iterator[str]:
     """The hub of classroom/ on the folder `room`, on free ports of loopback; its address. It ends with all servers."""
     outer, inner, proxy = free_ports(3)
     own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", os.defpath)])  # node, from its wheel
+    own["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), own.get("PATH", os.defpath)]
+    )  # node, from its wheel
     own |= {"SDLESSON_ROOM": str(room), "SDLESSON_PORT": str(outer)}
     own |= {"SDLESSON_HUB_PORT": str(inner), "SDLESSON_PROXY_PORT": str(proxy)}
     command = [sys.executable, "-m", "jupyterhub", "-f", str(CLASSROOM / "jupyterhub_config.py")]
@@ -247,7 +249,9 @@ def p95(waits: list[float]) -> float:
 def table(alone: list[dict], all_: list[dict]) -> str:
     """The table that is printed: one learner alone, and all of them."""
     single = p95([wait for each in alone for wait in each["waits"]])
-    lines = [f"{'learners':>8} {'cells':>6} {'wrong':>6} {'median s':>9} {'p95 s':>7} {'x one':>6} {'PSS MiB: mean':>14} {'most':>6}"]
+    lines = [
+        f"{'learners':>8} {'cells':>6} {'wrong':>6} {'median s':>9} {'p95 s':>7} {'x one':>6} {'PSS MiB: mean':>14} {'most':>6}"
+    ]
     for group in (alone, all_):
         waits = [wait for each in group for wait in each["waits"]]
         memory = [each["pss"] / 2**20 for each in group]
@@ -270,7 +274,9 @@ def main() -> None:
         names = seats.give(room, [f"learner{number}" for number in range(args.learners)])
         names.pop(seats.TEACHER)
         publish.main(room)
-        print(f"{os.cpu_count()} cores, {args.lesson}, {args.think[0]:g} to {args.think[1]:g} s between cells", flush=True)
+        print(
+            f"{os.cpu_count()} cores, {args.lesson}, {args.think[0]:g} to {args.think[1]:g} s between cells", flush=True
+        )
         alone = together(room, dict(list(names.items())[:1]), (0, 0), args.lesson)
         began = time.perf_counter()
         all_ = together(room, names, tuple(args.think), args.lesson)

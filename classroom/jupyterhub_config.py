@@ -24,6 +24,7 @@ TASKS = 400  # processes and threads of a learner: a server and an open lesson h
 IDLE = 3600  # seconds after which a server that nobody uses is stopped; what was saved stays
 FIRST = "lessons/00_one_page.ipynb"
 
+os.umask(0o077)  # what the hub writes is for itself; what learners read is opened to them one by one
 c = get_config()  # noqa: F821  (JupyterHub hands it to this file)
 
 c.JupyterHub.bind_url = f"http://{ADDRESS}:{PORT}"
@@ -34,7 +35,7 @@ c.ConfigurableHTTPProxy.command = [str(HERE / "node_modules/.bin/configurable-ht
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ.get('SDLESSON_PROXY_PORT', '8001')}"
 c.ConfigurableHTTPProxy.pid_file = str(ROOM / "proxy.pid")
 
-# Who may come in: the names of `seats.py`, each with its password, which a learner can change at /hub/auth/change-password.
+# Who may come in: the names of `seats.py`, each with its password; at /hub/auth/change-password a learner changes it.
 c.JupyterHub.authenticator_class = "firstuseauthenticator.FirstUseAuthenticator"
 c.FirstUseAuthenticator.dbm_path = str(ROOM / "passwords")
 c.FirstUseAuthenticator.create_users = False

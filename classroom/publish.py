@@ -1,6 +1,6 @@
 """Publish the lessons, without outputs and solutions, into a git repository that learners' servers pull from.
 
-    python classroom/publish.py ROOM        writes ROOM/lessons.git; the same again after `git pull`, to bring what is new
+    python classroom/publish.py ROOM        writes ROOM/lessons.git; again after `git pull`: brings what is new
 
 Push ROOM/lessons.git anywhere else, if learners pull from a git server of yours.
 """

@@ -1,6 +1,6 @@
 """What the hub starts for a learner: JupyterLab with the lessons' calm settings, as `sdlesson lab` has them.
 
-A first pull that was cut off leaves a repository without a commit, on which nbgitpuller fails for ever: it goes.
+Before it, what a pull that was cut off has left is cleared away, as nbgitpuller would fail on it for ever.
 """
 
 from __future__ import annotations
@@ -14,20 +14,23 @@ from pathlib import Path
 from sdlesson.lab import start
 
 
-def clear_half_made(lessons: Path) -> bool:
-    """Delete the folder if it holds a repository without a commit, and nothing else; says whether it did."""
-    if not lessons.is_dir() or os.listdir(lessons) != [".git"]:
-        return False
+def mend(lessons: Path) -> None:
+    """Take away git's locks, whose owners ended with the last server, and a repository that was never whole.
+
+    Nothing of a learner's goes: the folder is deleted only if it holds a repository without a commit, and no file.
+    """
+    if not (lessons / ".git").is_dir():
+        return
+    for lock in (lessons / ".git").rglob("*.lock"):
+        lock.unlink()
     head = ["git", "-C", str(lessons), "rev-parse", "--quiet", "--verify", "HEAD^{commit}"]
-    if subprocess.run(head, capture_output=True).returncode == 0:
-        return False
-    shutil.rmtree(lessons)
-    return True
+    if os.listdir(lessons) == [".git"] and subprocess.run(head, capture_output=True).returncode != 0:
+        shutil.rmtree(lessons)
 
 
 def main(arguments: list[str]) -> None:
     home = Path.home()
-    clear_half_made(home / "lessons")
+    mend(home / "lessons")
     calm = start.prepare(home)
     os.execv(sys.executable, [sys.executable, "-m", "jupyterhub.singleuser", *calm, *arguments])
 

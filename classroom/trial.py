@@ -1,6 +1,7 @@
 """A trial of the room on this machine alone: two learners, `ada` and `emmy`, and you as `teacher`: `make hub`.
 
     python classroom/trial.py [FOLDER]        FOLDER: build/hub, if none is named; delete it, and nothing is left
+    python classroom/trial.py --ready         only fetch the hub's proxy with npm, and say what is missing
 
 It gives the seats their passwords and prints them, publishes the lessons of this checkout, and starts the hub on
 loopback. As root each learner gets a user id of their own, without an account. As anyone else all servers run as you.
@@ -53,6 +54,8 @@ def closed_to_learners(*paths: Path) -> Path | None:
 
 
 def main() -> None:
+    if sys.argv[1:] == ["--ready"]:
+        return ready()
     room = Path(sys.argv[1] if len(sys.argv) > 1 else HERE.parent / "build/hub").resolve()
     ready()
     passwords = seats.give(room, [seats.TEACHER, *NAMES], again=True)

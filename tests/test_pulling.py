@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -59,12 +58,19 @@ class Home:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         environment = clean | {"HOME": str(self.lessons.parent), **changed}
         return subprocess.run(
-            command, env=environment, cwd=self.lessons.parent, capture_output=True, text=True, start_new_session=True
+            command,
+            env=environment,
+            cwd=self.lessons.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            timeout=60,
         )
 
     def brought(self) -> None:
         done = self.pull()
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, done.stdout[-1500:] + done.stderr[-300:]
 
     def sources(self, name: str = "03_latents.ipynb") -> list[str]:
         notebook = nbformat.read(self.lessons / name, as_version=4)
@@ -174,7 +180,7 @@ def test_a_pull_that_is_cut_off_anywhere_is_made_good_by_the_next(tmp_path, seco
     (start.lessons / "05_unet.ipynb").write_bytes(lesson(["my own unet"]))
     publish.publish(NEW, start.repository)
     ends = 0
-    for number in range(1, 40, 1 if seconds == 0 else 3):
+    for number in range(1, 40, 2 if seconds == 0 else 3):
         place = tmp_path / f"{number}"
         shutil.copytree(tmp_path / "start", place, symlinks=True)
         home = Home.__new__(Home)
@@ -183,25 +189,23 @@ def test_a_pull_that_is_cut_off_anywhere_is_made_good_by_the_next(tmp_path, seco
             break
         ends += 1
         assert MINE in home.sources()  # at once, before anything is mended
-        lock = home.lessons / ".git/index.lock"
-        if lock.exists():  # nbgitpuller asks to come again, and after ten minutes takes it away
-            assert "Try again in a few minutes" in home.pull().stderr
-            os.utime(lock, (time.time() - 700,) * 2)
+        server.mend(home.lessons)  # as the learner's next server does before it begins
         home.brought()
         assert MINE in home.sources() and home.sources("04_sigmas.ipynb") == ["s = 2"]
         (kept,) = home.lessons.glob("05_unet__*.ipynb")
         assert kept.read_bytes() == lesson(["my own unet"]) and home.sources("05_unet.ipynb") == ["unet = 1"]
-    assert ends >= (8 if seconds == 0 else 3)
+    assert ends >= (4 if seconds == 0 else 3)
 
 
 def test_a_first_pull_that_is_cut_off_is_begun_again(tmp_path):
     home = Home(tmp_path)
     assert cut(home, tmp_path / "shim", 3, 0.01)  # the third call is the clone
     assert {path.name for path in home.lessons.iterdir()} == {".git"} and home.pull().returncode != 0
-    assert server.clear_half_made(home.lessons)
+    server.mend(home.lessons)
     home.brought()
     assert home.sources() == FIRST
     for path in home.lessons.glob("*.*"):
         if path.is_file():
             path.unlink()
-    assert not server.clear_half_made(home.lessons)  # all deleted by the learner: their answers lie in the repository
+    server.mend(home.lessons)
+    assert home.lessons.is_dir()  # all deleted by the learner: earlier answers lie in the repository
