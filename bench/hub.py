@@ -249,9 +249,8 @@ def p95(waits: list[float]) -> float:
 def table(alone: list[dict], all_: list[dict]) -> str:
     """The table that is printed: one learner alone, and all of them."""
     single = p95([wait for each in alone for wait in each["waits"]])
-    lines = [
-        f"{'learners':>8} {'cells':>6} {'wrong':>6} {'median s':>9} {'p95 s':>7} {'x one':>6} {'PSS MiB: mean':>14} {'most':>6}"
-    ]
+    names = (("learners", 8), ("cells", 6), ("wrong", 6), ("median s", 9), ("p95 s", 7), ("x one", 6))
+    lines = [" ".join(f"{name:>{width}}" for name, width in (*names, ("PSS MiB: mean", 14), ("most", 6)))]
     for group in (alone, all_):
         waits = [wait for each in group for wait in each["waits"]]
         memory = [each["pss"] / 2**20 for each in group]
