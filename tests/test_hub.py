@@ -8,8 +8,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,9 +20,25 @@ sys.path[:0] = [str(ROOT / "classroom"), str(ROOT / "bench")]
 PROXY = ROOT / "classroom/node_modules/configurable-http-proxy"
 
 
-def reachable(python: Path) -> bool:
-    """Whether another user can run this Python, or this process is no root and needs none."""
-    return os.geteuid() != 0 or all(each.stat().st_mode & 1 for each in python.resolve().parents)
+def closed() -> list[Path]:
+    """The folders through which learners, being other users, cannot come to this Python or to the project."""
+    if os.geteuid() != 0:
+        return []
+    ways = {*Path(sys.executable).resolve().parents, *ROOT.parents, ROOT}
+    return sorted(folder for folder in ways if not folder.stat().st_mode & 1)
+
+
+#: Opens a closed folder for one command: in a view of its own of the file system, and nothing else of it.
+OPENED = """
+set -e
+kept=$(mktemp -d)
+mount --bind "$1" "$kept"
+mount -t tmpfs -o mode=755 tmpfs "$1"
+mkdir -p "$2"
+mount --bind "$kept/${2#"$1"/}" "$2"
+shift 2
+exec "$@"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +60,7 @@ def room():
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform != "linux", reason="the room's hub runs on Linux")
 @pytest.mark.skipif(not PROXY.is_dir(), reason="needs the hub's proxy: npm ci in classroom/")
-@pytest.mark.skipif(
-    not reachable(Path(sys.executable)) or not reachable(ROOT / "classroom/server.py"),
-    reason="learners cannot come to this Python or this folder: another user may not pass on the way",
-)
+@pytest.mark.skipif(bool(closed()), reason="learners cannot come to this Python: test_in_an_open_folder is for that")
 def test_two_learners_work_and_cannot_reach_each_other(room):
     import hub
 
@@ -69,6 +85,7 @@ def test_two_learners_work_and_cannot_reach_each_other(room):
     # more memory than a process may have is an error in the cell, and the kernel lives
     assert "memory" in said("import torch; x = torch.empty(3 * 2**30, dtype=torch.uint8).fill_(1)")
     assert said("print(sdlesson.load().name)") == "tiny\n"
+    interrupt_and_end(folder, ada, said)
     for path in ("api/contents/lessons", "api/kernels", "api/sessions"):
         assert ada.api.get(ada.url(path)).status_code == 200
         assert emmy.api.get(ada.url(path), allow_redirects=False).status_code == 403
@@ -76,6 +93,45 @@ def test_two_learners_work_and_cannot_reach_each_other(room):
     if os.geteuid() == 0:
         own_id(folder, said)
     ada.api.delete(f"{address}/hub/api/users/ada/server")
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.skipif(not closed(), reason="learners can come to this Python: test_two_learners_... has done it")
+@pytest.mark.skipif(not PROXY.is_dir(), reason="needs the hub's proxy: npm ci in classroom/")
+@pytest.mark.skipif(not shutil.which("unshare"), reason="needs unshare, to open a closed folder to this test alone")
+def test_in_an_open_folder():
+    """The same where Python lies in a folder that is closed to learners, as root's home is."""
+    pytest.importorskip("firstuseauthenticator", reason='needs the hub: pip install -e ".[hub]"')
+    (first,) = closed()
+    way = next(each for each in (Path(sys.executable).resolve(), ROOT) if each.is_relative_to(first))
+    below = first / way.relative_to(first).parts[0]
+    if way == ROOT or ROOT.is_relative_to(first):
+        pytest.skip(f"the project itself lies in {first}, which is closed to learners")
+    command = ["unshare", "--mount", "sh", "-c", OPENED, "sh", str(first), str(below)]
+    command += [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", __file__]
+    done = subprocess.run([*command, "-k", "two_learners"], cwd=ROOT, capture_output=True, text=True)
+    if "unshare failed" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("this system lets no process have a view of its own of the file system")
+    assert "1 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def interrupt_and_end(folder: Path, learner, said) -> None:
+    """A cell can be stopped, and a kernel whose stand-in is killed leaves no process."""
+    import hub
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(said, "import time\nprint('begun')\ntime.sleep(600)")
+        (number,) = [each["id"] for each in learner.api.get(learner.url("api/kernels")).json()]
+        time.sleep(1)
+        learner.api.post(learner.url(f"api/kernels/{number}/interrupt"))
+        assert "begun" in running.result(timeout=60) and said("print(1 + 1)") == "2\n"
+    other = learner.open("lessons/01_tokens.ipynb")
+    process = psutil.Process(int(hub.text(other.run("import os; print(os.getpid())")[0])[0]))
+    commands = [(each, each.info["cmdline"] or [""]) for each in psutil.process_iter(["cmdline"])]
+    ours = [(each, words[-1]) for each, words in commands if "-IS" in words and str(folder) in words[-1]]
+    (stand_in,) = [each for each, file in ours if number not in file]
+    stand_in.kill()
+    process.wait(timeout=30)
 
 
 def own_id(folder: Path, said) -> None:
