@@ -1,4 +1,4 @@
-"""A stand-in for a kernel: asks the nursery for one, passes signals on, and ends with it.
+"""A stand-in for a kernel: asks the nursery for one, passes signals on, and ends with it, or with the server.
 
     python -IS classroom/kernel.py ROOM/nursery.sock CONNECTION_FILE
 
@@ -7,12 +7,14 @@ Where the nursery does not answer, it becomes an ordinary kernel.
 
 import json
 import os
+import select
 import signal
 import socket
 import sys
 
 
 def main(nursery: str, file: str) -> None:
+    server = os.getppid()
     asked = {"file": file, "folder": os.getcwd(), "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as asking:
         try:
@@ -23,8 +25,9 @@ def main(nursery: str, file: str) -> None:
             os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", "-f", file])
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: os.kill(kernel, number))
-        while asking.recv(16):
-            pass
+        while os.getppid() == server:  # a server that was killed says nothing
+            if select.select([asking], [], [], 1)[0] and not asking.recv(16):
+                break
 
 
 if __name__ == "__main__":

@@ -92,7 +92,10 @@ def test_two_learners_work_and_cannot_reach_each_other(room):
     assert emmy.api.get(f"{address}/hub/api/users/ada").status_code == 404
     if os.geteuid() == 0:
         own_id(folder, said)
-    ada.api.delete(f"{address}/hub/api/users/ada/server")
+    alive = psutil.Process(int(said("import os; print(os.getpid())")))
+    (server,) = [each for each in hub.family("ada") if "jupyterhub.singleuser" in each.cmdline()]
+    server.kill()
+    alive.wait(timeout=30)
 
 
 @pytest.mark.timeout(240)
