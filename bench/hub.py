@@ -28,7 +28,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from urllib.parse import parse_qs, urlparse
 
@@ -172,6 +172,15 @@ class Kernel:
             elif kind == "status" and content["execution_state"] == "idle":
                 return outputs, time.perf_counter() - begun
 
+    def pause(self, seconds: float) -> None:
+        """Do nothing, but answer the server's pings, as a browser does."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.socket.settimeout(left)
+            with contextlib.suppress(websocket.WebSocketTimeoutException):
+                self.socket.recv()
+        self.socket.settimeout(600)
+
 
 def text(outputs: list[dict]) -> list[str]:
     """What of a cell's outputs is compared, as `make test` does: what was printed, and the words of all else."""
@@ -204,20 +213,21 @@ def lesson(learner: Learner, name: str, think: tuple[float, float], seed: int, g
     """Run the lesson cell by cell, with pauses; the waits, the cells whose text is not the stored one, and memory."""
     stored = nbformat.read(ROOT / "notebooks" / name, as_version=4)
     cells = [cell for cell in stored.cells if cell.cell_type == "code" and cell.source.strip()]
-    pause, waits, wrong = random.Random(seed), [], []
+    chance, waits, wrong = random.Random(seed), [], []
     learner.start()
     learner.pull()
     kernel = learner.open(f"lessons/{name}")
     go.wait(timeout=600)
     for number, cell in enumerate(cells, 1):
-        time.sleep(pause.uniform(*think))
+        kernel.pause(chance.uniform(*think))
         outputs, seconds = kernel.run(cell.source)
         waits.append(seconds)
         if text(outputs) != text(cell.outputs):
             wrong.append(number)
-    go.wait(timeout=3600)  # memory counts while all are there
     process = psutil.Process(int(text(kernel.run("import os; print(os.getpid())")[0])[0]))
-    used = pss([*family(learner.name), *([] if process in family(learner.name) else [process])])
+    go.wait(timeout=3600)  # memory counts while all are there
+    processes = family(learner.name)
+    used = pss([*processes, *([] if process in processes else [process])])
     go.wait(timeout=600)
     return {"waits": waits, "wrong": wrong, "pss": used}
 
@@ -230,6 +240,10 @@ def together(room: Path, names: dict[str, str], think: tuple[float, float], name
         running = [pool.submit(lesson, each, name, think, seed, go) for seed, each in enumerate(learners)]
         for each in running:
             each.add_done_callback(lambda done: go.abort() if done.exception() else None)
+        wait(running)
+        failed = [each.exception() for each in running if each.exception()]
+        if failed:  # the others have waited in vain
+            raise next((each for each in failed if not isinstance(each, threading.BrokenBarrierError)), failed[0])
         results = [each.result() for each in running]
         print(f"{len(names)} learner(s): hub, proxy, nursery take {own_memory(names) / 2**20:.0f} MiB", flush=True)
         return results
