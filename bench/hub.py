@@ -2,7 +2,7 @@
 
     make bench-hub                                   8 learners on the lesson about guidance, 20 to 60 s between cells:
                                                      about 35 minutes
-    make bench-hub ARGS="--think 5 15"               the same, thinking faster: about 15 minutes
+    make bench-hub ARGS="--think 3 9"                the same, thinking faster: about 9 minutes
     make bench-hub ARGS="--learners 2 --think 0 1"   a first look: some 4 minutes
 
 First one learner runs the lesson alone, then all of them. Each logs in with a password, starts a server, has
