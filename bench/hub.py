@@ -43,6 +43,7 @@ sys.path.insert(0, str(CLASSROOM))
 
 import publish  # noqa: E402
 import seats  # noqa: E402
+import trial  # noqa: E402
 
 LESSON = "06_guidance.ipynb"
 PASSED_ON = ("PATH", "LANG", "PYTHONPATH", "HOME")

@@ -53,6 +53,13 @@ def closed_to_learners(*paths: Path) -> Path | None:
     return None
 
 
+def check_ways(room: Path) -> None:
+    """Raise SystemExit with a sentence where learners cannot come to Python, the project or the room."""
+    python = Path(sys.base_prefix) / "bin/python3"
+    if closed := closed_to_learners(room / "homes", python, HERE / "server.py", Path(sys.prefix) / "bin"):
+        sys.exit(f"Learners cannot come through {closed}, where Python, the project or the room lie; move them.")
+
+
 def main() -> None:
     if sys.argv[1:] == ["--ready"]:
         return ready()
@@ -61,9 +68,7 @@ def main() -> None:
     passwords = seats.give(room, [seats.TEACHER, *NAMES], again=True)
     publish.main(room)
     if os.geteuid() == 0:
-        python = Path(sys.base_prefix) / "bin"
-        if closed := closed_to_learners(room / "homes", python / "python3", Path(publish.__file__), Path(sys.prefix)):
-            sys.exit(f"Learners cannot come through {closed}, where Python, the project or the room lie; move them.")
+        check_ways(room)
         print("You are root: each learner's server has a user id of its own, and cannot read another's files.")
     else:
         print("You are not root: all servers run as you, so nothing keeps learners from each other's files.")
