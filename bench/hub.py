@@ -288,6 +288,8 @@ def main() -> None:
         names = seats.give(room, [f"learner{number}" for number in range(args.learners)])
         names.pop(seats.TEACHER)
         publish.main(room)
+        if os.geteuid() == 0:
+            trial.check_ways(room)
         print(
             f"{os.cpu_count()} cores, {args.lesson}, {args.think[0]:g} to {args.think[1]:g} s between cells", flush=True
         )
