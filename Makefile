@@ -6,6 +6,8 @@
 #   make bench-NAME   run bench/NAME.py                make kit      make a folder that installs without network
 #   make book     make build/book, the lessons as a web site, with the live page
 #   make live     make build/book/live alone, the machine alive in a web page
+#   make slides   make build/slides, the lessons' questions and figures for a wall
+#   make hub      a room on one server, tried on this machine alone: JupyterHub on loopback
 #   make fast     add OpenVINO, which runs a big model on the CPU about twice as fast
 #   make fuzz     the properties with 75 times as many inputs, others each time; how many is told
 #   make faults   kill each command at every change of the disk, fill the disk, and give it again
@@ -23,6 +25,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 TEST   := $(VENV)/.test
 BOOK   := $(VENV)/.book
+HUB    := $(VENV)/.hub
 HALF   := $(VENV)/.half-made
 WORKERS ?= 2
 PROMPT ?= a photograph of an astronaut riding a horse
@@ -36,7 +39,7 @@ CALL := $(BIN)/python tools/call.py
 # Threads that wait for each other without spinning: on a machine that does anything else, spinning costs minutes.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: lab test test-all fuzz faults audit order paint lint lessons train bench images kit book live fast badges clean moved
+.PHONY: lab test test-all fuzz faults audit order paint lint lessons train bench images kit book live slides hub fast badges clean moved
 .DELETE_ON_ERROR:
 
 lab: $(READY)
@@ -83,6 +86,9 @@ bench: $(READY)
 bench-sweep: $(TEST)
 	$(CALL) bench/sweep.py
 
+bench-hub: $(HUB)
+	$(CALL) bench/hub.py
+
 bench-%: $(READY)
 	$(CALL) 'bench/$*.py'
 
@@ -97,6 +103,12 @@ book: $(BOOK)
 
 live: $(BOOK)
 	$(BIN)/python tools/build_live.py
+
+slides: $(READY)
+	$(CALL) tools/make_slides.py
+
+hub: $(HUB)
+	$(BIN)/python classroom/trial.py
 
 fast: $(READY)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[fast]"
@@ -132,4 +144,9 @@ $(TEST): $(READY)
 
 $(BOOK): $(READY)
 	$(BIN)/python -m pip install -c constraints.txt -e ".[book,live]"
+	@touch $@
+
+$(HUB): $(READY) classroom/package-lock.json
+	$(BIN)/python -m pip install -c constraints.txt -e ".[hub]"
+	$(BIN)/python classroom/trial.py --ready
 	@touch $@

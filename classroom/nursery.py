@@ -1,0 +1,111 @@
+"""Kernels that share their libraries: one process imports them, and every learner's kernel is a fork of it.
+
+    python classroom/nursery.py ROOM        the hub starts this as its service `nursery`
+
+What torch, diffusers and the lessons need from their imports is in memory once for the room, and a kernel is there at
+once. A server starts `kernel.py`, a small stand-in for the kernel; it asks here through ROOM/nursery.sock, lends its
+standard output, and passes signals on. Whom a kernel belongs to is the word of the operating system, not the asker's.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import ctypes
+import fcntl
+import gc
+import importlib
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+
+LIBRARIES = ["ipykernel.kernelapp", "ipykernel.ipkernel", "IPython", "ipywidgets", "anywidget", "torch", "skia"]
+LIBRARIES += ["scipy.integrate", "scipy.stats", "transformers.models.clip", "diffusers", "matplotlib.figure"]
+LIBRARIES += ["sdlesson.models", "sdlesson.guidance", "sdlesson.decoding", "sdlesson.world.classifier"]
+LIBRARIES += ["sdlesson.figures.guidance", "sdlesson.explorers.guidance", "sdlesson.exercises"]
+AT_ONCE = 12  # kernels of one learner
+LIMITS = {"Max data size": resource.RLIMIT_DATA, "Max processes": resource.RLIMIT_NPROC}  # as /proc names them
+INLINE = "module://matplotlib_inline.backend_inline"  # what a kernel sets before Matplotlib is imported
+PR_SET_DUMPABLE = 4
+
+
+def main(room: Path) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    os.environ["MPLBACKEND"] = INLINE
+    sys.path.pop(0)  # this folder is no kernel's
+    for name in LIBRARIES:
+        importlib.import_module(name)
+    from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel  # noqa: F401  (lazy until named)
+    from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
+
+    gc.collect()
+    gc.freeze()  # a kernel's collector leaves these objects, and so their pages, alone
+    path = room / "nursery.sock"
+    path.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    path.chmod(0o666)
+    listener.listen(64)
+    listener.settimeout(1)  # kernels that have ended are cleared away each second
+    owners: dict[int, int] = {}
+    while True:
+        with contextlib.suppress(ChildProcessError):
+            while done := os.waitpid(-1, os.WNOHANG)[0]:
+                owners.pop(done, None)
+        try:
+            asker, _ = listener.accept()
+        except TimeoutError:
+            continue
+        peer, user, group = struct.unpack("3i", asker.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if collections.Counter(owners.values())[user] < AT_ONCE:
+            if (child := os.fork()) == 0:
+                listener.close()
+                kernel(asker, peer, user, group)
+                os._exit(0)
+            owners[child] = user
+        asker.close()
+
+
+def kernel(asker: socket.socket, peer: int, user: int, group: int) -> None:
+    """Become the kernel of the process `peer`: its user, its limits, its folder and environment; then serve."""
+    os.setsid()
+    told = Path(f"/proc/{peer}/limits").read_text()
+    for name, limit in LIMITS.items():
+        soft, hard = re.search(rf"^{name}\s+(\w+)\s+(\w+)", told, flags=re.M).groups()
+        resource.setrlimit(limit, tuple(-1 if each == "unlimited" else int(each) for each in (soft, hard)))
+    os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, peer))
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(group)
+        os.setuid(user)
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1)  # to its own user it is a process like any other
+    os.umask(0o077)
+    request, descriptors, _, _ = socket.recv_fds(asker, 1 << 20, 2)
+    asked = json.loads(request)
+    for number, descriptor in enumerate(descriptors, 1):
+        os.dup2(descriptor, number)
+    os.chdir(asked["folder"])
+    os.environ.clear()
+    os.environ.update(asked["environment"] | {"MPLBACKEND": INLINE})
+    os.environ.pop("JPY_PARENT_PID", None)  # its parent is the nursery
+    asker.send(str(os.getpid()).encode())
+    # When the stand-in ends, killed or not, its end of the socket closes, and SIGIO ends this process.
+    fcntl.fcntl(asker, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(asker, fcntl.F_SETFL, fcntl.fcntl(asker, fcntl.F_GETFL) | os.O_ASYNC)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    import numpy as np
+    from ipykernel.kernelapp import IPKernelApp
+
+    np.random.seed()  # or all kernels would draw the numbers of their common import
+    sys.argv = ["ipykernel_launcher.py", "-f", asked["file"]]
+    IPKernelApp.launch_instance()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

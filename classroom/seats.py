@@ -1,0 +1,68 @@
+"""The room's seats: a password for each name, printed once to cut into strips, kept as hashes.
+
+    python classroom/seats.py ROOM ada emmy grace        names of learners; `teacher` gets a seat with the first ones
+    python classroom/seats.py ROOM --again ada           a new password for one who has lost theirs
+
+Nobody can take a seat before its owner does, as each has its password from the beginning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import secrets
+import sys
+from pathlib import Path
+
+TEACHER = "teacher"
+LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # 32, none that looks like another: 12 of them are 60 bits
+
+
+def seats(room: Path) -> set[str]:
+    """The names that have a seat in the room; none where `seats.py` has not run yet."""
+    file = room / "names.txt"
+    return set(file.read_text(encoding="utf-8").split()) if file.is_file() else set()
+
+
+def give(room: Path, names: list[str], *, again: bool = False) -> dict[str, str]:
+    """Give each name without a seat one, and with `again` each name a new password: name -> password.
+
+    Raises ValueError for a name that is no plain word of small letters, digits, "-" and "_".
+    """
+    import dbm
+
+    import bcrypt
+
+    odd = [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", name)]
+    if odd:
+        raise ValueError(f"A name is small letters, digits, - and _, a letter first; these are not: {', '.join(odd)}.")
+    room.mkdir(parents=True, exist_ok=True)
+    room.chmod(0o711)  # learners pass through to their homes, and see nothing
+    there = seats(room)
+    new = [name for name in dict.fromkeys([*([] if there else [TEACHER]), *names]) if again or name not in there]
+    given = {name: "".join(secrets.choice(LETTERS) for _ in range(12)) for name in new}
+    with dbm.open(str(room / "passwords"), "c", 0o600) as passwords:
+        for name, password in given.items():
+            passwords[name] = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
+    (room / "names.txt").touch(mode=0o600)
+    (room / "names.txt").write_text("".join(f"{name}\n" for name in sorted(there | set(given))), encoding="utf-8")
+    return given
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("room", type=Path, metavar="ROOM")
+    parser.add_argument("names", nargs="+", metavar="NAME")
+    parser.add_argument("--again", action="store_true", help="new passwords for names that have a seat")
+    args = parser.parse_args()
+    try:
+        given = give(args.room, args.names, again=args.again)
+    except ValueError as error:
+        sys.exit(str(error))
+    for name, password in given.items():
+        print(f"{name:<20} {password}")
+    print("A running hub learns of new names when it is started again." if given else "All of them have a seat.")
+
+
+if __name__ == "__main__":
+    main()
