@@ -30,7 +30,8 @@ def test_a_page_can_be_read_by_all(chrome, name, width, scheme):
 ON_A_PHONE = [*PAGES, "notebooks/03_latents.html", "notebooks/10_samplers.html", "GLOSSARY.html", "TEACHING.html"]
 ON_A_PHONE += ["api/tiny.html", "genindex.html"]
 SIDEWAYS = """() => [...document.querySelectorAll("main *")].filter(
-  (each) => each.scrollWidth > each.clientWidth + 1 && /auto|scroll|hidden|clip/.test(getComputedStyle(each).overflowX))"""
+  (each) => each.scrollWidth > each.clientWidth + 1
+    && /auto|scroll|hidden|clip/.test(getComputedStyle(each).overflowX))"""
 MAY = ".highlight pre, .wide-figure, .pst-scrollable-table-container"
 
 
