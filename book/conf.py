@@ -16,11 +16,14 @@ autodoc_typehints_format = "short"
 maximum_signature_line_length = 88  # longer ones: a line for each parameter
 
 nb_execution_mode = "off"  # the stored outputs are the book's
+nb_code_prompt_show, nb_code_prompt_hide = "Show the imports", "Hide the imports"  # nothing else is folded so
 myst_enable_extensions = ["dollarmath", "html_image"]
 myst_heading_anchors = 3
 myst_heading_slug_func = "worded_book.anchor"
 
 html_title = "sdlesson"
+html_favicon = "favicon.svg"
+html_search_scorer = str(Path(__file__).with_name("scorer.js"))
 html_theme = "sphinx_book_theme"
 html_math_renderer = "mathml"
 html_sidebars = {"**": ["search-button-field.html", "sbt-sidebar-nav.html"]}

@@ -18,7 +18,9 @@ from sphinx.util import logging
 from sdlesson import LESSONS, PAGES, notebook_name
 
 ROOT = Path(__file__).resolve().parent.parent
-_PHONE = 420  # pixels: a wider figure would be squeezed on a phone until nobody can read its words
+_PHONE = 520  # pixels: a wider chart's words, 9 pixels high, would shrink on a phone's 358 to less than 6
+_WORD = 30  # characters: a longer word of code may break on a phone, a shorter one moves to the next line
+_WHOLE = re.compile(r"figure_(strip|machine|latents|pictures)\(")  # told by their shapes: a phone shows them whole
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 #: Where the live page (live/index.html) shows what a lesson is about: what stands behind its #.
@@ -51,19 +53,21 @@ class Words(SphinxPostTransform):
                 continue
             forms = {form["mime_type"]: form for form in bundle.children}
             words = forms["text/plain"].astext() if "text/plain" in forms else ""
-            if WIDGET in forms or "image" not in "".join(forms) and shows_explorer(bundle.parent.parent):
+            if WIDGET in forms or "image" not in "".join(forms) and shows_explorer(bundle):
                 page = forms["text/html"].children if "text/html" in forms else []
                 bundle.replace_self([explorer_note(words, self.app, self.env.docname), *page])
             for picture in bundle.findall(nodes.image):
                 picture["alt"] = words
-                if float(re.sub("[^0-9.]", "", str(picture.get("width", ""))) or 0) > _PHONE:
-                    picture["classes"].append("wide-figure")
+                wide = float(re.sub("[^0-9.]", "", str(picture.get("width", ""))) or 0) > _PHONE
+                if wide and not _WHOLE.search(code_of(bundle)):
+                    picture.replace_self(nodes.container("", picture.copy(), classes=["wide-figure"]))
         for picture in self.document.findall(nodes.image):
-            picture["classes"].append(
-                "dark-light"
-            )  # the theme would dim it in the dark, but its colours mean something
+            picture["classes"].append("dark-light")  # in the dark our style dims it: the theme would shift its colours
             if not picture.get("alt"):
                 logging.getLogger(__name__).warning("a picture without words", location=picture)
+        for code in self.document.findall(nodes.literal):
+            if max(map(len, code.astext().split()), default=0) > _WORD:
+                code["classes"].append("long")
 
 
 class guess(nodes.General, nodes.Element):
@@ -172,9 +176,14 @@ def linked(text: str, open_terms: dict[str, re.Pattern], entry: dict[str, str]) 
     return [*before, link, *linked(text[use.end() :], open_terms, entry)] if text[use.end() :] else [*before, link]
 
 
-def shows_explorer(cell: nodes.container) -> bool:
+def code_of(bundle: nodes.container) -> str:
+    """The code of the cell that an output belongs to."""
+    return bundle.parent.parent[0].astext().strip()
+
+
+def shows_explorer(bundle: nodes.container) -> bool:
     """Whether the last line of the cell's code opens an explorer. (`make lessons` stores only its words.)"""
-    return cell[0].astext().strip().splitlines()[-1].startswith("explore_")
+    return code_of(bundle).splitlines()[-1].startswith("explore_")
 
 
 def explorer_note(words: str, app, page: str) -> nodes.note:

@@ -39,6 +39,7 @@ VAE
 ```
 """
 TERMS = "## A norm above\n\nA `norm` of code, two *group norms*, a group norm, a norm, a Norm, abnorm, vae, the VAE."
+IMPORTS = "import numpy\nfrom torch import (\n    nn,\n)\n\nsd = load()\nimport late"
 TEXT = "# Toy\n\nSee [solutions](solutions), [this](#A-heading), [code](../README.md) and $\\sigma^2$.\n\n## A heading"
 
 
@@ -48,6 +49,7 @@ def toy_pages(folder: Path) -> Path:
 
     about = {"image/png": {"alt": WORDS, "width": 40, "height": 20}}
     figure = new_output("display_data", data={"image/png": PIXEL, "text/plain": WORDS}, metadata=about)
+    wide = new_output("display_data", data=figure.data, metadata={"image/png": {"width": 600, "height": 20}})
     explorer = new_output("execute_result", data=EXPLORER, execution_count=1)
     stored = new_output("execute_result", data=STILL, execution_count=2)
     answer = new_output("stream", text="the answer is 42")
@@ -62,6 +64,9 @@ def toy_pages(folder: Path) -> Path:
         new_markdown_cell(TERMS),
         new_code_cell("figure()", outputs=[figure, explorer], execution_count=1),
         new_code_cell("explore_two_prompts()", outputs=[stored], execution_count=2),
+        new_markdown_cell("## Widths\n\nGive `make --quiet`, or `NAME=a-word-of-more-than-thirty-signs`."),
+        new_code_cell("figure_strip(sd)", outputs=[wide], execution_count=6),
+        new_code_cell("figure_curves(rows)", outputs=[wide], execution_count=7),
     ]
     (folder / "notebooks").mkdir(parents=True)
     language = {"language_info": {"name": "python"}}
@@ -103,6 +108,37 @@ def test_every_page_is_in_a_table_of_contents(tmp_path):
 def test_figures_keep_their_words(toy_book):
     page = (toy_book / "notebooks" / "toy.html").read_text()
     assert f'alt="{WORDS}"' in page and check(toy_book) == 0
+
+
+def test_what_is_too_wide_for_a_phone_is_marked(toy_book):
+    page = (toy_book / "notebooks" / "toy.html").read_text()
+    assert page.count('"wide-figure ') == 1 and '"wide-figure ' in page.partition("figure_curves")[2]
+    assert re.findall(r'<code class="([^"]*)"><span class="pre">(?:make|NAME)', page) == [
+        "docutils literal notranslate",
+        "long docutils literal notranslate",
+    ]
+
+
+def test_the_imports_are_folded_and_the_rest_of_their_cell_stays(tmp_path):
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+    said = new_output("stream", text="tiny")
+    cells = [new_markdown_cell("# Toy"), new_code_cell(IMPORTS, outputs=[said]), new_code_cell("import more")]
+    nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
+    build_book.fold_imports(tmp_path / "a.ipynb")
+    _, folded, rest, more = nbformat.read(tmp_path / "a.ipynb", as_version=4).cells
+    assert folded.metadata["tags"] == ["hide-input"] and folded.source + "\n\n" + rest.source == IMPORTS
+    assert (folded.outputs, rest.outputs) == ([], [said]) and "tags" not in {*rest.metadata, *more.metadata}
+
+    nbformat.write(new_notebook(cells=[new_code_cell("import numpy", outputs=[said])]), tmp_path / "b.ipynb")
+    build_book.fold_imports(tmp_path / "b.ipynb")
+    (only,) = nbformat.read(tmp_path / "b.ipynb", as_version=4).cells
+    assert only.metadata["tags"] == ["hide-input"] and only.outputs == [said]
+
+    nbformat.write(new_notebook(cells=[new_code_cell("sd = load()\nimport numpy")]), tmp_path / "c.ipynb")
+    before = (tmp_path / "c.ipynb").read_bytes()
+    build_book.fold_imports(tmp_path / "c.ipynb")
+    assert (tmp_path / "c.ipynb").read_bytes() == before
 
 
 def test_an_explorer_is_a_sentence(toy_book):
@@ -155,9 +191,11 @@ def test_each_term_of_the_glossary_stands_in_the_lesson_that_explains_it():
     assert [forms[0].lower() for forms, *_ in entries()] == sorted(forms[0].lower() for forms, *_ in entries())
 
 
-def test_on_paper_every_answer_is_open(toy_book):
+def test_on_paper_every_fold_is_open(toy_book):
     style, script = ((toy_book / "_static" / name).read_text() for name in ("custom.css", "book.js"))
-    assert "details.guess::details-content" in style.partition("@media print")[2] and "beforeprint" in script
+    assert (
+        "details:is(.guess, .hide)::details-content" in style.partition("@media print")[2] and "beforeprint" in script
+    )
 
 
 def test_formulas_and_links_need_no_network(toy_book):

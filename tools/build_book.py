@@ -5,6 +5,8 @@ Nothing is executed: the notebooks' stored outputs are shown. Warnings are error
 
 from __future__ import annotations
 
+import ast
+import itertools
 import shutil
 import subprocess
 import sys
@@ -51,6 +53,8 @@ def lay_out(pages: Path) -> None:
         (pages / "api" / f"{name}.md").write_text(api_page(name, modules), encoding="utf-8")
     for topic in rooms():
         link_api(pages / "notebooks" / f"{notebook_name(topic)}.ipynb", topic)
+    for path in pages.rglob("*.ipynb"):
+        fold_imports(path)
 
 
 def link_lessons(text: str) -> str:
@@ -100,6 +104,22 @@ def link_api(path: Path, topic: str) -> None:
         "Here you read; to run this page, and to change it, see [how to start](../index.md#Start)."
     )
     notebook.cells.append(nbformat.v4.new_markdown_cell(words))
+    nbformat.write(notebook, path)
+
+
+def fold_imports(path: Path) -> None:
+    """Leave the imports at the head of a page's first code in a folded cell, and lay the rest into one behind it."""
+    notebook = nbformat.read(path, as_version=4)
+    place, first = next((place, cell) for place, cell in enumerate(notebook.cells) if cell.cell_type == "code")
+    statements = ast.parse(first.source).body
+    imports = list(itertools.takewhile(lambda each: isinstance(each, ast.Import | ast.ImportFrom), statements))
+    if not imports:
+        return
+    lines, end = first.source.splitlines(), imports[-1].end_lineno
+    first.source, first.metadata["tags"] = "\n".join(lines[:end]), ["hide-input"]
+    if rest := "\n".join(lines[end:]).strip():
+        notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(rest, outputs=first.outputs))
+        first.outputs = []
     nbformat.write(notebook, path)
 
 
