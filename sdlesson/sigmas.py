@@ -213,11 +213,11 @@ def way_down(scheduler, steps: int, start: int = 0, order: int = 4, generator=No
     scheduler = copy.deepcopy(scheduler)
     try:
         scheduler.set_timesteps(steps, device=device)
-    except ValueError as error:  # as LCM's for more steps than it was distilled for
+    except (ValueError, ZeroDivisionError) as error:  # as LCM's for more steps than it was distilled for
         raise BadInput(f"{type(scheduler).__name__} cannot take {steps} steps: {first_line(error)}") from None
     if not torch.isfinite(torch.as_tensor(getattr(scheduler, "sigmas", 0.0))).all():
         raise BadInput(f"{type(scheduler).__name__} has a noise level that is not finite; it needs other betas.")
-    if scheduler.timesteps[0] < scheduler.timesteps[-1]:
+    if scheduler.timesteps[0] < scheduler.timesteps[-1] or "Inverse" in type(scheduler).__name__:
         raise BadInput(f"{type(scheduler).__name__} goes from the picture to the noise; denoise needs the way back.")
     if type(scheduler) is LMSDiscreteScheduler:
         return ExactLMS(scheduler, order, start)
@@ -255,7 +255,8 @@ class OwnSteps:
     """Any other scheduler of diffusers, through its own methods."""
 
     def __init__(self, scheduler, generator, start: int):
-        self.scheduler, self.start = scheduler, start * scheduler.order  # one of second order has two times a step
+        self.scheduler = scheduler
+        self.start = start * getattr(scheduler, "order", 1)  # one of second order has two times a step
         self.prediction_type = scheduler.config.prediction_type
         self.times = scheduler.timesteps[self.start :].tolist()
         accepted = inspect.signature(scheduler.step).parameters
@@ -291,7 +292,7 @@ class OwnSteps:
         """The latents at the next noise level; raises BadInput where the scheduler knows no such model."""
         try:
             return self.scheduler.step(output, self.timestep(i), x, return_dict=False, **self.extra)[0]
-        except (NotImplementedError, ValueError) as error:  # some know no UNet that predicts the sample
+        except (NotImplementedError, ValueError, IndexError) as error:  # no such prediction_type, or no such order
             raise BadInput(
                 f"{type(self.scheduler).__name__} cannot paint with this model: {first_line(error)}"
             ) from None
