@@ -290,9 +290,11 @@ class OwnSteps:
 
     def step(self, output, original, i: int, x):
         """The latents at the next noise level; raises BadInput where the scheduler knows no such model."""
+        name = type(self.scheduler).__name__
         try:
-            return self.scheduler.step(output, self.timestep(i), x, return_dict=False, **self.extra)[0]
+            found = self.scheduler.step(output, self.timestep(i), x, return_dict=False, **self.extra)[0]
         except (NotImplementedError, ValueError, IndexError) as error:  # no such prediction_type, or no such order
-            raise BadInput(
-                f"{type(self.scheduler).__name__} cannot paint with this model: {first_line(error)}"
-            ) from None
+            raise BadInput(f"{name} cannot paint with this model: {first_line(error)}") from None
+        if output.isfinite().all() and x.isfinite().all() and not found.isfinite().all():
+            raise BadInput(f"{name} makes numbers that are not finite in call {i}: its betas are too strong.")
+        return found

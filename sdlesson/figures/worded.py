@@ -68,6 +68,7 @@ def plain_texts(artist) -> None:
                 powers |= {label for tick in ticks for label in (tick.label1, tick.label2)}
     for text in set(artist.findobj(Text)) - powers:
         text.set_parse_math(False)
+        text.set_text(text.get_text().encode("utf-8", "backslashreplace").decode())  # half a character has no glyph
         if text.get_fontfamily()[-1] != _LAST_RESORT and text.get_fontweight() in ("normal", 400):  # it has one weight
             text.set_fontfamily([*text.get_fontfamily(), _LAST_RESORT])
 
