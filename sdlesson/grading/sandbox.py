@@ -29,6 +29,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64")
 _SETTINGS = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/etc/localtime")
 _DISK = 2**28  # bytes that it may write; they are memory
+_IMPORT = 60  # seconds of a processor that PyTorch's import may take, beside the notebook's own
 _LOOK = 0.2  # seconds between two looks at its memory
 _NOBODY = 1_879_048_192  # the first user id that no system gives away (systemd: "Users, Groups, UIDs and GIDs")
 _NEXT = itertools.count()
@@ -59,7 +60,7 @@ class Limits:
         return {
             "RLIMIT_AS": self.memory,
             "RLIMIT_NPROC": self.processes,
-            "RLIMIT_CPU": int(self.seconds * self.threads) + 1,
+            "RLIMIT_CPU": int(self.seconds * self.threads) + _IMPORT,
             "RLIMIT_FSIZE": _DISK,
             "RLIMIT_NOFILE": 256,
             "RLIMIT_CORE": 0,
