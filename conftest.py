@@ -17,7 +17,7 @@ def pytest_collectstart(collector):
         collector.skip_compare += ("stderr", "text/html")
 
 
-_LONG = ("test_hub.py", "test_grading.py")  # begun first, so that no worker waits for them at the end
+_LONG = ("test_hub.py", "test_grading.py")  # begun first (--no-loadscope-reorder): no worker waits for them at the end
 
 
 def pytest_collection_modifyitems(items):
