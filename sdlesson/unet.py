@@ -52,7 +52,7 @@ def record_maps(layers: Mapping[str, Module]) -> Iterator[dict[str, list[torch.T
     """Within the `with` block, keep what each of `layers` gives: name -> one map (batch, channels, h, w) for each call.
 
     Maps are float32, on the CPU; those of a UNet on the device "meta" are shapes. Nothing that is computed changes;
-    afterwards, also after an error, the hooks are gone.
+    afterwards, also after an error, the hooks are gone. Raises BadInput at the block's end where one was never called.
     """
     maps = {name: [] for name in layers}
 
@@ -70,6 +70,8 @@ def record_maps(layers: Mapping[str, Module]) -> Iterator[dict[str, list[torch.T
     finally:
         for hook in hooks:
             hook.remove()
+    if silent := [name for name, kept in maps.items() if not kept]:
+        raise BadInput(f"{silent[0]} was not called while its maps were recorded: is it a part of what ran?")
 
 
 def skip_names(unet: UNet2DConditionModel) -> list[str]:

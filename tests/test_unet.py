@@ -515,3 +515,10 @@ def test_the_weaker_skips(said):
         (lambda skip, number, share: skip + share, "share times the skip"),
     ]:
         assert hint in hint_of(said, "unet.8", wrong), hint
+
+
+def test_a_layer_that_is_not_called_is_told(toy):
+    with pytest.raises(BadInput, match="conv_in was not called"), record_maps(stages(toy.unet)):
+        pass
+    with pytest.raises(NameError), record_maps(stages(toy.unet)):
+        nothing  # noqa: B018, F821 - what went wrong inside is what is told
