@@ -9,6 +9,7 @@ from pathlib import Path
 import live_vectors
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip("playwright", reason="Playwright is not installed")
 
@@ -75,8 +76,9 @@ def test_noise_is_torchs(blank):
     code = """const { randn, MersenneTwister, as_seed } = await core('noise');
         return given.map(({ seed, count }) => [...randn(count, new MersenneTwister(as_seed(seed)))]);"""
     found = call(blank, code, [{"seed": each["seed"], "count": each["count"]} for each in drawn])
+    plain = torch.backends.cpu.get_cpu_capability() == "DEFAULT"  # then torch's own logarithm rounds otherwise
     for each, values in zip(drawn, found, strict=True):
-        assert np.abs(np.array(values) - each["values"]).max() < CLOSE, each["seed"]
+        assert np.abs(np.array(values) - each["values"]).max() < (4 if plain else 1) * CLOSE, each["seed"]
 
 
 @pytest.mark.parametrize("seed", ["-1", "1.5", "NaN", "", str(2**64), "1e3", "0x10", "<b>"])
