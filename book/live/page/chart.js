@@ -56,7 +56,7 @@ export function stepChart({ lines, top, bottom = 0, yLabel, step, words, ticks }
  */
 export function arrowChart(arrows, words) {
   const [width, height, top, foot] = [480, 320, 44, 300];
-  const scale = (foot - top) / Math.max(...arrows.map(({ y }) => y));
+  const scale = Math.min(...arrows.map(({ x, y }) => Math.min((foot - top) / Math.max(y, 1e-9), 80 / Math.max(x, 1e-9))));
   const whole = arrows.map(({ kind, x, y }) => arrow(kind, 40, foot, 40 + x * scale, foot - y * scale));
   const [first] = arrows;
   const reach = Math.max(
@@ -66,14 +66,17 @@ export function arrowChart(arrows, words) {
   const place = (/** @type {Arrow} */ { x, y }) =>
     /** @type {const} */ ([190 + (x - first.x) / reach, 150 - (y - first.y) / reach]);
   const [startX, startY] = place(first);
+  const side = place(arrows[arrows.length - 1])[1] > startY ? -1 : 1; // labels stand on the side that arrows leave free
   const tips = [...arrows].reverse().flatMap((each) => {
     const [x, y] = place(each);
     const turned = each === first ? [] : [arrow(each.kind, startX, startY, x, y)];
-    const below = each === first || each.kind === "accent" ? 30 : -18;
+    const accent = each.kind === "accent";
+    const y2 = y + 6 + 20 * (accent ? -side : side);
+    const beside = each === first || accent ? { x, "text-anchor": "middle" } : { x: x + 10 };
     return [
       ...turned,
       s("circle", { class: `dot ${each.kind}`, cx: x, cy: y, r: 5 }),
-      s("text", { class: `name ${each.kind}`, x, y: y + below, "text-anchor": "middle" }, each.name),
+      s("text", { class: `name ${each.kind}`, y: y2, ...beside }, each.name),
     ];
   });
   const times = 1 / reach / scale;
