@@ -197,6 +197,20 @@ def test_a_pull_that_is_cut_off_anywhere_is_made_good_by_the_next(tmp_path, seco
     assert ends >= (4 if seconds == 0 else 3)
 
 
+@pytest.mark.parametrize("indexed", [False, True], ids=["files", "files and index"])
+def test_a_merge_that_was_killed_with_its_files_there_is_made_good(home, indexed):
+    home.answer()
+    mine = lesson(["my own unet"])
+    (home.lessons / "05_unet__20260101000000.ipynb").write_bytes(mine)  # as nbgitpuller named it before the merge
+    publish.publish(NEW, home.repository)
+    for words in [("fetch",), ("checkout", "origin/main", "--", "05_unet.ipynb"), *[("reset",)] * (not indexed)]:
+        subprocess.run(["git", "-C", home.lessons, *words], check=True, capture_output=True)
+    server.mend(home.lessons)
+    home.brought()
+    (kept,) = home.lessons.glob("05_unet__*.ipynb")
+    assert kept.read_bytes() == mine and home.sources("05_unet.ipynb") == ["unet = 1"] and MINE in home.sources()
+
+
 def test_a_first_pull_that_is_cut_off_is_begun_again(tmp_path):
     home = Home(tmp_path)
     assert cut(home, tmp_path / "shim", 3, 0.01)  # the third call is the clone
