@@ -231,6 +231,7 @@ def test_the_encoding_of_a_process_of_its_own(here):
     assert len(list(here.glob("*.png"))) == 2
 
 
+@pytest.mark.full
 def test_nobody_listens_any_more(here):
     """A pipe whose reader has gone, and a stdout that was never open: all pictures are painted, nothing is said."""
     reader, writer = os.pipe()

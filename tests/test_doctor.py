@@ -233,6 +233,7 @@ def test_how_near_is_near_enough(toy):
         assert [picture[2] for _, picture in told.values()] == [False, True]
 
 
+@pytest.mark.full
 @pytest.mark.skipif(not openvino.computes_in(torch.float32), reason="OpenVINO may not use this processor whole")
 def test_a_big_model_by_openvino(cousins, capsys, monkeypatch):
     """It is converted the first time, which is told on stderr."""

@@ -285,6 +285,7 @@ def test_a_table_that_cannot_be_kept_is_told_before_the_measuring(bench, tmp_pat
     assert left.value.code == 2 and kind in capsys.readouterr().err
 
 
+@pytest.mark.full
 def test_the_bench_paints_by_turns_and_keeps_a_table(bench, toy_half, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(bench, "matmul_rate", lambda *_, **__: 1e12)
     words = ["--model", str(toy_half), "--steps", "1", "--dtype", "float32", "-o", str(tmp_path / "table")]

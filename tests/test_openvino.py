@@ -61,7 +61,7 @@ def test_the_bundled_model_paints_its_picture_and_the_same_again(fast, tiny, cal
     assert levels(found, picture(fast)) == 0
 
 
-@pytest.mark.parametrize("name", ["v1.4", "v2.1-base"])
+@pytest.mark.parametrize("name", ["v1.4", pytest.param("v2.1-base", marks=pytest.mark.full)])
 def test_the_cousins_paint_their_pictures(name, cousins, monkeypatch, calls):
     folder = cousins(name, "float16", divide=8)
     sd = sdlesson.load(folder, device="cpu", engine="openvino", dtype="float32")
@@ -193,6 +193,7 @@ def test_a_batch_is_decoded_one_by_one(fast, tiny, calls):
     assert len(paint_latents(fast, latents)) == 3
 
 
+@pytest.mark.full
 def test_threads_that_share_the_engine(fast):
     sizes = [{"height": 64, "width": 64}, {}, {"guidance_scale": 1}]
     alone = [picture(fast, **size) for size in sizes]

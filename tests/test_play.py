@@ -215,6 +215,16 @@ OTHERS = {
         ("seeds", "[1, 2]"),
         ("shown, spoiled", "[0, 500], []"),
     ],
+    "unet": [
+        ("prompt, steps", f"{DUCK}, 15"),
+        ("prompt, steps", f"{HORSE}, 8"),
+        ("prompt, steps", f"{HORSE}, 3"),
+        ("prompt, steps", f"[{HORSE}], 15"),
+        ("told", "[0, t, 999]"),
+        ("three", "[0, 1, 2]"),
+        ("row, column", "0, 0"),
+        ("third, few", "2, 3"),
+    ],
     "guidance": [
         ("prompt, steps", f"{DUCK}, 15"),
         ("prompt, steps", f"{HORSE}, 8"),
@@ -276,6 +286,16 @@ OTHERS = {
         ("mounts", '["horse", "duck"]'),
         ("tiny", "False"),
     ],
+    "fullsize": [
+        ("prompt, steps", f"{DUCK}, 8"),
+        ("prompt, steps", f"{HORSE}, 3"),
+        ("prompt, steps", f"[{HORSE}], 8"),
+        ("prompt, steps", f'["a horse", {DUCK}], 8'),
+        ("three", "(torch.float32,)"),
+        ("size", "256"),
+        ("with_engine", "False"),
+        ("latents", "torch.randn(1, 4, 8, 8)"),
+    ],
     "symptoms": [
         ("prompt, steps", f"{HORSE}, 8"),
         ("prompt, steps", f"{HORSE}, 4"),
@@ -288,6 +308,14 @@ OTHERS = {
         ("case", DUCK),
     ],
 }
+
+
+def unet(page: Page) -> None:
+    """The run of which nothing is cut."""
+    names = page.names
+    stated = {"prompt": names["prompt"], "seed": 43, "num_inference_steps": names["few"], "model": names["sd"]}
+    whole = next(pictures[0] for pictures, _, words in page.shown if words.startswith("Whole runs"))
+    compare("none cut", [whole], stated)
 
 
 def guidance(page: Page) -> None:
@@ -304,6 +332,13 @@ def decoding(page: Page) -> None:
     compare("the picture", [names["picture"]], stated)
 
 
+def fullsize(page: Page) -> None:
+    names = page.names
+    stated = {"prompt": names["prompt"], "num_inference_steps": names["steps"], "model": names["small"]}
+    for name in ("plain", "again"):
+        compare(name, [names[name]], stated)
+
+
 def symptoms(page: Page) -> None:
     names = page.names
     stated = {"prompt": [names["prompt"]] * len(names["seeds"]), "seed": names["seeds"], "model": names["sd"]}
@@ -312,7 +347,7 @@ def symptoms(page: Page) -> None:
 
 #: What compares a lesson's pictures with `paint`. The others' pictures are no paintings of settings, or are compared by
 #: the lesson's own assertions.
-CHECKS = {"guidance": guidance, "decoding": decoding, "symptoms": symptoms}
+CHECKS = {"unet": unet, "guidance": guidance, "decoding": decoding, "fullsize": fullsize, "symptoms": symptoms}
 
 
 def tally(topic: str, ends: dict[str, tuple[str, str]]) -> None:

@@ -111,6 +111,7 @@ def test_a_larger_sweep_paints_only_what_is_new(swept, tmp_path, toy_folder, sch
     assert before.items() <= after.items()
 
 
+@pytest.mark.full
 def test_a_worker_that_is_killed_costs_its_picture_only(swept, tmp_path, toy_folder):
     import psutil
 

@@ -430,6 +430,7 @@ def test_a_killed_run_goes_on(tmp_path):
     assert counts[1] > counts[0] > 0
 
 
+@pytest.mark.full
 def test_two_processes_share_a_run(smoke, tmp_path):
     """`accelerate launch` on two CPU processes trains, agrees on the end and writes one network.
 

@@ -8,8 +8,11 @@ BOOK = Path(__file__).resolve().parents[2] / "build" / "book"
 PAGES = ["index.html", "notebooks/06_guidance.html", "notebooks/symptoms.html"]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1300, 390])
+LOOKS = [(1300, "light"), (390, "dark")]
+OTHER_LOOKS = [pytest.param(*look, marks=pytest.mark.full) for look in [(1300, "dark"), (390, "light")]]
+
+
+@pytest.mark.parametrize(("width", "scheme"), LOOKS + OTHER_LOOKS)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_can_be_read_by_all(chrome, name, width, scheme):
     if not BOOK.is_dir():
