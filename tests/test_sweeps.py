@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import html
 import re
@@ -292,3 +293,18 @@ def test_workers_of_two_kinds_are_told_of(tmp_path, toy_folder, scheduler, monke
     monkeypatch.setattr(worker, "_kind", lambda: next(kinds))
     sdlesson.sweep(HORSE, [1, 2], steps=1, into=tmp_path, model=str(toy_folder), scheduler=scheduler)
     assert "the workers differ (one kind; another kind)" in capsys.readouterr().err
+
+
+def test_the_lessons_table_is_what_the_model_paints(tiny):
+    """Lesson 10's 900 rows: each combination once, and of each sampler one is painted again."""
+    with open(table.STEPS, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = {name: {row[name] for row in rows} for name in ("prompt", "seed", "sampler", "steps")}
+    assert [len(each) for each in kinds.values()] == [5, 10, 3, 6]
+    assert len({tuple(row[name] for name in kinds) for row in rows}) == len(rows) == 900
+    model = plan.Model("tiny", None, None, plan.weights_digest(tiny.folder), 1)
+    for row in (
+        next(row for row in rows if row["sampler"] == name and row["steps"] == "6") for name in kinds["sampler"]
+    ):
+        asked = plan.Picture(row["prompt"], "", int(row["seed"]), tiny.guidance_scale, 6, row["sampler"])
+        assert worker.paint(asked, model)[2] == pytest.approx(float(row["score"]), abs=0.005)
