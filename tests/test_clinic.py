@@ -256,6 +256,7 @@ def test_what_is_seen_is_named():
         ([smooth.transpose(Image.Transpose.ROTATE_180)], [smooth], "not the picture that is wanted. It is off by more"),
         ([half], [smooth], "left half"),
         ([smooth, rough], [smooth, smooth], "Picture 1 is right. Picture 2"),
+        ([rough, black], [smooth, smooth], "None of the pictures is right. The worst is picture 2: "),
     ]:
         assert words in clinic.symptom(got, wanted)
 

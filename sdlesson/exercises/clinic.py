@@ -109,7 +109,9 @@ CASES = {
     ),
     "clinic.3": Case(_plain, "Compare the batch of the latents with that of the texts.", "Two texts, two copies."),
     "clinic.4": Case(
-        _half, "Which half should stay? Which half does?", "In the mask, True is where the new may stand."
+        _half,
+        "Which half should stay? Which half does, in the loop and after it?",
+        "In the mask, True is where the new may stand.",
     ),
     "clinic.5": Case(
         _plain, "Look at the latents before the first call.", "σ says how strong the noise is. It must be that strong."
@@ -145,11 +147,13 @@ CASES = {
     ),
     "clinic.13": Case(
         _plain,
-        "What does `step` start from?",
+        "Which latents does the UNet see, and which does `step` start from?",
         "The UNet sees scaled latents; the step starts from those that are not.",
     ),
     "clinic.14": Case(
-        _over, "Compare σ of the noise that is added with σ of the loop's first round.", "One step decides both."
+        _over,
+        "Where on the way does the loop begin, and how strong is the noise that is added?",
+        "One step decides both.",
     ),
     "clinic.15": Case(
         _plain, "Put scale 1 into the line of guidance: what should be left?", "Guidance starts at the empty guess."
@@ -167,8 +171,8 @@ CASES = {
     ),
     "clinic.19": Case(
         _plain,
-        "Follow the text up to the UNet: which shape arrives, and which of its places were read?",
-        "The UNet learned with 77 places, always, and with each of them read.",
+        "Follow the text up to the UNet: which shape arrives?",
+        "The UNet learned with 77 places, always.",
     ),
     "clinic.20": Case(
         _plain,
@@ -233,8 +237,11 @@ def symptom(got: list[Image.Image], wanted: list[Image.Image], same: float = SAM
     halves = np.array_split(np.abs(one - other).mean(axis=(0, 1, 3)), 2)
     if min(half.mean() for half in halves) < same:
         side = "left" if halves[0].mean() > halves[1].mean() else "right"
-        return f"The {side} half is wrong, the other one is right."
-    return f"{_look(one, other, off.max())} It is off by {_about(off.max())} of 255 levels on average."
+        return f"All that is wrong lies in the {side} half."
+    worst = int(off.argmax())
+    seen = _look(one[[worst]], other[[worst]], off[worst])
+    which = f"None of the pictures is right. The worst is picture {worst + 1}: " if len(got) > 1 else ""
+    return f"{which}{seen} It is off by {_about(off[worst])} of 255 levels on average."
 
 
 def _look(one: np.ndarray, other: np.ndarray, off: float) -> str:
