@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -23,11 +24,12 @@ import pytest
 import torch
 from answers import planted
 from PIL import Image
+from safetensors.torch import save
 
 import sdlesson
 from sdlesson.cli import main
 from sdlesson.exercises import Unanswered, judged, lesson_exercises
-from sdlesson.grading import judge, peer, report, room, sandbox, values
+from sdlesson.grading import inside, judge, peer, report, room, sandbox, submissions, values
 from sdlesson.grading.sandbox import Limits, check_sandbox
 from sdlesson.loading.errors import BadInput
 
@@ -61,9 +63,9 @@ def handed_in(folder: Path, *cells: str) -> Path:
     return folder
 
 
-def graded(folder: Path, limits: Limits = SHORT) -> tuple[dict[str, str], list[str]]:
-    """Exercise -> mark, and notes, of a submission on two exercises."""
-    said = judge.grade(folder, ["mine.ipynb"], FACTS, limits)
+def graded(folder: Path, limits: Limits, facts: dict[str, dict]) -> tuple[dict[str, str], list[str]]:
+    """Exercise -> mark, and notes, of a submission."""
+    said = judge.grade(folder, ["mine.ipynb"], facts, limits)
     return {name: mark for name, (mark, _) in said["exercises"].items()}, said["notes"]
 
 
@@ -136,7 +138,7 @@ def test_right_answers_are_right_on_the_other_side_too(ends, tiny):
             {1, 2},
             {"a": (1,), 2: None},
         ),
-        *(torch.float16, np.float32(0.5), np.array(3), np.zeros((0, 3), dtype=np.int16)),
+        *(torch.float16, np.float32(0.5), np.array(3), np.zeros((0, 3), dtype=np.int16), np.arange(3, dtype=">f4")),
         *(torch.zeros(0, 4), torch.tensor(True), torch.ones(2, 3, dtype=torch.bfloat16), torch.arange(6).view(2, 3).T),
     ],
     ids=str,
@@ -215,20 +217,26 @@ def test_what_is_too_large_or_too_deep_could_not_be_read(ends):
 @pytest.mark.parametrize(
     "packed",
     [
-        *({"tensor": ["float32", [2**40], 0]}, {"tensor": ["float32", [-1], 0]}, {"tensor": ["object", [1], 0]}),
-        *({"tensor": ["float32", [1], -7]}, {"array": ["O", [1], 0]}, {"array": ["float64", [3], 0]}),
-        *({"picture": ["RGB", [10**6, 10**6], 0]}, {"picture": ["P", [2, 2], 0]}, {"picture": ["L", ["a", 1], 0]}),
+        *({"tensor": "1"}, {"tensor": ["0"]}, {"array": 0}, {"array": "half"}, {"picture": "0"}, {"picture": "half"}),
         *({"scheduler": ["LMSDiscreteScheduler", {"dict": []}, {"dict": []}]}, {"file": ".png"}, {"dict": [[1]]}),
         *({"pickle": "cos"}, {}, {"a": 1, "b": 2}, {"dtype": "load"}, {"function": 3}, {"set": [[1]]}),
     ],
 )
 def test_bytes_that_nobody_packed_are_no_value(packed):
-    got = values.unpack(packed, [b"\0" * 4], None, trusts=False)
+    tensors = {"0": torch.zeros(3, 4, 2), "half": torch.zeros(3, 4, dtype=torch.bfloat16)}
+    got = values.unpack(packed, tensors, None, trusts=False)
     assert isinstance(got, values.Unreadable)
 
 
-def said(body: bytes, more: bytes = b"") -> bytes:
-    return struct.pack(">I", len(body)) + body + more
+def test_a_byte_is_true_or_false():
+    odd = torch.tensor([0, 1, 255], dtype=torch.uint8).view(torch.bool)
+    for kind in ("tensor", "array"):
+        got = values.unpack({kind: "0"}, {"0": odd}, None, trusts=False)
+        assert (got == True).tolist() == [False, True, True]  # noqa: E712
+
+
+def said(body: bytes, numbers: bytes = save({}), more: int = 0) -> bytes:
+    return struct.pack(">II", len(body), len(numbers) + more) + body + numbers
 
 
 @pytest.mark.parametrize(
@@ -237,13 +245,16 @@ def said(body: bytes, more: bytes = b"") -> bytes:
         (b"\xff" * 100, "too long"),
         (said(b"no json"), "no message"),
         (said(b"[" * 100_000), "no message"),
-        (said(b'[[], "end"]'), "no message"),
-        (said(b"[[-5], {}]"), "no message"),
-        (said(b"[[99999999999], {}]"), "no message"),
-        (said(b'[[], {"passed": true}]'), "out of turn"),
-        (said(b'[[], {"result": 1}]'), "out of turn"),
+        (said(b'"end"'), "no message"),
+        (said(b"{}", b"numbers"), "no message"),
+        (said(b"{}", struct.pack("<Q", 2**60)), "no message"),
+        (said(b"{}", save({"0": torch.zeros(9)})[:-1]), "no message"),
+        (said(b"{}", save({"0": torch.zeros(9)}).replace(b"[9]", b"[8]")), "no message"),
+        (said(b'{"passed": true}'), "out of turn"),
+        (said(b'{"result": 1}'), "out of turn"),
         (b"", "has ended"),
-        (said(b"[[10], {}]", b"abc"), "has ended"),
+        (said(b"{}", more=10), "has ended"),
+        (said(b"{}", more=2**28), "too long"),
     ],
 )
 def test_whoever_speaks_as_nobody_should_is_heard_no_more(told, words):
@@ -257,14 +268,14 @@ def test_whoever_speaks_as_nobody_should_is_heard_no_more(told, words):
 def test_an_endless_talker_a_silent_one_and_a_deaf_one_are_left(monkeypatch):
     monkeypatch.setattr(peer, "MOST_MESSAGES", 50)
     judging, other = talk()
-    call = said(b'[[], {"call": 77, "arguments": [], "keywords": {"dict": []}}]')
+    call = said(b'{"call": 77, "arguments": [], "keywords": {"dict": []}}')
     other.sendall(call * 60)
     with pytest.raises(peer.Lost, match="too many"):
         judging.hear("check")
     judging, other = talk()
     with pytest.raises(peer.Lost, match="too long"):
         judging.ask(0, (), {})
-    other.sendall(said(b'[[], {"check": "onepage.3"}]'))
+    other.sendall(said(b'{"check": "onepage.3"}'))
     with pytest.raises(peer.Lost):  # late, and so for ever
         judging.hear("check")
     judging, other = talk()
@@ -315,31 +326,6 @@ def test_nothing_outside_is_seen_or_changed(walls, tmp_path):
     assert not (package / "checkpoint" / "new").exists() and "check('end'" in (mine / "mine.ipynb").read_text()
 
 
-def test_only_answers_count(walls, tmp_path):
-    """One submission full of tricks; the marks are those of its last real answers."""
-    liar = (
-        "class Liar(torch.Tensor):\n    __eq__ = __lt__ = __ge__ = lambda *_: True\n    __hash__ = object.__hash__\n"
-        "    @classmethod\n    def __torch_function__(cls, *a, **k):\n        return True\n"
-        "check('training.3', lambda *_: Liar()); check('training.3', Liar())"
-    )
-    cells = [
-        "open('progress.json', 'w').write('{\"solved\": [\"onepage.3\", \"training.3\"]}')",
-        "check('onepage.3', lambda u, t, s: u)",
-        "1 / 0",
-        GUIDE,
-        "check('onepage.3', ...)",
-        "import sdlesson.exercises as e\ne.check = check = lambda *_: print('well done')",
-        "check('onepage.3', 5)",
-        "from gc import get_objects\nfrom sdlesson.grading.peer import Peer",
-        "talk = [x for x in get_objects() if isinstance(x, Peer)][0]",
-        "talk.send(check='onepage.99', answer=1); talk.hear('judged')",
-        "def check(name, answer):\n    talk.send(check=name, answer=answer); talk.hear('judged')",
-        liar,
-    ]
-    marks, notes = graded(handed_in(tmp_path / "mine", *cells))
-    assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.WRONG} and notes == []
-
-
 #: What ends a program in the middle: a cell, what is said of it (None: the next cells run), and the limits.
 ENDS = {
     "a call that never returns": (
@@ -360,7 +346,7 @@ ENDS = {
     "deaf": (
         "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\nwhile True: pass",
         "it took too long",
-        {"seconds": 12, "cell_seconds": 2},
+        {"seconds": 5, "cell_seconds": 1},
     ),
 }
 
@@ -379,27 +365,58 @@ def gone(since: float) -> bool:
         time.sleep(0.2)
 
 
-def test_a_program_that_is_stopped_has_the_marks_it_earned(walls, tmp_path):
-    """What was right before stands; where the cell alone ends, the next one counts; nothing of the program is left."""
-    since = time.time() - 1
+#: What does not end a program: the marks are those of the last real answers.
+TRICKS = [
+    "open('progress.json', 'w').write('{\"solved\": [\"onepage.3\", \"training.3\"]}')",
+    "check('onepage.3', lambda u, t, s: u)",
+    *("1 / 0", "this is no Python", "peer = channel = shell = judged = json = os = exercises = None"),
+    *(ENDS[trick][0].replace("training.3", "guidance.6") for trick in ENDS if ENDS[trick][1] is None),
+    "class Liar(torch.Tensor):\n    __eq__ = __lt__ = __ge__ = lambda *_: True\n    __hash__ = object.__hash__\n"
+    "    @classmethod\n    def __torch_function__(cls, *a, **k):\n        return True\n"
+    "check('guidance.5', lambda *_: Liar())\ncheck('guidance.7', Liar())",
+    *(GUIDE, "check('onepage.3', ...)", LAST),
+    "import sdlesson.exercises as e\ne.check = check = lambda *_: print('well done')",
+    "check('onepage.3', 5)",
+    "from gc import get_objects\nfrom sdlesson.grading.peer import Peer",
+    "talk = [x for x in get_objects() if isinstance(x, Peer)][0]",
+    "talk.send(check='onepage.99', answer=1)\ntalk.hear('judged')",
+]
 
-    def grade(trick):
-        middle, _, limits = ENDS[trick]
-        return graded(handed_in(tmp_path / trick, GUIDE, middle, LAST), dataclasses.replace(SHORT, **limits))
 
-    (handed_in(tmp_path / "none") / "mine.ipynb").write_text("[" * 100_000)
+@pytest.fixture(scope="module")
+def ran(walls, tmp_path_factory):
+    """Three programs, two at once; name -> marks and notes."""
+    home, since = tmp_path_factory.mktemp("ran"), time.time() - 1
+    facts = FACTS | {f"guidance.{number}": {} for number in (5, 6, 7)}
+    running = {}
     with ThreadPoolExecutor(2) as pool:
-        none = pool.submit(graded, tmp_path / "none")
-        said = dict(zip(ENDS, pool.map(grade, ENDS), strict=True))
-    for trick, (_, words, _) in ENDS.items():
-        marks, notes = said[trick]
-        assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.RIGHT if words is None else judge.OPEN}, (
-            trick,
-            notes,
-        )
-        assert notes == [] if words is None else words in notes[0], (trick, notes)
-    assert none.result() == (dict.fromkeys(FACTS, judge.OPEN), ["mine.ipynb: it is no notebook."])
+        for name in ("tricks", "children", "deaf"):
+            middle, _, own = ENDS.get(name, (None, None, {"call_seconds": 2, "cell_seconds": 3}))
+            cells = (GUIDE, middle, LAST) if middle else TRICKS
+            limits = dataclasses.replace(SHORT, **own)
+            running[name] = pool.submit(graded, handed_in(home / name, *cells), limits, facts)
     assert gone(since)
+    return {name: each.result() for name, each in running.items()}
+
+
+def test_only_answers_count(ran):
+    marks, notes = ran["tricks"]
+    right = dict.fromkeys(FACTS, judge.RIGHT)
+    assert marks == right | {f"guidance.{number}": judge.WRONG for number in (5, 6, 7)} and notes == []
+
+
+@pytest.mark.parametrize("trick", ["children", "deaf"])
+def test_a_program_that_is_stopped_has_the_marks_it_earned(ran, trick):
+    marks, notes = ran[trick]
+    earned = {name: judge.RIGHT if name == "onepage.3" else judge.OPEN for name in marks}
+    assert marks == earned and ENDS[trick][1] in notes[0]
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", "{}", '{"cells": 1}', '{"cells": [1]}', '{"cells": [{}]}'])
+def test_what_is_no_notebook_has_no_cells(tmp_path, text):
+    (tmp_path / "mine.ipynb").write_text(text)
+    with pytest.raises(inside.NO_NOTEBOOK):
+        inside.sources(tmp_path / "mine.ipynb")
 
 
 def test_without_bubblewrap_nothing_is_run(monkeypatch, tmp_path, capsys):
@@ -446,24 +463,26 @@ def test_a_folder_of_submissions_is_read_without_following_anything(tmp_path):
     ):
         (home / name).write_text(notebook(GUIDE))
     os.mkfifo(home / "anna" / "pipe")
-    found = {each.learner: each for each in room.submissions(home)}
+    everybody, others = submissions.submissions(home)
+    found = {each.learner: each for each in everybody}
     assert {*found} == {*HOSTILE[1:], "anna", "away", "lone", "doeJane_LATE_17"}  # what begins with a point is hidden
+    assert others == ["list.csv"] and found["anna"].note == "Links and pipes are not read: file, out and pipe."
     assert [*found["anna"].files] == ["deep/mine.ipynb"] and found["anna"].topics() == {"deep/mine.ipynb": {"onepage"}}
-    assert found["away"].files == {} and "link" in found["away"].note
+    assert found["away"].files == {} and "Links" in found["away"].note
     assert len(found["doeJane_LATE_17"].files) == 2
     pages = [each.page for each in found.values()]
     assert len({*pages}) == len(pages) and found["anna"].page == "anna"
     for page in pages:
         assert page.isascii() and "/" not in page and not page.startswith(".") and len(page) < 90
     with found["anna"].copied() as copy:
-        assert [path.name for path in Path(copy).rglob("*")] == ["deep", "mine.ipynb"]
+        assert [path.name for path in copy.rglob("*")] == ["deep", "mine.ipynb"]
 
 
 def test_a_submission_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(submissions, "_MOST_BYTES", 1000)
     (handed_in(tmp_path / "subs" / "anna", GUIDE) / "data").write_bytes(bytes(2000))
     (tmp_path / "subs" / "lone.ipynb").write_bytes(bytes(2000))
-    for each in room.submissions(tmp_path / "subs"):
+    for each in submissions.submissions(tmp_path / "subs")[0]:
         assert each.files == {} and "too large" in each.note
 
 
@@ -493,6 +512,8 @@ def test_table_and_pages_are_plain_text(tmp_path):
     ] in rows
     assert ["'=HYPERLINK(1)", "1", "0", "", "1", "3", ""] in rows and ["a�b", "1", "0", "", "1", "3", ""] in rows
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+    for cell in ("=1+1", " +1", "＝1", "-1", "a;=1+1", "a; @b"):
+        assert list(csv.reader([report.table([[cell]])])) == [[re.sub("([=+＝@-].*)", r"'\1", cell)]]
     page = (tmp_path / "pages" / "p4.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page and "<script>" not in page and "A &lt;b&gt;hint&lt;/b&gt;." in page
     assert "1 of 3 exercises are right" in page
@@ -530,7 +551,7 @@ def test_what_is_graded_is_not_graded_again(tmp_path, monkeypatch):
 
     def grade():
         where = room.Room(tmp_path / "grades", {"onepage"}, tmp_path / "hand", SHORT)
-        return room.grade_all(where, room.submissions(tmp_path / "subs"), 1)
+        return room.grade_all(where, submissions.submissions(tmp_path / "subs")[0], 1)
 
     first = grade()
     assert first[0] == ["onepage.3"] and first[1]["anna"]["exercises"]["onepage.3"][0] == judge.RIGHT
@@ -545,11 +566,149 @@ def test_what_is_graded_is_not_graded_again(tmp_path, monkeypatch):
         room.Room(tmp_path / "grades", {"sigmas"}, tmp_path / "hand", SHORT)
 
 
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """Grade `subs` by the command, with a judge that says "right" of each notebook that it is given; the rows."""
+    monkeypatch.setattr(sandbox, "check_sandbox", lambda *_: None)
+    handed_in(tmp_path / "hand", GUIDE)
+
+    def say_right(self, folder, notebooks, **more):
+        assert all((folder / name).is_file() for name in notebooks)
+        return {"exercises": {"onepage.3": [judge.RIGHT if notebooks else judge.OPEN, ""]}, "notes": []}
+
+    monkeypatch.setattr(room.Room, "_judge", say_right)
+
+    def grade(*more):
+        with pytest.raises(SystemExit) as left:
+            main(["grade", str(tmp_path / "subs"), "--handed-out", str(tmp_path / "hand"), *more])
+        with open(tmp_path / "grades" / "grades.csv", encoding="utf-8", newline="") as stream:
+            rows = {row["learner"]: (row["points"], row["notes"]) for row in csv.DictReader(stream)}
+        return left.value.code, rows
+
+    return grade
+
+
+def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch, capsys):
+    """Each fault of a file system is a sentence, and the others are graded."""
+    home = tmp_path / "subs"
+    for name in ("anna", "closed", "folder", "links", "pipes", "deep"):
+        handed_in(home / name, GUIDE)
+    odd = os.fsdecode(b"\xff.ipynb")
+    (home / "anna" / odd).write_text(notebook(GUIDE))
+    (home / "folder" / "other.ipynb").mkdir()
+    for name, target in (("loop.ipynb", "loop.ipynb"), ("gone.ipynb", "nowhere"), ("up", "..")):
+        (home / "links" / name).symlink_to(target)
+    for number in range(8):
+        os.mkfifo(home / "pipes" / f"{number}.ipynb")
+    os.mkfifo(home / "pipe.ipynb")
+    (home / "gone.ipynb").symlink_to("nowhere")
+    (home / "shut").mkdir()
+    listing, opening = Path.iterdir, os.open
+
+    def list_it(path):
+        if path.name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        if path.name == "deep":
+            raise RecursionError
+        return listing(path)
+
+    def open_it(path, *how, **more):
+        if Path(os.fsdecode(path)).parent.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return opening(path, *how, **more)
+
+    monkeypatch.setattr(Path, "iterdir", list_it)
+    monkeypatch.setattr(os, "open", open_it)
+    code, rows = quick()
+    none, links = "There is no notebook with exercises of these lessons.", "Links and pipes are not read:"
+    assert rows == {
+        "anna": ("1", "mine.ipynb and �.ipynb are of one lesson: of two answers to one exercise, that in the later "
+                 "notebook counts."),
+        "closed": ("", "not graded: mine.ipynb cannot be copied: Permission denied"),
+        "deep": ("", "not graded: its folders lie too deep in each other"),
+        "folder": ("1", ""),
+        "gone": ("0", f"{links} gone.ipynb. {none}"),
+        "links": ("1", f"{links} gone.ipynb, loop.ipynb and up."),
+        "pipe": ("0", f"{links} pipe.ipynb. {none}"),
+        "pipes": ("1", f"{links} 0.ipynb, 1.ipynb, 2.ipynb, 3.ipynb, 4.ipynb and 3 more."),
+        "shut": ("", "not graded: shut cannot be read: Permission denied"),
+    }  # fmt: skip
+    said = capsys.readouterr().err
+    assert code == 1 and "shut: not graded: shut cannot be read: Permission denied. Give" in said
+
+
+def test_whose_a_file_is(quick, tmp_path, capsys):
+    """Folders and files that a platform names after one learner are one submission; what nobody handed in is told."""
+    home = tmp_path / "subs"
+    handed_in(home / "Ana Díaz_4711_assignsubmission_file_", GUIDE)
+    (home / "Ana Díaz_4711_assignsubmission_onlinetext_").mkdir()
+    for name in ("Bo_12_assignsubmission_file_a.ipynb", "Bo_12_assignsubmission_file_b.ipynb", "eva.ipynb"):
+        (home / name).write_text(notebook("check(\n    'onepage.3', ...)"))
+    handed_in(home / "eva", "1")
+    for name in ("empty.ipynb", "list.csv", "work.zip", "2_1_1_x.zip"):
+        (home / name).touch()
+    code, rows = quick("--for", "moodle")
+    assert code == 0 and {name: row[0] for name, row in rows.items()} == {
+        "Ana Díaz_4711_assignsubmission": "1", "Bo_12_assignsubmission": "1", "empty": "0", "eva": "1"}  # fmt: skip
+    with open(tmp_path / "grades" / "moodle.csv", encoding="utf-8", newline="") as stream:
+        assert [row["Identifier"] for row in csv.DictReader(stream)] == ["Participant 4711", "Participant 12"]
+    assert "nobody's submission: 2_1_1_x.zip, list.csv and work.zip." in capsys.readouterr().err
+
+
+def test_the_room_is_told_where_letters_are_missing(quick, tmp_path, monkeypatch):
+    """An encoding that cannot write a learner's name, or the folder's, does not end the grading."""
+    handed_in(tmp_path / "subs" / "山田", GUIDE)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    code, rows = quick("--for", "canvas", "-o", str(tmp_path / "grades"))
+    assert code == 0 and rows["山田"][0] == "1"
+
+
+def test_a_lesson_that_cannot_be_read_as_it_was_handed_out_is_a_sentence(quick, tmp_path, monkeypatch, capsys):
+    handed_in(tmp_path / "subs" / "anna", GUIDE)
+    hand = tmp_path / "hand"
+    (hand / "folder.ipynb").mkdir()
+    (hand / "gone.ipynb").symlink_to("nowhere")
+    os.mkfifo(hand / "pipe.ipynb")
+    assert quick()[0] == 0
+    opening = os.open
+    monkeypatch.setattr(os, "open", lambda path, *how, **more: opening(
+        "/nowhere" if str(path) == str(hand / "mine.ipynb") else path, *how, **more))  # fmt: skip
+    assert quick()[0] == 2 and "as it was handed out cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("checks", "heard", "words"),
+    [
+        (GUIDE + "\n" + LAST, ["onepage.3"], "never comes to training.3: a cell before it must fail"),
+        ("1", ["onepage.99"], "asks onepage.99, which this version"),
+    ],
+)
+def test_a_lesson_that_asks_less_or_more_than_it_should_is_not_graded(tmp_path, monkeypatch, checks, heard, words):
+    def run(*given, **_):
+        for name in heard:
+            given[3](name, ..., {})
+
+    monkeypatch.setattr(judge, "_run", run)
+    with pytest.raises(BadInput, match=words):
+        judge.collect(handed_in(tmp_path / "hand", checks), "mine.ipynb", SHORT)
+
+
+def test_only_exercises_of_the_wanted_lessons_count(tmp_path):
+    message = {"onepage.3": {"many": 1}, "training.3": {}}
+    (tmp_path / "facts").write_bytes(peer.as_bytes(message, judge._no_function))
+    assert judge.known([tmp_path / "facts"], ["onepage"]) == {"onepage.3": {"many": 1}}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["subs", "-o", "subs/grades"], "among the submissions"),
-        (["nowhere"], "no folder"),
+        (["/"], "among the submissions"),
+        (["nowhere"], "cannot be read as a folder of submissions: No such file"),
+        (["loop"], "cannot be read as a folder of submissions: Too many levels"),
+        (["~nobody-of-this-name"], "cannot be read as a folder of submissions: No such file"),
         (["empty"], "holds no submissions"),
         (["none"], "nothing to grade"),
         (["subs", "-j", "0"], "at least 1"),
@@ -561,6 +720,7 @@ def test_wrong_arguments_are_told_before_anything_runs(walls, tmp_path, monkeypa
     handed_in(tmp_path / "subs" / "anna", GUIDE)
     handed_in(tmp_path / "none" / "anna", "1")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(SystemExit) as left:
         main(["grade", *arguments])
     assert left.value.code == 2 and words in capsys.readouterr().err
@@ -583,6 +743,7 @@ def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
         handed_in(subs / f"{number} {trick}", GUIDE, middle, LAST)
         handed_in(subs / f"{number} honest", GUIDE, LAST)
     handed_in(subs / HOSTILE[1], GUIDE, LAST)
+    (handed_in(subs / "none") / "mine.ipynb").write_text("[" * 100_000 + notebook(GUIDE))
     since = time.time() - 1
     options = ["--handed-out", hand, "-j", 2, "--minutes", 0.5]
     process = command(subs, "-o", tmp_path / "killed", *options)
@@ -599,6 +760,8 @@ def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
     one, other = ((tmp_path / into / "grades.csv").read_bytes() for into in ("killed", "whole"))
     assert one == other and gone(since)
     rows = {row["learner"]: row for row in csv.DictReader(io.StringIO(one.decode()))}
-    assert len(rows) == 2 * len(ENDS) + 1
-    for learner, row in rows.items():
-        assert row["onepage.3"] == "1" and (row["points"] == "2" or "honest" not in learner)
+    assert len(rows) == 2 * len(ENDS) + 2 and "it is no notebook" in rows["none"]["notes"]
+    for number, (trick, (_, words, _)) in enumerate(ENDS.items()):
+        honest, other = rows[f"{number} honest"], rows[f"{number} {trick}"]
+        assert honest["points"] == "2" and other["onepage.3"] == "1"
+        assert other["training.3"] == ("1" if words is None else "") and (words or "") in other["notes"]

@@ -11,6 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
+#: What the reading of a file that is no notebook raises.
+NO_NOTEBOOK = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError)
 _LONG = 1e6  # seconds; while the judge works, a cell's own time stands still
 
 
@@ -34,8 +36,8 @@ def main() -> None:
         os.dup2(nowhere, stream)
     peer.send(begun=True)
     try:
-        cells = _cells(notebook)
-    except (ValueError, TypeError, KeyError, RecursionError, OSError):
+        cells = sources(notebook)
+    except NO_NOTEBOOK:
         peer.send(end="it is no notebook")
         return
     _run(shell, cells, told["cell_seconds"])
@@ -75,7 +77,7 @@ def _shell():
     return InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
 
 
-def _cells(notebook: Path) -> list[str]:
+def sources(notebook: Path) -> list[str]:
     """The sources of its code cells."""
     cells = json.loads(notebook.read_bytes())["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
