@@ -28,7 +28,7 @@ from safetensors.torch import save
 
 import sdlesson
 from sdlesson.cli import main
-from sdlesson.exercises import Unanswered, judged, lesson_exercises
+from sdlesson.exercises import Exercise, Mistake, Unanswered, judged, lesson_exercises
 from sdlesson.grading import inside, judge, peer, report, room, sandbox, submissions, values
 from sdlesson.grading.sandbox import Limits, check_sandbox
 from sdlesson.loading.errors import BadInput
@@ -72,7 +72,7 @@ def graded(folder: Path, limits: Limits, facts: dict[str, dict]) -> tuple[dict[s
 def talk(**options):
     """Two ends of a talk: the judge's, and the bare socket of the other one."""
     mine, theirs = socket.socketpair()
-    return peer.Peer(mine, trusts=False, call_seconds=0.5, **options), theirs
+    return peer.Peer(mine, trusts=False, call_seconds=0.2, **options), theirs
 
 
 @pytest.fixture
@@ -283,49 +283,6 @@ def test_an_endless_talker_a_silent_one_and_a_deaf_one_are_left(monkeypatch):
         judging.send(answer=torch.zeros(2**23))
 
 
-def test_nothing_outside_is_seen_or_changed(walls, tmp_path):
-    """What a program can do in there, as its own reports say; nobody but this test believes them."""
-    neighbour = handed_in(tmp_path / "subs" / "neighbour", GUIDE)
-    (tmp_path / "secret").write_text("the grades")
-    package = Path(sdlesson.__file__).parent
-    probes = {
-        "neighbour": f"os.path.exists({str(neighbour)!r})",
-        "grades": f"os.path.exists({str(tmp_path / 'secret')!r})",
-        "home": f"os.path.exists({str(Path.home() / '.ssh')!r}) or os.path.exists('/home')",
-        "users": "os.path.exists('/etc/passwd')",
-        "link": "os.path.lexists('link') and open('link').read()",
-        "write package": f"open({str(package / 'cli.py')!r}, 'a')",
-        "write model": f"open({str(package / 'checkpoint' / 'new')!r}, 'w')",
-        "write submission": "open('/submitted/mine.ipynb', 'w')",
-        "write root": "open('/new', 'w')",
-        "write devices": "open('/dev/shm/new', 'w')",
-        "mount": "os.system('mount -t tmpfs none /usr') == 0",
-        "root": "os.getuid() == 0 and os.listdir('/root')",
-        "become": "os.setuid(0)",
-        "others": f"os.path.exists('/proc/{os.getpid()}')",
-        "environment": "os.environ['SECRET']",
-        "here": "socket.create_connection(('127.0.0.1', PORT), 2)",
-        "there": "socket.create_connection(('192.0.2.1', 80), 2)",
-        "fill": "open('large', 'wb').write(bytes(400_000_000))",
-    }
-    cells = [f"check({name!r}, bool({probe}))" for name, probe in probes.items()]
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SECRET", "1")
-        port = server.getsockname()[1]
-        mine = handed_in(
-            tmp_path / "subs" / "mine", *(cell.replace("PORT", str(port)) for cell in cells), "check('end', 1)"
-        )
-        (mine / "link").symlink_to(tmp_path / "secret")
-        heard = {}
-        note = judge._run(mine, "mine.ipynb", SHORT, lambda name, answer, _: heard.update({name: answer}))
-        server.settimeout(0.1)
-        with pytest.raises(TimeoutError):
-            server.accept()
-    assert note is None and heard.pop("end") == 1
-    assert not any(heard.values()), heard
-    assert not (package / "checkpoint" / "new").exists() and "check('end'" in (mine / "mine.ipynb").read_text()
-
-
 #: What ends a program in the middle: a cell, what is said of it (None: the next cells run), and the limits.
 ENDS = {
     "a call that never returns": (
@@ -341,8 +298,8 @@ ENDS = {
         "it took too much memory",
         {"memory": 2 * 2**30},
     ),
-    "bomb": ("while True:\n    os.fork()", None, {}),
     "loop": ("while True: pass", None, {"cell_seconds": 3}),
+    "bomb": ("while True:\n    os.fork()", None, {}),
     "deaf": (
         "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\nwhile True: pass",
         "it took too long",
@@ -383,24 +340,76 @@ TRICKS = [
 ]
 
 
+def probes(subs: Path, port: int) -> dict[str, str]:
+    """What a program in `subs` may not see or do -> Python that tries; where it is True, or what was seen, it could."""
+    package = Path(sdlesson.__file__).parent
+    return {
+        "neighbour": f"os.path.exists({str(subs / 'deaf')!r})",
+        "grades": f"os.path.exists({str(subs.parent / 'secret')!r})",
+        "home": f"os.path.exists({str(Path.home() / '.ssh')!r}) or os.path.exists('/home')",
+        "users": "os.path.exists('/etc/passwd')",
+        "link": "os.path.lexists('link') and open('link').read()",
+        "write package": f"open({str(package / 'cli.py')!r}, 'a')",
+        "write model": f"open({str(package / 'checkpoint' / 'new')!r}, 'w')",
+        "write submission": "open('/submitted/mine.ipynb', 'w')",
+        "write root": "open('/new', 'w')",
+        "write devices": "open('/dev/shm/new', 'w')",
+        "mount": "os.system('mount -t tmpfs none /usr') == 0",
+        "root": "os.getuid() == 0 and os.listdir('/root')",
+        "become": "os.setuid(0) is None",
+        "others": f"os.path.exists('/proc/{os.getpid()}')",
+        "environment": "os.environ['SECRET']",
+        "here": f"socket.create_connection(('127.0.0.1', {port}), 2)",
+        "there": "socket.create_connection(('192.0.2.1', 80), 2)",
+        "fill": "open('large', 'wb').write(bytes(400_000_000))",
+    }
+
+
 @pytest.fixture(scope="module")
 def ran(walls, tmp_path_factory):
-    """Three programs, two at once; name -> marks and notes."""
-    home, since = tmp_path_factory.mktemp("ran"), time.time() - 1
-    facts = FACTS | {f"guidance.{number}": {} for number in (5, 6, 7)}
-    running = {}
-    with ThreadPoolExecutor(2) as pool:
-        for name in ("tricks", "children", "deaf"):
-            middle, _, own = ENDS.get(name, (None, None, {"call_seconds": 2, "cell_seconds": 3}))
-            cells = (GUIDE, middle, LAST) if middle else TRICKS
-            limits = dataclasses.replace(SHORT, **own)
-            running[name] = pool.submit(graded, handed_in(home / name, *cells), limits, facts)
-    assert gone(since)
-    return {name: each.result() for name, each in running.items()}
+    """Three programs, two at once; name -> marks and notes. The first one tries to look and to write outside, too."""
+    home, since, running = tmp_path_factory.mktemp("ran"), time.time() - 1, {}
+    subs, facts = home / "subs", FACTS | {f"guidance.{number}": {} for number in (5, 6, 7)}
+    (home / "secret").write_text("the grades")
+    with (
+        ThreadPoolExecutor(2) as pool,
+        pytest.MonkeyPatch.context() as patch,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        patch.setenv("SECRET", "1")
+        tried = probes(subs, server.getsockname()[1]) | {"nothing": "False", "something": "True"}
+        found = Exercise("", lambda answer: Mistake("", "") if answer else None, "")
+        tasks = {f"probe.{name}": found for name in tried}
+        patch.setattr(judge, "lesson_exercises", lambda topic: tasks if topic == "probe" else lesson_exercises(topic))
+        looks = [f"check('probe.{name}', bool({probe}))" for name, probe in tried.items()]
+        handed_in(subs / "tricks", *looks, *TRICKS)
+        (subs / "tricks" / "link").symlink_to(home / "secret")
+        before = (subs / "tricks" / "mine.ipynb").read_bytes()
+        limits = dataclasses.replace(SHORT, call_seconds=1, cell_seconds=2, memory=2 * 2**30)
+        running["tricks"] = pool.submit(graded, subs / "tricks", limits, facts | dict.fromkeys(tasks, {}))
+        for name in ("children", "deaf"):
+            middle, _, own = ENDS[name]
+            folder = handed_in(subs / name, GUIDE, middle, LAST)
+            running[name] = pool.submit(graded, folder, dataclasses.replace(SHORT, **own), facts)
+        results = {name: each.result() for name, each in running.items()}
+        server.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert gone(since) and (subs / "tricks" / "mine.ipynb").read_bytes() == before
+    return results
+
+
+def test_nothing_outside_is_seen_or_changed(ran):
+    """What a program can do in there, as its own reports say; nobody but this test believes them."""
+    marks = {name.partition(".")[2]: mark for name, mark in ran["tricks"][0].items() if name.startswith("probe.")}
+    assert marks.pop("nothing") == judge.RIGHT and marks.pop("something") == judge.WRONG and len(marks) == 18
+    assert judge.WRONG not in marks.values(), marks
+    assert not (Path(sdlesson.__file__).parent / "checkpoint" / "new").exists()
 
 
 def test_only_answers_count(ran):
     marks, notes = ran["tricks"]
+    marks = {name: mark for name, mark in marks.items() if not name.startswith("probe.")}
     right = dict.fromkeys(FACTS, judge.RIGHT)
     assert marks == right | {f"guidance.{number}": judge.WRONG for number in (5, 6, 7)} and notes == []
 
