@@ -608,7 +608,7 @@ def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch
     (home / "folder" / "other.ipynb").mkdir()
     for name, target in (("loop.ipynb", "loop.ipynb"), ("gone.ipynb", "nowhere"), ("up", "..")):
         (home / "links" / name).symlink_to(target)
-    for number in range(8):
+    for number in range(3):
         os.mkfifo(home / "pipes" / f"{number}.ipynb")
     os.mkfifo(home / "pipe.ipynb")
     (home / "gone.ipynb").symlink_to("nowhere")
@@ -640,7 +640,7 @@ def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch
         "gone": ("0", f"{links} gone.ipynb. {none}"),
         "links": ("1", f"{links} gone.ipynb, loop.ipynb and up."),
         "pipe": ("0", f"{links} pipe.ipynb. {none}"),
-        "pipes": ("1", f"{links} 0.ipynb, 1.ipynb, 2.ipynb, 3.ipynb, 4.ipynb and 3 more."),
+        "pipes": ("1", f"{links} 0.ipynb, 1.ipynb and 2.ipynb."),
         "shut": ("", "not graded: shut cannot be read: Permission denied"),
     }  # fmt: skip
     said = capsys.readouterr().err
@@ -691,7 +691,7 @@ def test_a_lesson_that_cannot_be_read_as_it_was_handed_out_is_a_sentence(quick, 
 @pytest.mark.parametrize(
     ("checks", "heard", "words"),
     [
-        (GUIDE + "\n" + LAST, ["onepage.3"], "never comes to training.3: a cell before it must fail"),
+        (GUIDE + "\n" + LAST, ["onepage.3"], "never comes to training.3: a cell before it fails"),
         ("1", ["onepage.99"], "asks onepage.99, which this version"),
     ],
 )

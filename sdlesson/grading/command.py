@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from .. import LESSONS, PAGES
-from ..loading.errors import BadInput, say
+from ..loading.errors import BadInput, listed, say
 
 _EXAMPLE = "example: sdlesson grade submissions/ -o grades/ --lessons sigmas guidance --for moodle"
 
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from .report import shown, write_import, write_report
     from .room import Room, grade_all
     from .sandbox import Limits, check_sandbox
-    from .submissions import shortlist, submissions
+    from .submissions import submissions
 
     cores = os.cpu_count() or 1
     jobs = cores if args.jobs is None else args.jobs
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     check_sandbox(folder, into)
     everybody, others = submissions(folder)
     if others:
-        say(f"Neither a folder nor a notebook, so nobody's submission: {shortlist(others)}.", error=True)
+        say(f"Neither a folder nor a notebook, so nobody's submission: {listed(others)}.", error=True)
     there = {topic for each in everybody for found in each.topics().values() for topic in found}
     wanted: set[str] = set(args.lessons) if args.lessons else there
     if not wanted:

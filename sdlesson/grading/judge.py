@@ -63,7 +63,8 @@ def collect(folder: Path, notebook: str, limits: Limits) -> dict[str, dict]:
         raise BadInput(f"{notebook} as it was handed out cannot be run: {note}.")
     wanted = exercises_in("\n".join(sources(folder / notebook)))
     if missed := sorted(wanted - facts.keys()):
-        raise BadInput(f"{notebook} as it was handed out never comes to {listed(missed)}: a cell before it must fail.")
+        why = "a cell before it fails, or takes longer than --minutes allows"
+        raise BadInput(f"{notebook} as it was handed out never comes to {listed(missed)}: {why}.")
     if unknown := sorted(name for name in facts if name not in lesson_exercises(name.partition(".")[0])):
         raise BadInput(f"{notebook} asks {listed(unknown)}, which this version of sdlesson has no judge for.")
     return facts

@@ -172,19 +172,15 @@ def from_bytes(read: Callable[[int], bytes], ask: Callable, *, trusts: bool) -> 
 
 def _new_file(arguments) -> str | None:
     """The first argument that is the whole path of a file to be written; a text of a lesson is none."""
-    for each in arguments:
-        if isinstance(each, str) and os.path.isabs(each) and not os.path.exists(each):
-            return each
-    return None
+    paths = (each for each in arguments if isinstance(each, str) and os.path.isabs(each))
+    return next((path for path in paths if not os.path.exists(path)), None)
 
 
 def _error(said) -> Exception:
     """The exception of Python's that bears the name, or one of that name."""
     name, text = map(str, said if isinstance(said, list) and len(said) == 2 else ("Error", "an error"))
     kind = getattr(builtins, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        kind = type(name if name.isidentifier() else "Error", (Exception,), {})
-    try:
-        return kind(text)
-    except TypeError:  # UnicodeDecodeError wants five
-        return RuntimeError(f"{name}: {text}")
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with contextlib.suppress(TypeError):  # UnicodeDecodeError wants five words
+            return kind(text)
+    return type(name if name.isidentifier() else "Error", (Exception,), {})(text)

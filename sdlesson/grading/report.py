@@ -53,7 +53,8 @@ def write_import(into: Path, platform: str, assignment: str, results: dict[str, 
     for learner, who in known.items():
         if who and platform == "moodle":
             hints = [f"{name}: {hint}" for name, (_, hint) in results[learner]["exercises"].items() if hint]
-            rows.append([f"Participant {who['number']}", points(results[learner]), "", who["name"], " ".join(hints)])
+            told = " ".join([*results[learner]["notes"], *hints])
+            rows.append([f"Participant {who['number']}", points(results[learner]), "", who["name"], told])
         elif who:
             rows.append([who["name"], who["number"], "", "", "", points(results[learner])])
     _write(into / f"{platform}.csv", table(rows))

@@ -15,10 +15,10 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from ..exercises import lesson_exercises, topics
-from ..loading.errors import BadInput
+from ..loading.errors import BadInput, listed
 from ..loading.writing import whole_file
 from .sandbox import PACKAGE, Limits, last_line
-from .submissions import Submission, digest, shortlist, topics_in
+from .submissions import Submission, digest, topics_in
 
 _MOST_NOTEBOOKS = 40  # the project has 18
 _SLACK = 300.0  # seconds that judging and two starts of PyTorch may take, beyond the notebook's own
@@ -88,7 +88,7 @@ class Room:
             return [], [f"{len(found)} notebooks are too many: none was run."]
         shared = [name for name in found if any(found[name] & found[other] for other in found if other != name)]
         last = "of two answers to one exercise, that in the later notebook counts"
-        return [*found], [f"{shortlist(shared)} are of one lesson: {last}."] if shared else []
+        return [*found], [f"{listed(shared)} are of one lesson: {last}."] if shared else []
 
     def _judge(self, folder: Path, notebooks: list[str], **more) -> dict:
         """What `judge` says, in a process of its own; raises BadInput, or RuntimeError with its last words."""

@@ -21,7 +21,6 @@ _CHECK = re.compile(r"""check\((?:\s|\\[nr]|",\s*")*(?:name\s*=\s*)?\\?["']([a-z
 _FLAT = re.compile(r"(.+?_(?:LATE_)?\d+)_\d+_.+\.ipynb|(.+?_\d+_assignsubmission)_.*", re.DOTALL)
 _PLAIN = re.compile(r"(?!.*-[0-9a-f]{12}$)[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
 _MOST_FILES, _MOST_BYTES = 1000, 2**27  # of one submission; all lessons with their pictures have 14 million bytes
-_SHOWN = 5  # names in one sentence
 
 
 @dataclass(frozen=True)
@@ -122,20 +121,11 @@ def _handed_in(learner: str, entries: list[Path]) -> Submission:
                     others.append(name)
                 if size > _MOST_BYTES or len(files) + len(others) > _MOST_FILES:
                     return Submission(learner, {}, "Too many files, or too large ones: nothing was read.")
-    except (OSError, RecursionError) as error:
-        deep = "its folders lie too deep in each other"
-        return Submission(learner, {}, fault=_unread(error) if isinstance(error, OSError) else deep)
-    return Submission(learner, files, f"Links and pipes are not read: {shortlist(others)}." if others else "")
-
-
-def _unread(error: OSError) -> str:
-    """What the system says of a file that cannot be read, without the way to it."""
-    return f"{Path(error.filename or '').name} cannot be read: {error.strerror}"
-
-
-def shortlist(names: list[str]) -> str:
-    """The first names, and how many more there are."""
-    return listed([*names[:_SHOWN], *[f"{len(names) - _SHOWN} more"] * (len(names) > _SHOWN)])
+    except OSError as error:
+        return Submission(learner, {}, fault=f"{Path(error.filename).name} cannot be read: {error.strerror}")
+    except RecursionError:
+        return Submission(learner, {}, fault="its folders lie too deep in each other")
+    return Submission(learner, files, f"Links and pipes are not read: {listed(others)}." if others else "")
 
 
 def _inside(path: Path) -> Iterator[Path]:

@@ -145,26 +145,20 @@ def _unpack(data, tensors, ask, trusts):
         scheduler = getattr(diffusers, held[0]).from_config(config)
         vars(scheduler).update(state)
         return scheduler
-    return {"dtype": _dtype, "tensor": _tensor, "array": _array, "picture": _picture}[kind](held, tensors)
+    if kind == "dtype" and isinstance(found := getattr(torch, held), torch.dtype):
+        return found
+    return _from_tensor(kind, tensors[held])
 
 
-def _dtype(name: str, _tensors) -> torch.dtype:
-    if not isinstance(found := getattr(torch, name), torch.dtype):
-        raise TypeError
-    return found
-
-
-def _tensor(number: str, tensors) -> torch.Tensor:
-    found = tensors[number]
-    return found.view(torch.uint8) != 0 if found.dtype == torch.bool else found  # a byte of it may be 0 and 1 and 255
-
-
-def _array(number: str, tensors):
-    return _tensor(number, tensors).numpy()[()]
-
-
-def _picture(number: str, tensors) -> Image.Image:
-    picture = Image.fromarray(tensors[number].numpy())
-    if picture.mode not in _MODES:
+def _from_tensor(kind: str, tensor: torch.Tensor):
+    """What `_as_tensor` made a tensor of; raises ValueError where it was none of its kinds."""
+    if tensor.dtype == torch.bool:
+        tensor = tensor.view(torch.uint8) != 0  # its bytes came from anywhere: 255 is True, too
+    if kind == "tensor":
+        return tensor
+    if kind == "array":
+        return tensor.numpy()[()]
+    picture = Image.fromarray(tensor.numpy())
+    if kind != "picture" or picture.mode not in _MODES:
         raise ValueError
     return picture
