@@ -412,7 +412,8 @@ def test_only_answers_count(ran):
     marks, notes = ran["tricks"]
     marks = {name: mark for name, mark in marks.items() if not name.startswith("probe.")}
     right = dict.fromkeys(FACTS, judge.RIGHT)
-    assert marks == right | {f"guidance.{number}": judge.WRONG for number in (5, 6, 7)} and notes == []
+    assert marks == right | {f"guidance.{number}": judge.WRONG for number in (5, 6, 7)}
+    assert notes == ["mine.ipynb: a cell or a function took too long and was stopped."]
 
 
 @pytest.mark.parametrize("trick", ["children", "deaf"])

@@ -40,8 +40,7 @@ def main() -> None:
     except NO_NOTEBOOK:
         peer.send(end="it is no notebook")
         return
-    _run(shell, cells, told["cell_seconds"])
-    peer.send(end=True)
+    peer.send(end=True, late=_run(shell, cells, told["cell_seconds"]))
 
 
 def _limit(limits: dict[str, int], user: int | None) -> None:
@@ -83,11 +82,15 @@ def sources(notebook: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
-def _run(shell, cells: list[str], seconds: float) -> None:
-    """Run the cells; one that fails, or takes too long, does not keep the next ones from running."""
+def _run(shell, cells: list[str], seconds: float) -> bool:
+    """Run the cells, each whatever became of those before it; True where one, or an answer's call, took too long."""
     from .peer import limited
 
+    late = False
+
     def stop(*_):
+        nonlocal late
+        late = True
         raise TimeoutError("this takes too long")
 
     signal.signal(signal.SIGALRM, stop)
@@ -97,3 +100,4 @@ def _run(shell, cells: list[str], seconds: float) -> None:
                 shell.run_cell(cell, silent=True)
         except Exception:  # the alarm, between two lines of IPython
             continue
+    return late

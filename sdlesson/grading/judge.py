@@ -63,8 +63,7 @@ def collect(folder: Path, notebook: str, limits: Limits) -> dict[str, dict]:
         raise BadInput(f"{notebook} as it was handed out cannot be run: {note}.")
     wanted = exercises_in("\n".join(sources(folder / notebook)))
     if missed := sorted(wanted - facts.keys()):
-        why = "a cell before it fails, or takes longer than --minutes allows"
-        raise BadInput(f"{notebook} as it was handed out never comes to {listed(missed)}: {why}.")
+        raise BadInput(f"{notebook} as it was handed out never comes to {listed(missed)}: a cell before it fails.")
     if unknown := sorted(name for name in facts if name not in lesson_exercises(name.partition(".")[0])):
         raise BadInput(f"{notebook} asks {listed(unknown)}, which this version of sdlesson has no judge for.")
     return facts
@@ -86,7 +85,9 @@ def _run(folder: Path, notebook: str, limits: Limits, hear: Callable, *, facts: 
                 peer.send(judged=True)
         except Lost as lost:
             return "it took too much memory" if program.too_much else str(lost)
-        return None if said["end"] is True else "it is no notebook"
+        if said["end"] is not True:
+            return "it is no notebook"
+        return "a cell or a function took too long and was stopped" if said.get("late") is True else None
 
 
 def known(files: list[Path], topics: list[str]) -> dict[str, dict]:
