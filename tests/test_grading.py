@@ -478,7 +478,7 @@ def test_a_folder_of_submissions_is_read_without_following_anything(tmp_path):
     found = {each.learner: each for each in everybody}
     assert {*found} == {*HOSTILE[1:], "anna", "away", "lone", "doeJane_LATE_17"}  # what begins with a point is hidden
     assert others == ["list.csv"] and found["anna"].note == "Links and pipes are not read: file, out and pipe."
-    assert [*found["anna"].files] == ["deep/mine.ipynb"] and found["anna"].topics() == {"deep/mine.ipynb": {"onepage"}}
+    assert [*found["anna"].files] == ["deep/mine.ipynb"] and found["anna"].topics == {"deep/mine.ipynb": {"onepage"}}
     assert found["away"].files == {} and "Links" in found["away"].note
     assert len(found["doeJane_LATE_17"].files) == 2
     pages = [each.page for each in found.values()]
@@ -602,11 +602,12 @@ def quick(tmp_path, monkeypatch):
 def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch, capsys):
     """Each fault of a file system is a sentence, and the others are graded."""
     home = tmp_path / "subs"
-    for name in ("anna", "closed", "folder", "links", "pipes", "deep"):
+    for name in ("anna", "closed", "data", "folder", "links", "pipes", "deep"):
         handed_in(home / name, GUIDE)
     odd = os.fsdecode(b"\xff.ipynb")
     (home / "anna" / odd).write_text(notebook(GUIDE))
     (home / "folder" / "other.ipynb").mkdir()
+    (home / "data" / "closed.csv").touch()
     for name, target in (("loop.ipynb", "loop.ipynb"), ("gone.ipynb", "nowhere"), ("up", "..")):
         (home / "links" / name).symlink_to(target)
     for number in range(3):
@@ -624,7 +625,7 @@ def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch
         return listing(path)
 
     def open_it(path, *how, **more):
-        if Path(os.fsdecode(path)).parent.name == "closed":
+        if os.fsdecode(path).endswith(("/closed/mine.ipynb", "/subs/data/closed.csv")):
             raise PermissionError(13, "Permission denied", str(path))
         return opening(path, *how, **more)
 
@@ -635,7 +636,8 @@ def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch
     assert rows == {
         "anna": ("1", "mine.ipynb and �.ipynb are of one lesson: of two answers to one exercise, that in the later "
                  "notebook counts."),
-        "closed": ("", "not graded: mine.ipynb cannot be copied: Permission denied"),
+        "closed": ("", "not graded: mine.ipynb cannot be read: Permission denied"),
+        "data": ("", "not graded: closed.csv cannot be copied: Permission denied"),
         "deep": ("", "not graded: its folders lie too deep in each other"),
         "folder": ("1", ""),
         "gone": ("0", f"{links} gone.ipynb. {none}"),

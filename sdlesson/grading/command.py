@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     everybody, others = submissions(folder)
     if others:
         say(f"Neither a folder nor a notebook, so nobody's submission: {listed(others)}.", error=True)
-    there = {topic for each in everybody for found in each.topics().values() for topic in found}
+    there = {topic for each in everybody for found in each.topics.values() for topic in found}
     wanted: set[str] = set(args.lessons) if args.lessons else there
     if not wanted:
         raise BadInput("No submission has a cell that checks an exercise: there is nothing to grade.")

@@ -53,7 +53,7 @@ class Room:
             try:
                 with Submission(original.stem, {original.name: original}).copied() as folder:
                     self._judge(folder, [original.name], collect=str(file))
-            except RuntimeError as error:
+            except (RuntimeError, OSError) as error:
                 raise BadInput(f"{original.name} could not be run as it was handed out: {error}") from None
         return file
 
@@ -81,7 +81,7 @@ class Room:
 
     def _notebooks(self, each: Submission) -> tuple[list[str], list[str]]:
         """The notebooks that count, in the order of their names, and what is to be said of them."""
-        found = {name: those & self.wanted for name, those in each.topics().items() if those & self.wanted}
+        found = {name: those & self.wanted for name, those in each.topics.items() if those & self.wanted}
         if not found:
             return [], ["There is no notebook with exercises of these lessons."]
         if len(found) > _MOST_NOTEBOOKS:
@@ -128,7 +128,7 @@ def grade_all(room: Room, everybody: list[Submission], jobs: int) -> tuple[list[
             for done in tqdm(as_completed(running), "submissions", len(running), unit="learner"):
                 try:
                     results[running[done]] = done.result()
-                except RuntimeError as error:
+                except (RuntimeError, OSError) as error:  # too little memory or disk for another process
                     failed[running[done]] = str(error)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -9,7 +9,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..exercises import topics
@@ -25,10 +25,14 @@ _MOST_FILES, _MOST_BYTES = 1000, 2**27  # of one submission; all lessons with th
 
 @dataclass(frozen=True)
 class Submission:
-    """What a learner handed in: name -> file; a note on what was left out, or why it cannot be read."""
+    """What a learner handed in: name -> file; notebook -> the topics whose exercises its text checks.
+
+    `note` tells what was left out, `fault` why it cannot be read.
+    """
 
     learner: str
-    files: dict[str, Path]
+    files: dict[str, Path] = field(default_factory=dict)
+    topics: dict[str, set[str]] = field(default_factory=dict)
     note: str = ""
     fault: str = ""
 
@@ -39,14 +43,6 @@ class Submission:
             return self.learner
         short = re.sub(r"[^A-Za-z0-9]+", "-", self.learner)[:40].strip("-")
         return f"{short}-{hashlib.sha256(os.fsencode(self.learner)).hexdigest()[:12]}"
-
-    def topics(self) -> dict[str, set[str]]:
-        """Notebook -> the topics whose exercises its text checks; one that cannot be read has none."""
-        found = {name: set() for name in self.files if name.endswith(".ipynb")}
-        for name in found:
-            with contextlib.suppress(OSError):  # `copied` tells of it
-                found[name] = topics_in(self.files[name])
-        return found
 
     @contextlib.contextmanager
     def copied(self) -> Iterator[Path]:
@@ -120,12 +116,13 @@ def _handed_in(learner: str, entries: list[Path]) -> Submission:
                 else:
                     others.append(name)
                 if size > _MOST_BYTES or len(files) + len(others) > _MOST_FILES:
-                    return Submission(learner, {}, "Too many files, or too large ones: nothing was read.")
+                    return Submission(learner, note="Too many files, or too large ones: nothing was read.")
+        found = {name: topics_in(file) for name, file in files.items() if name.endswith(".ipynb")}
     except OSError as error:
-        return Submission(learner, {}, fault=f"{Path(error.filename).name} cannot be read: {error.strerror}")
+        return Submission(learner, fault=f"{Path(error.filename).name} cannot be read: {error.strerror}")
     except RecursionError:
-        return Submission(learner, {}, fault="its folders lie too deep in each other")
-    return Submission(learner, files, f"Links and pipes are not read: {listed(others)}." if others else "")
+        return Submission(learner, fault="its folders lie too deep in each other")
+    return Submission(learner, files, found, f"Links and pipes are not read: {listed(others)}." if others else "")
 
 
 def _inside(path: Path) -> Iterator[Path]:
