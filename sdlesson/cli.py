@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from .grading import command as grade
 from .loading import checks
-from .loading.errors import BadInput, ModelError, shortened
+from .loading.errors import BadInput, ModelError, say, shortened
 from .loading.quiet import quick_imports
 from .loading.writing import check_writable
 from .models import default_model, find, load
@@ -48,15 +48,15 @@ def main(argv: list[str] | None = None) -> None:
         args.more = more
         code = args.command(args)
     except BadInput as error:
-        _say(f"sdlesson: {error}", error=True)
+        say(f"sdlesson: {error}", error=True)
         code = 2
     except KeyboardInterrupt:
-        _say("sdlesson: interrupted.", error=True)
+        say("sdlesson: interrupted.", error=True)
         code = 130
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
-        _say("sdlesson: There is not enough memory for this; try a smaller --size or a smaller model.", error=True)
+        say("sdlesson: There is not enough memory for this; try a smaller --size or a smaller model.", error=True)
         code = 2
     if argv is None:
         gc.freeze()  # at its end Python would search the million objects of torch for garbage: a second for nothing
@@ -96,10 +96,10 @@ def lab(args: argparse.Namespace) -> int:
     lessons = tree.find_lessons()
     folder = (args.into or lessons.with_name("my_lessons")).expanduser().resolve()
     for sentence in copies.renew(tree.learners_tree(lessons, solutions=args.solutions), folder):
-        _say(sentence)
+        say(sentence)
     if args.copies:
         return 0
-    _say(start.HOW.format(folder=folder))
+    say(start.HOW.format(folder=folder))
     return start.start(folder, args.more, projector=args.projector)
 
 
@@ -176,7 +176,7 @@ def paint(args: argparse.Namespace) -> int:
             ):
                 decoding.save_png(picture, job.path, decoding.about_picture(sd, run, job.seed, number))
                 scale = f"guidance {run.guidance_scale:g}, seed {job.seed}"
-                _say(f"{job.path}: {run.width}x{run.height}, {run.num_inference_steps} steps, {scale}, {sd.name}")
+                say(f"{job.path}: {run.width}x{run.height}, {run.num_inference_steps} steps, {scale}, {sd.name}")
     return 0
 
 
@@ -207,10 +207,10 @@ def doctor(args: argparse.Namespace) -> int:
             from .doctor import report
         with _warnings_as_sentences():
             for line in report(name, revision=args.revision, steps=args.steps, quick=args.quick):
-                _say(line.text)
+                say(line.text)
                 holds = holds and line.holds
     except ModelError as error:
-        _say(f"sdlesson: {shortened(str(error), name)}", error=True)
+        say(f"sdlesson: {shortened(str(error), name)}", error=True)
         return 1
     return 0 if holds else 1
 
@@ -274,35 +274,22 @@ def _latents(guidance, decoding, sd, batch: list[_Job], args):
     return last.latents
 
 
-def _say(text: str, *, error: bool = False) -> None:
-    """Print one line, as far as anybody can read it: an encoding without its letters, or a closed pipe, ends no run."""
-    stream = sys.stderr if error else sys.stdout
-    if stream is None:  # it was closed before we began
-        return
-    with contextlib.suppress(OSError, ValueError):
-        text = text.encode(stream.encoding or "utf-8", "backslashreplace").decode(stream.encoding or "utf-8")
-        try:
-            print(text, file=stream, flush=True)
-        except OSError:  # the reader has gone: what is still to be said goes nowhere, now and when Python leaves
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
 @contextlib.contextmanager
 def _warnings_as_sentences():
     """Our own warnings go to stderr, each once, in one line; those of the libraries are not for the one who paints."""
     said = set()
 
-    def say(message, *_, **__):
+    def show(message, *_, **__):
         if str(message) not in said:  # each batch of a run warns anew
             said.add(str(message))
-            _say(f"sdlesson: warning: {message}", error=True)
+            say(f"sdlesson: warning: {message}", error=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.filterwarnings("always", category=TruncationWarning)
         warnings.filterwarnings("always", category=UnknownWordsWarning)
         warnings.filterwarnings("always", "the picture holds")
-        warnings.showwarning = say
+        warnings.showwarning = show
         yield
 
 

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -23,11 +24,12 @@ import pytest
 import torch
 from answers import planted
 from PIL import Image
+from safetensors.torch import save
 
 import sdlesson
 from sdlesson.cli import main
-from sdlesson.exercises import Unanswered, judged, lesson_exercises
-from sdlesson.grading import judge, peer, report, room, sandbox, values
+from sdlesson.exercises import Exercise, Mistake, Unanswered, judged, lesson_exercises
+from sdlesson.grading import inside, judge, peer, report, room, sandbox, submissions, values
 from sdlesson.grading.sandbox import Limits, check_sandbox
 from sdlesson.loading.errors import BadInput
 
@@ -61,16 +63,16 @@ def handed_in(folder: Path, *cells: str) -> Path:
     return folder
 
 
-def graded(folder: Path, limits: Limits = SHORT) -> tuple[dict[str, str], list[str]]:
-    """Exercise -> mark, and notes, of a submission on two exercises."""
-    said = judge.grade(folder, ["mine.ipynb"], FACTS, limits)
+def graded(folder: Path, limits: Limits, facts: dict[str, dict]) -> tuple[dict[str, str], list[str]]:
+    """Exercise -> mark, and notes, of a submission."""
+    said = judge.grade(folder, ["mine.ipynb"], facts, limits)
     return {name: mark for name, (mark, _) in said["exercises"].items()}, said["notes"]
 
 
 def talk(**options):
     """Two ends of a talk: the judge's, and the bare socket of the other one."""
     mine, theirs = socket.socketpair()
-    return peer.Peer(mine, trusts=False, call_seconds=0.5, **options), theirs
+    return peer.Peer(mine, trusts=False, call_seconds=0.2, **options), theirs
 
 
 @pytest.fixture
@@ -99,14 +101,15 @@ def there_and_back(ends, value):
     return judging.hear("answer")["answer"]
 
 
-def test_right_answers_are_right_on_the_other_side_too(ends, tiny):
-    """Every exercise's right answers in all forms, and one wrong one with its own hint."""
+@pytest.mark.parametrize(("each", "least"), [(4, 200), pytest.param(1, 700, marks=pytest.mark.full)])
+def test_right_answers_are_right_on_the_other_side_too(ends, tiny, each, least):
+    """Every exercise's right answers, each fourth or all of their forms, and one wrong one with its own hint."""
     many = 0
     for topic in (*sdlesson.LESSONS, "symptoms"):
         for name, task in lesson_exercises(topic).items():
             plan = planted(topic)[name]
-            right, wrong = (each(tiny) if callable(each) else each for each in (plan["right"], plan["wrong"]))
-            for answer in right:
+            right, wrong = (table(tiny) if callable(table) else table for table in (plan["right"], plan["wrong"]))
+            for answer in right[::each]:
                 if not hasattr(answer, "__next__"):  # an iterator is used up once it was sent
                     assert judged(task, there_and_back(ends, answer), plan["facts"](tiny)) is None, name
                     many += 1
@@ -116,7 +119,7 @@ def test_right_answers_are_right_on_the_other_side_too(ends, tiny):
             except Unanswered:
                 continue
             assert judged(task, there_and_back(ends, mistaken), plan["facts"](tiny)) == expected, name
-    assert many >= 700
+    assert many >= least
 
 
 @pytest.mark.parametrize(
@@ -136,7 +139,7 @@ def test_right_answers_are_right_on_the_other_side_too(ends, tiny):
             {1, 2},
             {"a": (1,), 2: None},
         ),
-        *(torch.float16, np.float32(0.5), np.array(3), np.zeros((0, 3), dtype=np.int16)),
+        *(torch.float16, np.float32(0.5), np.array(3), np.zeros((0, 3), dtype=np.int16), np.arange(3, dtype=">f4")),
         *(torch.zeros(0, 4), torch.tensor(True), torch.ones(2, 3, dtype=torch.bfloat16), torch.arange(6).view(2, 3).T),
     ],
     ids=str,
@@ -215,20 +218,26 @@ def test_what_is_too_large_or_too_deep_could_not_be_read(ends):
 @pytest.mark.parametrize(
     "packed",
     [
-        *({"tensor": ["float32", [2**40], 0]}, {"tensor": ["float32", [-1], 0]}, {"tensor": ["object", [1], 0]}),
-        *({"tensor": ["float32", [1], -7]}, {"array": ["O", [1], 0]}, {"array": ["float64", [3], 0]}),
-        *({"picture": ["RGB", [10**6, 10**6], 0]}, {"picture": ["P", [2, 2], 0]}, {"picture": ["L", ["a", 1], 0]}),
+        *({"tensor": "1"}, {"tensor": ["0"]}, {"array": 0}, {"array": "half"}, {"picture": "0"}, {"picture": "half"}),
         *({"scheduler": ["LMSDiscreteScheduler", {"dict": []}, {"dict": []}]}, {"file": ".png"}, {"dict": [[1]]}),
         *({"pickle": "cos"}, {}, {"a": 1, "b": 2}, {"dtype": "load"}, {"function": 3}, {"set": [[1]]}),
     ],
 )
 def test_bytes_that_nobody_packed_are_no_value(packed):
-    got = values.unpack(packed, [b"\0" * 4], None, trusts=False)
+    tensors = {"0": torch.zeros(3, 4, 2), "half": torch.zeros(3, 4, dtype=torch.bfloat16)}
+    got = values.unpack(packed, tensors, None, trusts=False)
     assert isinstance(got, values.Unreadable)
 
 
-def said(body: bytes, more: bytes = b"") -> bytes:
-    return struct.pack(">I", len(body)) + body + more
+def test_a_byte_is_true_or_false():
+    odd = torch.tensor([0, 1, 255], dtype=torch.uint8).view(torch.bool)
+    for kind in ("tensor", "array"):
+        got = values.unpack({kind: "0"}, {"0": odd}, None, trusts=False)
+        assert (got == True).tolist() == [False, True, True]  # noqa: E712
+
+
+def said(body: bytes, numbers: bytes = save({}), more: int = 0) -> bytes:
+    return struct.pack(">II", len(body), len(numbers) + more) + body + numbers
 
 
 @pytest.mark.parametrize(
@@ -237,13 +246,16 @@ def said(body: bytes, more: bytes = b"") -> bytes:
         (b"\xff" * 100, "too long"),
         (said(b"no json"), "no message"),
         (said(b"[" * 100_000), "no message"),
-        (said(b'[[], "end"]'), "no message"),
-        (said(b"[[-5], {}]"), "no message"),
-        (said(b"[[99999999999], {}]"), "no message"),
-        (said(b'[[], {"passed": true}]'), "out of turn"),
-        (said(b'[[], {"result": 1}]'), "out of turn"),
+        (said(b'"end"'), "no message"),
+        (said(b"{}", b"numbers"), "no message"),
+        (said(b"{}", struct.pack("<Q", 2**60)), "no message"),
+        (said(b"{}", save({"0": torch.zeros(9)})[:-1]), "no message"),
+        (said(b"{}", save({"0": torch.zeros(9)}).replace(b"[9]", b"[8]")), "no message"),
+        (said(b'{"passed": true}'), "out of turn"),
+        (said(b'{"result": 1}'), "out of turn"),
         (b"", "has ended"),
-        (said(b"[[10], {}]", b"abc"), "has ended"),
+        (said(b"{}", more=10), "has ended"),
+        (said(b"{}", more=2**28), "too long"),
     ],
 )
 def test_whoever_speaks_as_nobody_should_is_heard_no_more(told, words):
@@ -257,87 +269,19 @@ def test_whoever_speaks_as_nobody_should_is_heard_no_more(told, words):
 def test_an_endless_talker_a_silent_one_and_a_deaf_one_are_left(monkeypatch):
     monkeypatch.setattr(peer, "MOST_MESSAGES", 50)
     judging, other = talk()
-    call = said(b'[[], {"call": 77, "arguments": [], "keywords": {"dict": []}}]')
+    call = said(b'{"call": 77, "arguments": [], "keywords": {"dict": []}}')
     other.sendall(call * 60)
     with pytest.raises(peer.Lost, match="too many"):
         judging.hear("check")
     judging, other = talk()
     with pytest.raises(peer.Lost, match="too long"):
         judging.ask(0, (), {})
-    other.sendall(said(b'[[], {"check": "onepage.3"}]'))
+    other.sendall(said(b'{"check": "onepage.3"}'))
     with pytest.raises(peer.Lost):  # late, and so for ever
         judging.hear("check")
     judging, other = talk()
     with pytest.raises(peer.Lost, match="listen"):
         judging.send(answer=torch.zeros(2**23))
-
-
-def test_nothing_outside_is_seen_or_changed(walls, tmp_path):
-    """What a program can do in there, as its own reports say; nobody but this test believes them."""
-    neighbour = handed_in(tmp_path / "subs" / "neighbour", GUIDE)
-    (tmp_path / "secret").write_text("the grades")
-    package = Path(sdlesson.__file__).parent
-    probes = {
-        "neighbour": f"os.path.exists({str(neighbour)!r})",
-        "grades": f"os.path.exists({str(tmp_path / 'secret')!r})",
-        "home": f"os.path.exists({str(Path.home() / '.ssh')!r}) or os.path.exists('/home')",
-        "users": "os.path.exists('/etc/passwd')",
-        "link": "os.path.lexists('link') and open('link').read()",
-        "write package": f"open({str(package / 'cli.py')!r}, 'a')",
-        "write model": f"open({str(package / 'checkpoint' / 'new')!r}, 'w')",
-        "write submission": "open('/submitted/mine.ipynb', 'w')",
-        "write root": "open('/new', 'w')",
-        "write devices": "open('/dev/shm/new', 'w')",
-        "mount": "os.system('mount -t tmpfs none /usr') == 0",
-        "root": "os.getuid() == 0 and os.listdir('/root')",
-        "become": "os.setuid(0)",
-        "others": f"os.path.exists('/proc/{os.getpid()}')",
-        "environment": "os.environ['SECRET']",
-        "here": "socket.create_connection(('127.0.0.1', PORT), 2)",
-        "there": "socket.create_connection(('192.0.2.1', 80), 2)",
-        "fill": "open('large', 'wb').write(bytes(400_000_000))",
-    }
-    cells = [f"check({name!r}, bool({probe}))" for name, probe in probes.items()]
-    with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SECRET", "1")
-        port = server.getsockname()[1]
-        mine = handed_in(
-            tmp_path / "subs" / "mine", *(cell.replace("PORT", str(port)) for cell in cells), "check('end', 1)"
-        )
-        (mine / "link").symlink_to(tmp_path / "secret")
-        heard = {}
-        note = judge._run(mine, "mine.ipynb", SHORT, lambda name, answer, _: heard.update({name: answer}))
-        server.settimeout(0.1)
-        with pytest.raises(TimeoutError):
-            server.accept()
-    assert note is None and heard.pop("end") == 1
-    assert not any(heard.values()), heard
-    assert not (package / "checkpoint" / "new").exists() and "check('end'" in (mine / "mine.ipynb").read_text()
-
-
-def test_only_answers_count(walls, tmp_path):
-    """One submission full of tricks; the marks are those of its last real answers."""
-    liar = (
-        "class Liar(torch.Tensor):\n    __eq__ = __lt__ = __ge__ = lambda *_: True\n    __hash__ = object.__hash__\n"
-        "    @classmethod\n    def __torch_function__(cls, *a, **k):\n        return True\n"
-        "check('training.3', lambda *_: Liar()); check('training.3', Liar())"
-    )
-    cells = [
-        "open('progress.json', 'w').write('{\"solved\": [\"onepage.3\", \"training.3\"]}')",
-        "check('onepage.3', lambda u, t, s: u)",
-        "1 / 0",
-        GUIDE,
-        "check('onepage.3', ...)",
-        "import sdlesson.exercises as e\ne.check = check = lambda *_: print('well done')",
-        "check('onepage.3', 5)",
-        "from gc import get_objects\nfrom sdlesson.grading.peer import Peer",
-        "talk = [x for x in get_objects() if isinstance(x, Peer)][0]",
-        "talk.send(check='onepage.99', answer=1); talk.hear('judged')",
-        "def check(name, answer):\n    talk.send(check=name, answer=answer); talk.hear('judged')",
-        liar,
-    ]
-    marks, notes = graded(handed_in(tmp_path / "mine", *cells))
-    assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.WRONG} and notes == []
 
 
 #: What ends a program in the middle: a cell, what is said of it (None: the next cells run), and the limits.
@@ -355,12 +299,12 @@ ENDS = {
         "it took too much memory",
         {"memory": 2 * 2**30},
     ),
-    "bomb": ("while True:\n    os.fork()", None, {}),
     "loop": ("while True: pass", None, {"cell_seconds": 3}),
+    "bomb": ("while True:\n    os.fork()", None, {}),
     "deaf": (
         "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\nwhile True: pass",
         "it took too long",
-        {"seconds": 12, "cell_seconds": 2},
+        {"seconds": 5, "cell_seconds": 1},
     ),
 }
 
@@ -379,27 +323,111 @@ def gone(since: float) -> bool:
         time.sleep(0.2)
 
 
-def test_a_program_that_is_stopped_has_the_marks_it_earned(walls, tmp_path):
-    """What was right before stands; where the cell alone ends, the next one counts; nothing of the program is left."""
-    since = time.time() - 1
+#: What does not end a program: the marks are those of the last real answers.
+TRICKS = [
+    "open('progress.json', 'w').write('{\"solved\": [\"onepage.3\", \"training.3\"]}')",
+    "check('onepage.3', lambda u, t, s: u)",
+    *("1 / 0", "this is no Python", "peer = channel = shell = judged = json = os = exercises = None"),
+    *(ENDS[trick][0].replace("training.3", "guidance.6") for trick in ENDS if ENDS[trick][1] is None),
+    "class Liar(torch.Tensor):\n    __eq__ = __lt__ = __ge__ = lambda *_: True\n    __hash__ = object.__hash__\n"
+    "    @classmethod\n    def __torch_function__(cls, *a, **k):\n        return True\n"
+    "check('guidance.5', lambda *_: Liar())\ncheck('guidance.7', Liar())",
+    *(GUIDE, "check('onepage.3', ...)", LAST),
+    "import sdlesson.exercises as e\ne.check = check = lambda *_: print('well done')",
+    "check('onepage.3', 5)",
+    "from gc import get_objects\nfrom sdlesson.grading.peer import Peer",
+    "talk = [x for x in get_objects() if isinstance(x, Peer)][0]",
+    "talk.send(check='onepage.99', answer=1)\ntalk.hear('judged')",
+]
 
-    def grade(trick):
-        middle, _, limits = ENDS[trick]
-        return graded(handed_in(tmp_path / trick, GUIDE, middle, LAST), dataclasses.replace(SHORT, **limits))
 
-    (handed_in(tmp_path / "none") / "mine.ipynb").write_text("[" * 100_000)
-    with ThreadPoolExecutor(2) as pool:
-        none = pool.submit(graded, tmp_path / "none")
-        said = dict(zip(ENDS, pool.map(grade, ENDS), strict=True))
-    for trick, (_, words, _) in ENDS.items():
-        marks, notes = said[trick]
-        assert marks == {"onepage.3": judge.RIGHT, "training.3": judge.RIGHT if words is None else judge.OPEN}, (
-            trick,
-            notes,
-        )
-        assert notes == [] if words is None else words in notes[0], (trick, notes)
-    assert none.result() == (dict.fromkeys(FACTS, judge.OPEN), ["mine.ipynb: it is no notebook."])
-    assert gone(since)
+def probes(subs: Path, port: int) -> dict[str, str]:
+    """What a program in `subs` may not see or do -> Python that tries; where it is True, or what was seen, it could."""
+    package = Path(sdlesson.__file__).parent
+    return {
+        "neighbour": f"os.path.exists({str(subs / 'deaf')!r})",
+        "grades": f"os.path.exists({str(subs.parent / 'secret')!r})",
+        "home": f"os.path.exists({str(Path.home() / '.ssh')!r}) or os.path.exists('/home')",
+        "users": "os.path.exists('/etc/passwd')",
+        "link": "os.path.lexists('link') and open('link').read()",
+        "write package": f"open({str(package / 'cli.py')!r}, 'a')",
+        "write model": f"open({str(package / 'checkpoint' / 'new')!r}, 'w')",
+        "write submission": "open('/submitted/mine.ipynb', 'w')",
+        "write root": "open('/new', 'w')",
+        "write devices": "open('/dev/shm/new', 'w')",
+        "mount": "os.system('mount -t tmpfs none /usr') == 0",
+        "root": "os.getuid() == 0 and os.listdir('/root')",
+        "become": "os.setuid(0) is None",
+        "others": f"os.path.exists('/proc/{os.getpid()}')",
+        "environment": "os.environ['SECRET']",
+        "here": f"socket.create_connection(('127.0.0.1', {port}), 2)",
+        "there": "socket.create_connection(('192.0.2.1', 80), 2)",
+        "fill": "open('large', 'wb').write(bytes(400_000_000))",
+    }
+
+
+@pytest.fixture(scope="module")
+def ran(walls, tmp_path_factory):
+    """Three programs, two at once; name -> marks and notes. The first one tries to look and to write outside, too."""
+    home, since, running = tmp_path_factory.mktemp("ran"), time.time() - 1, {}
+    subs, facts = home / "subs", FACTS | {f"guidance.{number}": {} for number in (5, 6, 7)}
+    (home / "secret").write_text("the grades")
+    with (
+        ThreadPoolExecutor(2) as pool,
+        pytest.MonkeyPatch.context() as patch,
+        socket.create_server(("127.0.0.1", 0)) as server,
+    ):
+        patch.setenv("SECRET", "1")
+        tried = probes(subs, server.getsockname()[1]) | {"nothing": "False", "something": "True"}
+        found = Exercise("", lambda answer: Mistake("", "") if answer else None, "")
+        tasks = {f"probe.{name}": found for name in tried}
+        patch.setattr(judge, "lesson_exercises", lambda topic: tasks if topic == "probe" else lesson_exercises(topic))
+        looks = [f"check('probe.{name}', bool({probe}))" for name, probe in tried.items()]
+        handed_in(subs / "tricks", *looks, *TRICKS)
+        (subs / "tricks" / "link").symlink_to(home / "secret")
+        before = (subs / "tricks" / "mine.ipynb").read_bytes()
+        limits = dataclasses.replace(SHORT, call_seconds=1, cell_seconds=2, memory=2 * 2**30)
+        running["tricks"] = pool.submit(graded, subs / "tricks", limits, facts | dict.fromkeys(tasks, {}))
+        for name in ("children", "deaf"):
+            middle, _, own = ENDS[name]
+            folder = handed_in(subs / name, GUIDE, middle, LAST)
+            running[name] = pool.submit(graded, folder, dataclasses.replace(SHORT, **own), facts)
+        results = {name: each.result() for name, each in running.items()}
+        server.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            server.accept()
+    assert gone(since) and (subs / "tricks" / "mine.ipynb").read_bytes() == before
+    return results
+
+
+def test_nothing_outside_is_seen_or_changed(ran):
+    """What a program can do in there, as its own reports say; nobody but this test believes them."""
+    marks = {name.partition(".")[2]: mark for name, mark in ran["tricks"][0].items() if name.startswith("probe.")}
+    assert marks.pop("nothing") == judge.RIGHT and marks.pop("something") == judge.WRONG and len(marks) == 18
+    assert judge.WRONG not in marks.values(), marks
+    assert not (Path(sdlesson.__file__).parent / "checkpoint" / "new").exists()
+
+
+def test_only_answers_count(ran):
+    marks, notes = ran["tricks"]
+    marks = {name: mark for name, mark in marks.items() if not name.startswith("probe.")}
+    right = dict.fromkeys(FACTS, judge.RIGHT)
+    assert marks == right | {f"guidance.{number}": judge.WRONG for number in (5, 6, 7)}
+    assert notes == ["mine.ipynb: a cell or a function took too long and was stopped."]
+
+
+@pytest.mark.parametrize("trick", ["children", "deaf"])
+def test_a_program_that_is_stopped_has_the_marks_it_earned(ran, trick):
+    marks, notes = ran[trick]
+    earned = {name: judge.RIGHT if name == "onepage.3" else judge.OPEN for name in marks}
+    assert marks == earned and ENDS[trick][1] in notes[0]
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", "{}", '{"cells": 1}', '{"cells": [1]}', '{"cells": [{}]}'])
+def test_what_is_no_notebook_has_no_cells(tmp_path, text):
+    (tmp_path / "mine.ipynb").write_text(text)
+    with pytest.raises(inside.NO_NOTEBOOK):
+        inside.sources(tmp_path / "mine.ipynb")
 
 
 def test_without_bubblewrap_nothing_is_run(monkeypatch, tmp_path, capsys):
@@ -446,24 +474,26 @@ def test_a_folder_of_submissions_is_read_without_following_anything(tmp_path):
     ):
         (home / name).write_text(notebook(GUIDE))
     os.mkfifo(home / "anna" / "pipe")
-    found = {each.learner: each for each in room.submissions(home)}
+    everybody, others = submissions.submissions(home)
+    found = {each.learner: each for each in everybody}
     assert {*found} == {*HOSTILE[1:], "anna", "away", "lone", "doeJane_LATE_17"}  # what begins with a point is hidden
-    assert [*found["anna"].files] == ["deep/mine.ipynb"] and found["anna"].topics() == {"deep/mine.ipynb": {"onepage"}}
-    assert found["away"].files == {} and "link" in found["away"].note
+    assert others == ["list.csv"] and found["anna"].note == "Links and pipes are not read: file, out and pipe."
+    assert [*found["anna"].files] == ["deep/mine.ipynb"] and found["anna"].topics == {"deep/mine.ipynb": {"onepage"}}
+    assert found["away"].files == {} and "Links" in found["away"].note
     assert len(found["doeJane_LATE_17"].files) == 2
     pages = [each.page for each in found.values()]
     assert len({*pages}) == len(pages) and found["anna"].page == "anna"
     for page in pages:
         assert page.isascii() and "/" not in page and not page.startswith(".") and len(page) < 90
     with found["anna"].copied() as copy:
-        assert [path.name for path in Path(copy).rglob("*")] == ["deep", "mine.ipynb"]
+        assert [path.name for path in copy.rglob("*")] == ["deep", "mine.ipynb"]
 
 
 def test_a_submission_that_is_too_large_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(submissions, "_MOST_BYTES", 1000)
     (handed_in(tmp_path / "subs" / "anna", GUIDE) / "data").write_bytes(bytes(2000))
     (tmp_path / "subs" / "lone.ipynb").write_bytes(bytes(2000))
-    for each in room.submissions(tmp_path / "subs"):
+    for each in submissions.submissions(tmp_path / "subs")[0]:
         assert each.files == {} and "too large" in each.note
 
 
@@ -493,6 +523,8 @@ def test_table_and_pages_are_plain_text(tmp_path):
     ] in rows
     assert ["'=HYPERLINK(1)", "1", "0", "", "1", "3", ""] in rows and ["a�b", "1", "0", "", "1", "3", ""] in rows
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+    for cell in ("=1+1", " +1", "＝1", "-1", "a;=1+1", "a; @b"):
+        assert list(csv.reader([report.table([[cell]])])) == [[re.sub("([=+＝@-].*)", r"'\1", cell)]]
     page = (tmp_path / "pages" / "p4.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page and "<script>" not in page and "A &lt;b&gt;hint&lt;/b&gt;." in page
     assert "1 of 3 exercises are right" in page
@@ -530,7 +562,7 @@ def test_what_is_graded_is_not_graded_again(tmp_path, monkeypatch):
 
     def grade():
         where = room.Room(tmp_path / "grades", {"onepage"}, tmp_path / "hand", SHORT)
-        return room.grade_all(where, room.submissions(tmp_path / "subs"), 1)
+        return room.grade_all(where, submissions.submissions(tmp_path / "subs")[0], 1)
 
     first = grade()
     assert first[0] == ["onepage.3"] and first[1]["anna"]["exercises"]["onepage.3"][0] == judge.RIGHT
@@ -545,11 +577,151 @@ def test_what_is_graded_is_not_graded_again(tmp_path, monkeypatch):
         room.Room(tmp_path / "grades", {"sigmas"}, tmp_path / "hand", SHORT)
 
 
+@pytest.fixture
+def quick(tmp_path, monkeypatch):
+    """Grade `subs` by the command, with a judge that says "right" of each notebook that it is given; the rows."""
+    monkeypatch.setattr(sandbox, "check_sandbox", lambda *_: None)
+    handed_in(tmp_path / "hand", GUIDE)
+
+    def say_right(self, folder, notebooks, **more):
+        assert all((folder / name).is_file() for name in notebooks)
+        return {"exercises": {"onepage.3": [judge.RIGHT if notebooks else judge.OPEN, ""]}, "notes": []}
+
+    monkeypatch.setattr(room.Room, "_judge", say_right)
+
+    def grade(*more):
+        with pytest.raises(SystemExit) as left:
+            main(["grade", str(tmp_path / "subs"), "--handed-out", str(tmp_path / "hand"), *more])
+        with open(tmp_path / "grades" / "grades.csv", encoding="utf-8", newline="") as stream:
+            rows = {row["learner"]: (row["points"], row["notes"]) for row in csv.DictReader(stream)}
+        return left.value.code, rows
+
+    return grade
+
+
+def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch, capsys):
+    """Each fault of a file system is a sentence, and the others are graded."""
+    home = tmp_path / "subs"
+    for name in ("anna", "closed", "data", "folder", "links", "pipes", "deep"):
+        handed_in(home / name, GUIDE)
+    odd = os.fsdecode(b"\xff.ipynb")
+    (home / "anna" / odd).write_text(notebook(GUIDE))
+    (home / "folder" / "other.ipynb").mkdir()
+    (home / "data" / "closed.csv").touch()
+    for name, target in (("loop.ipynb", "loop.ipynb"), ("gone.ipynb", "nowhere"), ("up", "..")):
+        (home / "links" / name).symlink_to(target)
+    for number in range(3):
+        os.mkfifo(home / "pipes" / f"{number}.ipynb")
+    os.mkfifo(home / "pipe.ipynb")
+    (home / "gone.ipynb").symlink_to("nowhere")
+    (home / "shut").mkdir()
+    listing, opening = Path.iterdir, os.open
+
+    def list_it(path):
+        if path.name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        if path.name == "deep":
+            raise RecursionError
+        return listing(path)
+
+    def open_it(path, *how, **more):
+        if os.fsdecode(path).endswith(("/closed/mine.ipynb", "/subs/data/closed.csv")):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opening(path, *how, **more)
+
+    monkeypatch.setattr(Path, "iterdir", list_it)
+    monkeypatch.setattr(os, "open", open_it)
+    code, rows = quick()
+    none, links = "There is no notebook with exercises of these lessons.", "Links and pipes are not read:"
+    assert rows == {
+        "anna": ("1", "mine.ipynb and �.ipynb are of one lesson: of two answers to one exercise, that in the later "
+                 "notebook counts."),
+        "closed": ("", "not graded: mine.ipynb cannot be read: Permission denied"),
+        "data": ("", "not graded: closed.csv cannot be copied: Permission denied"),
+        "deep": ("", "not graded: its folders lie too deep in each other"),
+        "folder": ("1", ""),
+        "gone": ("0", f"{links} gone.ipynb. {none}"),
+        "links": ("1", f"{links} gone.ipynb, loop.ipynb and up."),
+        "pipe": ("0", f"{links} pipe.ipynb. {none}"),
+        "pipes": ("1", f"{links} 0.ipynb, 1.ipynb and 2.ipynb."),
+        "shut": ("", "not graded: shut cannot be read: Permission denied"),
+    }  # fmt: skip
+    said = capsys.readouterr().err
+    assert code == 1 and "shut: not graded: shut cannot be read: Permission denied. Give" in said
+
+
+def test_whose_a_file_is(quick, tmp_path, capsys):
+    """Folders and files that a platform names after one learner are one submission; what nobody handed in is told."""
+    home = tmp_path / "subs"
+    handed_in(home / "Ana Díaz_4711_assignsubmission_file_", GUIDE)
+    (home / "Ana Díaz_4711_assignsubmission_onlinetext_").mkdir()
+    for name in ("Bo_12_assignsubmission_file_a.ipynb", "Bo_12_assignsubmission_file_b.ipynb", "eva.ipynb"):
+        (home / name).write_text(notebook("check(\n    'onepage.3', ...)"))
+    handed_in(home / "eva", "1")
+    for name in ("empty.ipynb", "list.csv", "work.zip", "2_1_1_x.zip"):
+        (home / name).touch()
+    code, rows = quick("--for", "moodle")
+    assert code == 0 and {name: row[0] for name, row in rows.items()} == {
+        "Ana Díaz_4711_assignsubmission": "1", "Bo_12_assignsubmission": "1", "empty": "0", "eva": "1"}  # fmt: skip
+    with open(tmp_path / "grades" / "moodle.csv", encoding="utf-8", newline="") as stream:
+        assert [row["Identifier"] for row in csv.DictReader(stream)] == ["Participant 4711", "Participant 12"]
+    assert "nobody's submission: 2_1_1_x.zip, list.csv and work.zip." in capsys.readouterr().err
+
+
+def test_the_room_is_told_where_letters_are_missing(quick, tmp_path, monkeypatch):
+    """An encoding that cannot write a learner's name, or the folder's, does not end the grading."""
+    handed_in(tmp_path / "subs" / "山田", GUIDE)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    code, rows = quick("--for", "canvas", "-o", str(tmp_path / "grades"))
+    assert code == 0 and rows["山田"][0] == "1"
+
+
+def test_a_lesson_that_cannot_be_read_as_it_was_handed_out_is_a_sentence(quick, tmp_path, monkeypatch, capsys):
+    handed_in(tmp_path / "subs" / "anna", GUIDE)
+    hand = tmp_path / "hand"
+    (hand / "folder.ipynb").mkdir()
+    (hand / "gone.ipynb").symlink_to("nowhere")
+    os.mkfifo(hand / "pipe.ipynb")
+    assert quick()[0] == 0
+    opening = os.open
+    monkeypatch.setattr(os, "open", lambda path, *how, **more: opening(
+        "/nowhere" if str(path) == str(hand / "mine.ipynb") else path, *how, **more))  # fmt: skip
+    assert quick()[0] == 2 and "as it was handed out cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("checks", "heard", "words"),
+    [
+        (GUIDE + "\n" + LAST, ["onepage.3"], "never comes to training.3: a cell before it fails"),
+        ("1", ["onepage.99"], "asks onepage.99, which this version"),
+    ],
+)
+def test_a_lesson_that_asks_less_or_more_than_it_should_is_not_graded(tmp_path, monkeypatch, checks, heard, words):
+    def run(*given, **_):
+        for name in heard:
+            given[3](name, ..., {})
+
+    monkeypatch.setattr(judge, "_run", run)
+    with pytest.raises(BadInput, match=words):
+        judge.collect(handed_in(tmp_path / "hand", checks), "mine.ipynb", SHORT)
+
+
+def test_only_exercises_of_the_wanted_lessons_count(tmp_path):
+    message = {"onepage.3": {"many": 1}, "training.3": {}}
+    (tmp_path / "facts").write_bytes(peer.as_bytes(message, judge._no_function))
+    assert judge.known([tmp_path / "facts"], ["onepage"]) == {"onepage.3": {"many": 1}}
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["subs", "-o", "subs/grades"], "among the submissions"),
-        (["nowhere"], "no folder"),
+        (["/"], "among the submissions"),
+        (["nowhere"], "cannot be read as a folder of submissions: No such file"),
+        (["loop"], "cannot be read as a folder of submissions: Too many levels"),
+        (["~nobody-of-this-name"], "cannot be read as a folder of submissions: No such file"),
         (["empty"], "holds no submissions"),
         (["none"], "nothing to grade"),
         (["subs", "-j", "0"], "at least 1"),
@@ -561,6 +733,7 @@ def test_wrong_arguments_are_told_before_anything_runs(walls, tmp_path, monkeypa
     handed_in(tmp_path / "subs" / "anna", GUIDE)
     handed_in(tmp_path / "none" / "anna", "1")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(SystemExit) as left:
         main(["grade", *arguments])
     assert left.value.code == 2 and words in capsys.readouterr().err
@@ -583,6 +756,7 @@ def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
         handed_in(subs / f"{number} {trick}", GUIDE, middle, LAST)
         handed_in(subs / f"{number} honest", GUIDE, LAST)
     handed_in(subs / HOSTILE[1], GUIDE, LAST)
+    (handed_in(subs / "none") / "mine.ipynb").write_text("[" * 100_000 + notebook(GUIDE))
     since = time.time() - 1
     options = ["--handed-out", hand, "-j", 2, "--minutes", 0.5]
     process = command(subs, "-o", tmp_path / "killed", *options)
@@ -599,6 +773,8 @@ def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
     one, other = ((tmp_path / into / "grades.csv").read_bytes() for into in ("killed", "whole"))
     assert one == other and gone(since)
     rows = {row["learner"]: row for row in csv.DictReader(io.StringIO(one.decode()))}
-    assert len(rows) == 2 * len(ENDS) + 1
-    for learner, row in rows.items():
-        assert row["onepage.3"] == "1" and (row["points"] == "2" or "honest" not in learner)
+    assert len(rows) == 2 * len(ENDS) + 2 and "it is no notebook" in rows["none"]["notes"]
+    for number, (trick, (_, words, _)) in enumerate(ENDS.items()):
+        honest, other = rows[f"{number} honest"], rows[f"{number} {trick}"]
+        assert honest["points"] == "2" and other["onepage.3"] == "1"
+        assert other["training.3"] == ("1" if words is None else "") and (words or "") in other["notes"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from .. import LESSONS, PAGES
-from ..loading.errors import BadInput
+from ..loading.errors import BadInput, listed, say
 
 _EXAMPLE = "example: sdlesson grade submissions/ -o grades/ --lessons sigmas guidance --for moodle"
 
@@ -37,31 +36,39 @@ def run(args: argparse.Namespace) -> int:
     """Grade what is not graded yet, then write; 1 where a submission could not be graded."""
     from ..lab.tree import find_lessons
     from .report import shown, write_import, write_report
-    from .room import Room, grade_all, submissions
+    from .room import Room, grade_all
     from .sandbox import Limits, check_sandbox
+    from .submissions import submissions
 
     cores = os.cpu_count() or 1
     jobs = cores if args.jobs is None else args.jobs
     if not (1 <= jobs <= 1000 and 0 < args.minutes <= 600):
         raise BadInput("-j must be at least 1, and --minutes lie between 0 and 600.")
-    folder = args.folder.expanduser().resolve()
-    into = (args.into or folder.with_name("grades")).expanduser().resolve()
+    folder = _whole(args.folder)
+    into = _whole(args.into or folder.parent / "grades")
     if into.is_relative_to(folder):
         raise BadInput(f"Grades cannot lie among the submissions; name another folder than {into} with -o.")
     check_sandbox(folder, into)
-    everybody = submissions(folder)
-    there = {topic for each in everybody for found in each.topics().values() for topic in found}
+    everybody, others = submissions(folder)
+    if others:
+        say(f"Neither a folder nor a notebook, so nobody's submission: {listed(others)}.", error=True)
+    there = {topic for each in everybody for found in each.topics.values() for topic in found}
     wanted: set[str] = set(args.lessons) if args.lessons else there
     if not wanted:
         raise BadInput("No submission has a cell that checks an exercise: there is nothing to grade.")
     limits = Limits.of_minutes(args.minutes, threads=max(1, cores // jobs))
-    room = Room(into, wanted, args.handed_out or find_lessons(), limits)
+    room = Room(into, wanted, _whole(args.handed_out) if args.handed_out else find_lessons(), limits)
     exercises, results, failed = grade_all(room, everybody, jobs)
     write_report(into, exercises, results, failed)
     if args.platform:
         for learner in write_import(into, args.platform, args.assignment, results):
-            print(f"{shown(learner)}: this is no name of {args.platform}'s; left out of its table.", file=sys.stderr)
+            say(f"{shown(learner)}: this is no name of {args.platform}'s; left out of its table.", error=True)
     for learner, why in failed.items():
-        print(f"{shown(learner)}: not graded: {shown(why)}. Give the command again.", file=sys.stderr)
-    print(f"{len(results)} graded in {len(exercises)} exercises: {into / 'grades.csv'}")
+        say(f"{shown(learner)}: not graded: {shown(why)}. Give the command again.", error=True)
+    say(f"{len(results)} graded in {len(exercises)} exercises: {into / 'grades.csv'}")
     return 1 if failed else 0
+
+
+def _whole(folder: Path) -> Path:
+    """The folder past all links, however it was named."""
+    return Path(os.path.realpath(os.path.expanduser(folder)))

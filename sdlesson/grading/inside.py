@@ -11,6 +11,8 @@ import socket
 import sys
 from pathlib import Path
 
+#: What the reading of a file that is no notebook raises.
+NO_NOTEBOOK = (ValueError, TypeError, KeyError, AttributeError, RecursionError, OSError)
 _LONG = 1e6  # seconds; while the judge works, a cell's own time stands still
 
 
@@ -34,12 +36,11 @@ def main() -> None:
         os.dup2(nowhere, stream)
     peer.send(begun=True)
     try:
-        cells = _cells(notebook)
-    except (ValueError, TypeError, KeyError, RecursionError, OSError):
+        cells = sources(notebook)
+    except NO_NOTEBOOK:
         peer.send(end="it is no notebook")
         return
-    _run(shell, cells, told["cell_seconds"])
-    peer.send(end=True)
+    peer.send(end=True, late=_run(shell, cells, told["cell_seconds"]))
 
 
 def _limit(limits: dict[str, int], user: int | None) -> None:
@@ -75,17 +76,21 @@ def _shell():
     return InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
 
 
-def _cells(notebook: Path) -> list[str]:
+def sources(notebook: Path) -> list[str]:
     """The sources of its code cells."""
     cells = json.loads(notebook.read_bytes())["cells"]
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
-def _run(shell, cells: list[str], seconds: float) -> None:
-    """Run the cells; one that fails, or takes too long, does not keep the next ones from running."""
+def _run(shell, cells: list[str], seconds: float) -> bool:
+    """Run the cells, each whatever became of those before it; True where one, or an answer's call, took too long."""
     from .peer import limited
 
+    late = False
+
     def stop(*_):
+        nonlocal late
+        late = True
         raise TimeoutError("this takes too long")
 
     signal.signal(signal.SIGALRM, stop)
@@ -95,3 +100,4 @@ def _run(shell, cells: list[str], seconds: float) -> None:
                 shell.run_cell(cell, silent=True)
         except Exception:  # the alarm, between two lines of IPython
             continue
+    return late

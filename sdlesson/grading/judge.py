@@ -19,11 +19,13 @@ from pathlib import Path
 
 from ..exercises import Unanswered, judged, lesson_exercises
 from ..fullsize import empty_parts
-from ..loading.errors import BadInput
+from ..loading.errors import BadInput, listed
 from ..loading.writing import whole_file
 from ..models import load
+from .inside import sources
 from .peer import Lost, Peer, as_bytes, from_bytes
 from .sandbox import Limits, Program
+from .submissions import exercises_in
 from .values import Far, Unreadable
 
 OPEN, WRONG, RIGHT = "open", "wrong", "right"
@@ -57,8 +59,13 @@ def collect(folder: Path, notebook: str, limits: Limits) -> dict[str, dict]:
     """What the lesson, as it was handed out, tells the judges: exercise -> facts. Raises BadInput where it fails."""
     facts: dict[str, dict] = {}
     note = _run(folder, notebook, limits, lambda name, _, page: facts.update({name: page}), facts=True)
-    if note or not facts:
-        raise BadInput(f"{notebook} as it was handed out cannot be run: {note or 'it checks nothing'}.")
+    if note:
+        raise BadInput(f"{notebook} as it was handed out cannot be run: {note}.")
+    wanted = exercises_in("\n".join(sources(folder / notebook)))
+    if missed := sorted(wanted - facts.keys()):
+        raise BadInput(f"{notebook} as it was handed out never comes to {listed(missed)}: a cell before it fails.")
+    if unknown := sorted(name for name in facts if name not in lesson_exercises(name.partition(".")[0])):
+        raise BadInput(f"{notebook} asks {listed(unknown)}, which this version of sdlesson has no judge for.")
     return facts
 
 
@@ -78,17 +85,19 @@ def _run(folder: Path, notebook: str, limits: Limits, hear: Callable, *, facts: 
                 peer.send(judged=True)
         except Lost as lost:
             return "it took too much memory" if program.too_much else str(lost)
-        return None if said["end"] is True else "it is no notebook"
+        if said["end"] is not True:
+            return "it is no notebook"
+        return "a cell or a function took too long and was stopped" if said.get("late") is True else None
 
 
-def known(files: list[Path]) -> dict[str, dict]:
-    """The facts in the files that `main` wrote, with models of this process's own in the place of the page's."""
+def known(files: list[Path], topics: list[str]) -> dict[str, dict]:
+    """The facts on `topics` in the files that `main` wrote, with models of this process's own for the page's."""
     facts: dict[str, dict] = {}
     for file in files:
         facts |= from_bytes(io.BytesIO(file.read_bytes()).read, _no_function, trusts=False)
     for page in facts.values():
         page |= {name: _own(name) for name, value in page.items() if isinstance(value, Unreadable | Far)}
-    return facts
+    return {name: page for name, page in facts.items() if name.partition(".")[0] in topics}
 
 
 @functools.cache
@@ -115,7 +124,7 @@ def main() -> None:
             with whole_file(told["collect"]) as stream:
                 stream.write(as_bytes(facts, _no_function))
         else:
-            facts = known([Path(file) for file in told["facts"]])
+            facts = known([Path(file) for file in told["facts"]], told["topics"])
             result = grade(folder, told["notebooks"], facts, limits)
     except BadInput as bad:
         result = {"bad": str(bad)}

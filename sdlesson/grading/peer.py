@@ -1,7 +1,7 @@
 """One end of the talk between a judge and the program that it judges.
 
-A message is a dictionary: JSON of at most MOST_TEXT bytes, and raw bytes of at most MOST_BYTES. While an end waits for
-something else, it answers the other end's calls of the functions that it has offered.
+A message is a dictionary: JSON of at most MOST_TEXT bytes, and its tensors, of at most MOST_BYTES, as safetensors.
+While an end waits for something else, it answers the other end's calls of the functions that it has offered.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from safetensors.torch import load, save
 
 from .values import pack, unpack
 
@@ -146,47 +147,40 @@ def limited(seconds: float | None):
 
 def as_bytes(message: dict, offer: Callable[[Callable], int]) -> bytes:
     """A message as it crosses; where it is too large, each value but a text becomes Unreadable."""
-    blobs: list[bytes] = []
-    body = {key: pack(value, blobs, offer) for key, value in message.items()}
-    text = json.dumps([[len(blob) for blob in blobs], body]).encode()
-    if len(text) > MOST_TEXT or sum(map(len, blobs)) > MOST_BYTES:
+    tensors: dict[str, torch.Tensor] = {}
+    body = {key: pack(value, tensors, offer) for key, value in message.items()}
+    text = json.dumps(body).encode()
+    if len(text) > MOST_TEXT or sum(each.nbytes for each in tensors.values()) > MOST_BYTES:
         body = {key: each if isinstance(each, str) else {"unreadable": "too large"} for key, each in body.items()}
-        text, blobs = json.dumps([[], body]).encode(), []
-    return b"".join([struct.pack(">I", len(text)), text, *blobs])
+        text, tensors = json.dumps(body).encode(), {}
+    numbers = save(tensors)
+    return struct.pack(">II", len(text), len(numbers)) + text + numbers
 
 
 def from_bytes(read: Callable[[int], bytes], ask: Callable, *, trusts: bool) -> dict:
     """The message that `read` gives the bytes of; raises Lost where it is none, or too large."""
-    (long,) = struct.unpack(">I", read(4))
-    if long > MOST_TEXT:
+    length, many = struct.unpack(">II", read(8))
+    if length > MOST_TEXT or many > 2 * MOST_BYTES:  # a text of MOST_TEXT names no more tensors than that
         raise Lost("it sent a message that is too long")
+    text, numbers = read(length), read(many)
     try:
-        sizes, body = json.loads(read(long))
-        fits = all(type(size) is int and size >= 0 for size in sizes) and sum(sizes) <= MOST_BYTES
-        body = dict(body)
-    except (ValueError, TypeError, RecursionError):
-        fits = False
-    if not fits:
-        raise Lost("it sent what is no message")
-    blobs = [read(size) for size in sizes]
-    return {key: unpack(each, blobs, ask, trusts=trusts) for key, each in body.items()}
+        body, tensors = dict(json.loads(text)), load(numbers)
+    except Exception:  # the bytes may be anything
+        raise Lost("it sent what is no message") from None
+    return {key: unpack(each, tensors, ask, trusts=trusts) for key, each in body.items()}
 
 
 def _new_file(arguments) -> str | None:
     """The first argument that is the whole path of a file to be written; a text of a lesson is none."""
-    for each in arguments:
-        if isinstance(each, str) and os.path.isabs(each) and not os.path.exists(each):
-            return each
-    return None
+    paths = (each for each in arguments if isinstance(each, str) and os.path.isabs(each))
+    return next((path for path in paths if not os.path.exists(path)), None)
 
 
 def _error(said) -> Exception:
     """The exception of Python's that bears the name, or one of that name."""
     name, text = map(str, said if isinstance(said, list) and len(said) == 2 else ("Error", "an error"))
     kind = getattr(builtins, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        kind = type(name if name.isidentifier() else "Error", (Exception,), {})
-    try:
-        return kind(text)
-    except TypeError:  # UnicodeDecodeError wants five
-        return RuntimeError(f"{name}: {text}")
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        with contextlib.suppress(TypeError):  # UnicodeDecodeError wants five words
+            return kind(text)
+    return type(name if name.isidentifier() else "Error", (Exception,), {})(text)

@@ -13,11 +13,13 @@ from .judge import OPEN, RIGHT, WRONG
 
 #: Platform -> the name and the number that it gives a learner, in the names of the folders or files it hands out.
 KNOWN = {
-    "moodle": re.compile(r"(?P<name>.*?)_(?P<number>\d+)_assignsubmission_.*", re.DOTALL),
+    "moodle": re.compile(r"(?P<name>.*?)_(?P<number>\d+)_assignsubmission.*", re.DOTALL),
     "canvas": re.compile(r"(?P<name>.+?)_(?:LATE_)?(?P<number>\d+)", re.DOTALL),
 }
 _MARKS = {RIGHT: "1", WRONG: "0", OPEN: ""}
 _TITLES = {RIGHT: "Right", WRONG: "Not yet", OPEN: "Not answered"}
+#: Where a spreadsheet would begin to compute: full-width signs are signs to some, and ";" a new cell to others.
+_FORMULA = re.compile(r"((?:^|;)\s*)(?=[=+@＝＋－＠-])")
 _STYLE = "body{font:16px/1.5 sans-serif;max-width:46em;margin:2em auto;padding:0 1em}li{margin:.4em 0}"
 
 
@@ -51,7 +53,8 @@ def write_import(into: Path, platform: str, assignment: str, results: dict[str, 
     for learner, who in known.items():
         if who and platform == "moodle":
             hints = [f"{name}: {hint}" for name, (_, hint) in results[learner]["exercises"].items() if hint]
-            rows.append([f"Participant {who['number']}", points(results[learner]), "", who["name"], " ".join(hints)])
+            told = " ".join([*results[learner]["notes"], *hints])
+            rows.append([f"Participant {who['number']}", points(results[learner]), "", who["name"], told])
         elif who:
             rows.append([who["name"], who["number"], "", "", "", points(results[learner])])
     _write(into / f"{platform}.csv", table(rows))
@@ -66,8 +69,7 @@ def points(result: dict) -> str:
 def table(rows: list[list[str]]) -> str:
     """CSV, its cells in one line each; a spreadsheet takes none for a formula."""
     stream = io.StringIO()
-    lines = [[shown(cell, 30_000) for cell in row] for row in rows]
-    safe = [[f"'{cell}" if cell.lstrip().startswith(("=", "+", "-", "@")) else cell for cell in row] for row in lines]
+    safe = [[_FORMULA.sub(r"\1'", shown(cell, 30_000)) for cell in row] for row in rows]
     csv.writer(stream, lineterminator="\r\n").writerows(safe)
     return stream.getvalue()
 

@@ -1,123 +1,27 @@
-"""A folder of submissions: whose they are, what of it is graded already, and the grading of the rest."""
+"""The grading of a folder of submissions: what of it is graded already, and the rest of it, several at once."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import re
-import shutil
-import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from ..exercises import lesson_exercises, topics
-from ..loading.errors import BadInput
+from ..loading.errors import BadInput, listed
 from ..loading.writing import whole_file
-from .sandbox import PACKAGE, Limits
+from .sandbox import PACKAGE, Limits, last_line
+from .submissions import Submission, digest, topics_in
 
-_CHECK = re.compile(rb"""check\(\s*\\?["']([a-z_]{1,40})\.\d""")
-_FLAT = re.compile(r"(.+?_(?:LATE_)?\d+)_\d+_.+\.ipynb", re.DOTALL)  # how Canvas names a file that it hands out
-_PLAIN = re.compile(r"(?!.*-[0-9a-f]{12}$)[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
-_MOST_FILES, _MOST_BYTES = 1000, 2**28  # of one submission; all lessons with their pictures have 14 million bytes
-_LARGE = "too many files, or too large ones: nothing was read"
 _MOST_NOTEBOOKS = 40  # the project has 18
 _SLACK = 300.0  # seconds that judging and two starts of PyTorch may take, beyond the notebook's own
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What a learner handed in: relative path -> file. Links, and all that is no plain file, are left out."""
-
-    learner: str
-    files: dict[str, Path]
-    note: str = ""
-
-    @property
-    def page(self) -> str:
-        """A name for this learner's result and page: the learner's own, where that is a plain one."""
-        if _PLAIN.fullmatch(self.learner):
-            return self.learner
-        short = re.sub(r"[^A-Za-z0-9]+", "-", self.learner)[:40].strip("-")
-        return f"{short}-{hashlib.sha256(os.fsencode(self.learner)).hexdigest()[:12]}"
-
-    def topics(self) -> dict[str, set[str]]:
-        """Notebook -> the topics whose exercises its text checks."""
-        return {name: topics_in(file) for name, file in self.files.items() if name.endswith(".ipynb")}
-
-    @contextlib.contextmanager
-    def copied(self) -> Iterator[str]:
-        """A folder with copies of the files; whoever is let into it may read them."""
-        with tempfile.TemporaryDirectory(prefix="sdlesson-grade-") as home:
-            top = Path(home, "all")
-            top.mkdir()
-            for name, file in self.files.items():
-                (top / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(file, top / name, follow_symlinks=False)
-            for path in (top, *top.rglob("*")):
-                path.chmod(0o755)
-            yield str(top)
-
-
-def topics_in(notebook: Path) -> set[str]:
-    """The topics whose exercises a notebook checks, by its text alone."""
-    return {found.decode() for found in _CHECK.findall(notebook.read_bytes())} & {*topics()}
-
-
-def submissions(folder: Path) -> list[Submission]:
-    """The submissions in `folder`: a learner is a sub-folder, a notebook, or what Canvas calls by one name and number.
-
-    Raises BadInput where there is none.
-    """
-    if not folder.is_dir():
-        raise BadInput(f"There is no folder {folder} with submissions.")
-    found: dict[str, Submission] = {}
-    for entry in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
-        if entry.is_symlink():
-            found[entry.name] = Submission(entry.name, {}, "a link is not followed: nothing was read")
-        elif entry.is_dir():
-            found[entry.name] = _of_folder(entry)
-        elif entry.suffix == ".ipynb" and entry.is_file():
-            flat = _FLAT.fullmatch(entry.name)
-            who = flat[1] if flat else entry.stem
-            had = found[who].files if who in found else {}
-            small = entry.stat().st_size <= _MOST_BYTES
-            found[who] = Submission(who, {**had, entry.name: entry}) if small else Submission(who, {}, _LARGE)
-    if not found:
-        raise BadInput(f"{folder} holds no submissions: a folder or a notebook for each learner.")
-    return list(found.values())
-
-
-def _of_folder(home: Path) -> Submission:
-    files: dict[str, Path] = {}
-    size = 0
-    for folder, inner, names in os.walk(home):
-        inner[:] = sorted(name for name in inner if not name.startswith("."))
-        for path in (Path(folder, name) for name in sorted(names)):
-            status = path.lstat()
-            if stat.S_ISREG(status.st_mode):
-                files[path.relative_to(home).as_posix()], size = path, size + status.st_size
-            if size > _MOST_BYTES or len(files) > _MOST_FILES:
-                return Submission(home.name, {}, _LARGE)
-    return Submission(home.name, files)
-
-
-def digest(files: dict[str, Path]) -> str:
-    """What stands for all files: another one, or another name, gives another digest."""
-    whole = hashlib.sha256()
-    for name, file in sorted(files.items()):
-        for part in (os.fsencode(name), file.read_bytes()):
-            whole.update(len(part).to_bytes(8, "big") + part)
-    return whole.hexdigest()
 
 
 class Room:
@@ -125,7 +29,11 @@ class Room:
 
     def __init__(self, into: Path, wanted: set[str], handed_out: Path, limits: Limits):
         self.into, self.wanted, self.limits = into, wanted, limits
-        found = {path: topics_in(path) & wanted for path in sorted(handed_out.glob("*.ipynb"))}
+        try:
+            paths = sorted(path.resolve() for path in handed_out.glob("*.ipynb") if path.is_file())
+            found = {path: topics_in(path) & wanted for path in paths}
+        except OSError as error:
+            raise BadInput(f"{error.filename} as it was handed out cannot be read: {error.strerror}.") from None
         if missing := sorted(wanted.difference(*found.values())):
             raise BadInput(f"{handed_out} holds no notebook that checks exercises of {', '.join(missing)}.")
         self.originals = [path for path, those in found.items() if those]
@@ -142,11 +50,11 @@ class Room:
         """The file with what a lesson tells its judges; the lesson is run for it, once."""
         file = self.into / "facts" / f"{original.stem}-{self.version[:16]}"
         if not file.is_file():
-            with Submission(original.stem, {original.name: original}).copied() as folder:
-                try:
+            try:
+                with Submission(original.stem, {original.name: original}).copied() as folder:
                     self._judge(folder, [original.name], collect=str(file))
-                except RuntimeError as error:
-                    raise BadInput(f"{original.name} could not be run as it was handed out: {error}") from None
+            except (RuntimeError, OSError) as error:
+                raise BadInput(f"{original.name} could not be run as it was handed out: {error}") from None
         return file
 
     def grade(self, each: Submission) -> dict:
@@ -154,25 +62,37 @@ class Room:
 
         Raises RuntimeError where it cannot be said.
         """
-        key = f"{self.version} {digest(each.files)} {self.limits.seconds} {sorted(self.wanted)}"
+        if each.fault:
+            raise RuntimeError(each.fault)
         kept = self.into / "results" / f"{each.page}.json"
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-            if (old := json.loads(kept.read_bytes()))["key"] == key:
-                return old
-        notebooks = [name for name, those in each.topics().items() if those & self.wanted]
-        note = each.note or ("" if notebooks else "no notebook with exercises of these lessons")
-        if len(notebooks) > _MOST_NOTEBOOKS:
-            notebooks, note = [], f"{len(notebooks)} notebooks are too many: none was run"
         with each.copied() as folder:
-            result = self._judge(folder, notebooks, facts=[str(file) for file in self.facts])
-        result |= {"key": key, "page": each.page, "notes": [*filter(None, [note]), *result["notes"]]}
+            files = digest({name: folder / name for name in each.files})
+            key = f"{self.version} {files} {self.limits.seconds} {sorted(self.wanted)} {each.note}"
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                if (old := json.loads(kept.read_bytes()))["key"] == key:
+                    return old
+            notebooks, notes = self._notebooks(each)
+            facts = [str(file) for file in self.facts]
+            result = self._judge(folder, notebooks, facts=facts, topics=[*self.wanted])
+        result |= {"key": key, "page": each.page, "notes": [*filter(None, [each.note]), *notes, *result["notes"]]}
         with whole_file(kept) as stream:
             stream.write(json.dumps(result).encode())
         return result
 
-    def _judge(self, folder: str, notebooks: list[str], **more) -> dict:
+    def _notebooks(self, each: Submission) -> tuple[list[str], list[str]]:
+        """The notebooks that count, in the order of their names, and what is to be said of them."""
+        found = {name: those & self.wanted for name, those in each.topics.items() if those & self.wanted}
+        if not found:
+            return [], ["There is no notebook with exercises of these lessons."]
+        if len(found) > _MOST_NOTEBOOKS:
+            return [], [f"{len(found)} notebooks are too many: none was run."]
+        shared = [name for name in found if any(found[name] & found[other] for other in found if other != name)]
+        last = "of two answers to one exercise, that in the later notebook counts"
+        return [*found], [f"{listed(shared)} are of one lesson: {last}."] if shared else []
+
+    def _judge(self, folder: Path, notebooks: list[str], **more) -> dict:
         """What `judge` says, in a process of its own; raises BadInput, or RuntimeError with its last words."""
-        told = {"folder": folder, "notebooks": notebooks, "limits": asdict(self.limits), **more}
+        told = {"folder": str(folder), "notebooks": notebooks, "limits": asdict(self.limits), **more}
         own = {"PYTHONPATH": str(PACKAGE.parent), "OMP_NUM_THREADS": str(self.limits.threads)}
         try:
             ended = subprocess.run(
@@ -185,7 +105,7 @@ class Room:
         except subprocess.TimeoutExpired:
             raise RuntimeError("judging took too long") from None
         if ended.returncode:
-            raise RuntimeError((ended.stderr.decode(errors="replace").strip().splitlines() or ["it was killed"])[-1])
+            raise RuntimeError(last_line(ended.stderr) or "judging it was killed")
         result = json.loads(ended.stdout)
         if "bad" in result:
             raise BadInput(result["bad"])
@@ -208,7 +128,7 @@ def grade_all(room: Room, everybody: list[Submission], jobs: int) -> tuple[list[
             for done in tqdm(as_completed(running), "submissions", len(running), unit="learner"):
                 try:
                     results[running[done]] = done.result()
-                except RuntimeError as error:
+                except (RuntimeError, OSError) as error:  # too little memory or disk for another process
                     failed[running[done]] = str(error)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -110,7 +110,7 @@ class Program:
     def said(self) -> str:
         """The last line of what it said before a submission could speak in its place."""
         self._errors.seek(0)
-        return (self._errors.read(10_000).decode(errors="replace").strip().splitlines() or ["nothing"])[-1]
+        return last_line(self._errors.read(10_000)) or "its program ended without a word"
 
     def _watch_memory(self, most: int) -> None:
         """End it where its processes together have more memory of their own than one of them may have."""
@@ -136,14 +136,19 @@ def _memory(process: psutil.Process) -> int:
 
 def check_sandbox(*kept: Path) -> None:
     """Raise BadInput where no sandbox can be made here, or where it would show one of the folders `kept`."""
-    for folder in kept:
+    for folder in map(Path, map(os.path.realpath, kept)):
         for seen in _places():
-            if folder.resolve().is_relative_to(seen) or Path(seen).is_relative_to(folder.resolve()):
+            if folder.is_relative_to(seen) or Path(seen).is_relative_to(folder):
                 raise BadInput(f"A submission may read {seen}, so {folder} must not lie there, nor around it.")
-    tried = subprocess.run([*_walls(), "true"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    tried = subprocess.run([*_walls(), "true"], stdin=subprocess.DEVNULL, capture_output=True)
     if tried.returncode:
-        said = (tried.stderr.strip().splitlines() or ["it gave no reason"])[-1]
+        said = last_line(tried.stderr) or "it gave no reason"
         raise BadInput(f"Submissions can only run in a sandbox, and bubblewrap cannot make one here: {said}")
+
+
+def last_line(said: bytes) -> str:
+    """The last line of what a program said, or nothing."""
+    return said.decode(errors="replace").strip().rpartition("\n")[2]
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Values as JSON and raw bytes, and back; whatever bytes come back, they become values and nothing else.
+"""Values as JSON and tensors, and back; whatever comes back, it becomes values and nothing else.
 
 Numbers, texts, lists, tuples, sets, dictionaries, tensors, arrays, pictures and `...` cross, and, by number, functions.
 What cannot cross becomes Unreadable.
@@ -6,7 +6,6 @@ What cannot cross becomes Unreadable.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
@@ -20,8 +19,6 @@ from PIL import Image
 LONGEST = 100_000  # characters of a text, numbers of an iterator: answers have some hundred
 _DEEPEST = 20  # lists within lists
 _MOST_BITS = 1024  # of a whole number; more than a float can hold
-_TENSORS = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
-_ARRAYS = [*(kind for kind in _TENSORS if kind != "bfloat16"), "uint16", "uint32", "uint64"]
 _MODES = ("L", "RGB", "RGBA")
 
 
@@ -51,17 +48,17 @@ class Far:
         return self
 
 
-def pack(value, blobs: list[bytes], offer: Callable[[Callable], int], depth: int = 0):
-    """`value` as JSON; raw bytes are added to `blobs`, and `offer(function)` gives a function its number."""
+def pack(value, tensors: dict[str, torch.Tensor], offer: Callable[[Callable], int], depth: int = 0):
+    """`value` as JSON; its tensors are added to `tensors`, and `offer(function)` gives a function its number."""
     try:
-        return _pack(value, blobs, offer, depth)
+        return _pack(value, tensors, offer, depth)
     except Exception:  # an answer may be any object
         return {"unreadable": type(value).__name__[:80]}
 
 
-def _pack(value, blobs, offer, depth):
+def _pack(value, tensors, offer, depth):
     def inner(values):
-        return [pack(each, blobs, offer, depth + 1) for each in islice(values, LONGEST)]
+        return [pack(each, tensors, offer, depth + 1) for each in islice(values, LONGEST)]
 
     if depth > _DEEPEST:
         raise ValueError
@@ -70,21 +67,14 @@ def _pack(value, blobs, offer, depth):
     for kind, fits in ((int, lambda x: x.bit_length() < _MOST_BITS), (float, lambda x: True), (str, _short)):
         if isinstance(value, kind):
             return kind(value) if fits(value) else {"unreadable": f"long {kind.__name__}"}
-    if isinstance(value, torch.Tensor):
-        plain = value.detach().cpu().contiguous()
-        blobs.append(plain.reshape(-1).view(torch.uint8).numpy().tobytes())
-        return {"tensor": [str(plain.dtype).removeprefix("torch."), list(plain.shape), len(blobs) - 1]}
-    if isinstance(value, torch.dtype):
-        return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, np.ndarray) and value.dtype.kind == "U":
         return inner(value.tolist())
-    if isinstance(value, np.ndarray | np.generic):
-        blobs.append(np.ascontiguousarray(value).tobytes())
-        return {"array": [value.dtype.name, list(value.shape), len(blobs) - 1]}
-    if isinstance(value, Image.Image):
-        plain = value if value.mode in _MODES else value.convert("RGB")
-        blobs.append(plain.tobytes())
-        return {"picture": [plain.mode, list(plain.size), len(blobs) - 1]}
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic | Image.Image):
+        kind, tensor = _as_tensor(value)
+        tensors[number := str(len(tensors))] = tensor
+        return {kind: number}
+    if isinstance(value, torch.dtype):
+        return {"dtype": str(value).removeprefix("torch.")}
     if isinstance(value, Path):
         return {"file": value.suffix}
     if isinstance(value, Mapping):
@@ -101,25 +91,34 @@ def _pack(value, blobs, offer, depth):
     raise TypeError
 
 
+def _as_tensor(value) -> tuple[str, torch.Tensor]:
+    """What it was, and its numbers as a tensor that shares its memory with nothing."""
+    if isinstance(value, torch.Tensor):
+        return "tensor", value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if isinstance(value, Image.Image):
+        return "picture", torch.from_numpy(np.array(value if value.mode in _MODES else value.convert("RGB")))
+    return "array", torch.from_numpy(np.array(value, dtype=value.dtype.newbyteorder("="), order="C"))
+
+
 def _short(text) -> bool:
     return len(text) <= LONGEST
 
 
-def unpack(data, blobs: list[bytes], ask: Callable, *, trusts: bool):
+def unpack(data, tensors: dict[str, torch.Tensor], ask: Callable, *, trusts: bool):
     """The value that `pack` packed; a function calls `ask(number, arguments, keywords)`.
 
     Only an end that `trusts` the other one makes a scheduler, or a place for a new file (packed from a Path), of what
     it is told. Never raises: what is no packed value becomes Unreadable.
     """
     try:
-        return _unpack(data, blobs, ask, trusts)
-    except Exception:  # the bytes may be anything
+        return _unpack(data, tensors, ask, trusts)
+    except Exception:  # it may be anything
         return Unreadable("garbage")
 
 
-def _unpack(data, blobs, ask, trusts):
+def _unpack(data, tensors, ask, trusts):
     def inner(values):
-        return [_unpack(each, blobs, ask, trusts) for each in values]
+        return [_unpack(each, tensors, ask, trusts) for each in values]
 
     if isinstance(data, list):
         return inner(data)
@@ -132,8 +131,6 @@ def _unpack(data, blobs, ask, trusts):
         return Unreadable(str(held)[:80])
     if kind in ("tuple", "set"):
         return {"tuple": tuple, "set": set}[kind](inner(held))
-    if kind == "dtype":
-        return getattr(torch, _TENSORS[_TENSORS.index(held)])
     if kind == "dict":
         return dict(inner(held))
     if kind == "function":
@@ -148,29 +145,20 @@ def _unpack(data, blobs, ask, trusts):
         scheduler = getattr(diffusers, held[0]).from_config(config)
         vars(scheduler).update(state)
         return scheduler
-    name, shape, place = held
-    return {"tensor": _tensor, "array": _array, "picture": _picture}[kind](name, shape, blobs[place])
+    if kind == "dtype" and isinstance(found := getattr(torch, held), torch.dtype):
+        return found
+    return _from_tensor(kind, tensors[held])
 
 
-def _tensor(name: str, shape: list[int], blob: bytes) -> torch.Tensor:
-    kind = getattr(torch, _TENSORS[_TENSORS.index(name)])
-    flat = torch.frombuffer(bytearray(blob), dtype=torch.uint8) if blob else torch.empty(0, dtype=torch.uint8)
-    return (flat != 0 if name == "bool" else flat.view(kind)).reshape(_whole(shape))
-
-
-def _array(name: str, shape: list[int], blob: bytes):
-    flat = np.frombuffer(blob, dtype="uint8" if name == "bool" else _ARRAYS[_ARRAYS.index(name)]).copy()
-    return (flat != 0 if name == "bool" else flat).reshape(_whole(shape))[()]
-
-
-def _picture(mode: str, size: list[int], blob: bytes) -> Image.Image:
-    if mode not in _MODES or math.prod(_whole(size)) * len(mode) != len(blob):
+def _from_tensor(kind: str, tensor: torch.Tensor):
+    """What `_as_tensor` made a tensor of; raises ValueError where it was none of its kinds."""
+    if tensor.dtype == torch.bool:
+        tensor = tensor.view(torch.uint8) != 0  # its bytes came from anywhere: 255 is True, too
+    if kind == "tensor":
+        return tensor
+    if kind == "array":
+        return tensor.numpy()[()]
+    picture = Image.fromarray(tensor.numpy())
+    if kind != "picture" or picture.mode not in _MODES:
         raise ValueError
-    return Image.frombytes(mode, (size[0], size[1]), blob)
-
-
-def _whole(sides: list[int]) -> list[int]:
-    """The sides of a shape; raises ValueError where one is no whole number, or none that can be: -1 is for guessing."""
-    if not all(type(side) is int and side >= 0 for side in sides):
-        raise ValueError
-    return sides
+    return picture

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import sys
 from pathlib import Path
 
 #: What would break the line or hide a part of it: control characters, line separators, halves of characters.
@@ -43,3 +45,16 @@ def shortened(text: str, folder: str | os.PathLike) -> str:
     for way in sorted(ways, key=len, reverse=True):
         text = text.replace(way, Path(way).name) if Path(way).name else text
     return text.replace(home, "~") if Path(home).name else text  # in some containers "/" is the home
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """Print one line, as far as anybody can read it: an encoding without its letters, or a closed pipe, ends no run."""
+    stream = sys.stderr if error else sys.stdout
+    if stream is None:  # it was closed before we began
+        return
+    with contextlib.suppress(OSError, ValueError):
+        text = text.encode(stream.encoding or "utf-8", "backslashreplace").decode(stream.encoding or "utf-8")
+        try:
+            print(text, file=stream, flush=True)
+        except OSError:  # the reader has gone: what is still to be said goes nowhere, now and when Python leaves
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
