@@ -70,18 +70,20 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def hub(room: Path, log: Path, *, ports: list[int] | None = None, within: tuple[str, ...] = ()) -> Iterator[str]:
+def hub(
+    room: Path, log: Path, *, ports: list[int] | None = None, within: tuple[str, ...] = (), **settings: str
+) -> Iterator[str]:
     """The hub of classroom/ on the folder `room`, on ports of loopback; its address. It ends with all servers.
 
-    `within`: a command that is given the hub's own. Raises Refused where the hub ends, or is not there in two minutes.
+    `within`: a command that is given the hub's own; `settings`: what else it finds in its environment. Raises Refused
+    where the hub ends as it begins, or is not there in two minutes.
     """
     outer, inner, proxy = ports or free_ports(3)
     own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    own["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), own.get("PATH", os.defpath)]
-    )  # node, from its wheel
+    own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", os.defpath)])
     own |= {"SDLESSON_ROOM": str(room), "SDLESSON_PORT": str(outer)}
     own |= {"SDLESSON_HUB_PORT": str(inner), "SDLESSON_PROXY_PORT": str(proxy)}
+    own |= settings
     command = [sys.executable, "-m", "jupyterhub", "-f", str(CLASSROOM / "jupyterhub_config.py")]
     (room / "nursery.sock").unlink(missing_ok=True)
     with log.open("wb") as stream:

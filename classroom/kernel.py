@@ -19,7 +19,7 @@ def main(nursery: str, file: str) -> None:
     with socket.socket(socket.AF_UNIX) as asking:
         try:
             asking.connect(nursery)
-            socket.send_fds(asking, [json.dumps(asked).encode()], [1, 2])
+            socket.send_fds(asking, [json.dumps(asked).encode()], [0, 1, 2])
             kernel = int(asking.recv(16))
             watched = os.pidfd_open(kernel)
         except (OSError, ValueError):

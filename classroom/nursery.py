@@ -1,10 +1,10 @@
 """Kernels that share their libraries: one process imports them, and every learner's kernel is a fork of it.
 
-    python classroom/nursery.py ROOM        the hub starts this as its service `nursery`
+    python classroom/nursery.py ROOM [LIBRARY ...]        the hub starts this as its service `nursery`
 
 What torch, diffusers and the lessons need from their imports is in memory once for the room, and a kernel is there at
 once. A server starts `kernel.py`, a small stand-in for the kernel; it asks here through ROOM/nursery.sock, lends its
-standard output, and passes signals on. Whom a kernel belongs to is the word of the operating system, not the asker's.
+input and output, and passes signals on. Whom a kernel belongs to is the word of the operating system, not the asker's.
 Kernels outlive the nursery; it ends with the hub, and a new one takes its place.
 """
 
@@ -26,10 +26,13 @@ import struct
 import sys
 from pathlib import Path
 
-import groups
+import cgroups
 
 LIBRARIES = ["ipykernel.kernelapp", "ipykernel.ipkernel", "IPython", "ipywidgets", "anywidget", "torch", "skia"]
-LIBRARIES += ["scipy.integrate", "scipy.stats", "transformers.models.clip", "diffusers", "matplotlib.figure"]
+LIBRARIES += ["scipy.integrate", "scipy.stats", "matplotlib.figure"]
+LIBRARIES += ["transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip"]
+LIBRARIES += ["diffusers.models.autoencoders.autoencoder_kl", "diffusers.models.unets.unet_2d_condition"]
+LIBRARIES += ["diffusers.schedulers.scheduling_lms_discrete"]
 LIBRARIES += ["sdlesson.models", "sdlesson.guidance", "sdlesson.decoding", "sdlesson.world.classifier"]
 LIBRARIES += ["sdlesson.figures.guidance", "sdlesson.explorers.guidance", "sdlesson.exercises"]
 AT_ONCE = 12  # kernels of one learner
@@ -38,16 +41,13 @@ INLINE = "module://matplotlib_inline.backend_inline"  # what a kernel sets befor
 PR_SET_DUMPABLE = 4
 
 
-def main(room: Path) -> None:
+def main(room: Path, libraries: list[str]) -> None:
     hub = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ["MPLBACKEND"] = INLINE
     sys.path.pop(0)  # this folder is no kernel's
-    for name in LIBRARIES:
+    for name in libraries:
         importlib.import_module(name)
-    from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel  # noqa: F401  (lazy until named)
-    from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
-
     gc.collect()
     gc.freeze()  # a kernel's collector leaves these objects, and so their pages, alone
     path = room / "nursery.sock"
@@ -84,9 +84,9 @@ def become(peer: int, user: int, group: int) -> None:
     for name, limit in LIMITS.items():
         soft, hard = re.search(rf"^{name}\s+(\w+)\s+(\w+)", told, flags=re.M).groups()
         resource.setrlimit(limit, tuple(-1 if each == "unlimited" else int(each) for each in (soft, hard)))
-    groups.give_way(os.getpriority(os.PRIO_PROCESS, peer))
-    if (cgroup := groups.group_of(peer)) != groups.group_of():
-        groups.join(cgroup)
+    cgroups.give_way(os.getpriority(os.PRIO_PROCESS, peer))
+    if (cgroup := cgroups.group_of(peer)) != cgroups.group_of():
+        cgroups.join(cgroup)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(group)
@@ -97,9 +97,9 @@ def become(peer: int, user: int, group: int) -> None:
 def serve(asker: socket.socket) -> None:
     """Be the kernel that is asked for, in its folder and environment, until it or its stand-in ends."""
     os.umask(0o077)
-    request, descriptors, _, _ = socket.recv_fds(asker, 1 << 20, 2)
+    request, descriptors, _, _ = socket.recv_fds(asker, 1 << 20, 3)
     asked = json.loads(request)
-    for number, descriptor in enumerate(descriptors, 1):
+    for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.chdir(asked["folder"])
     os.environ.clear()
@@ -119,4 +119,4 @@ def serve(asker: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or LIBRARIES)

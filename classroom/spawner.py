@@ -12,7 +12,7 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-import groups
+import cgroups
 from jupyterhub.spawner import SimpleLocalProcessSpawner
 from jupyterhub.traitlets import ByteSpecification
 from traitlets import Integer, Unicode
@@ -40,13 +40,13 @@ class RoomSpawner(SimpleLocalProcessSpawner):
         home = Path(self.home_dir)
         number = own_home(home)
         if cgroup := self.own_cgroup:
-            groups.limit(cgroup, self.mem_limit, self.cpu_limit, self.task_limit)
+            cgroups.limit(cgroup, self.mem_limit, self.cpu_limit, self.task_limit)
 
         def prepare() -> None:
             os.umask(0o077)
-            groups.give_way(NICE)
+            cgroups.give_way(NICE)
             if cgroup:
-                groups.join(cgroup)
+                cgroups.join(cgroup)
             if self.process_limit:
                 resource.setrlimit(resource.RLIMIT_DATA, (self.process_limit, self.process_limit))
             if number is not None:
@@ -62,7 +62,7 @@ class RoomSpawner(SimpleLocalProcessSpawner):
         """Stop the server, and kill what the learner has left running, where a cgroup tells what that is."""
         await super().stop(now)
         if cgroup := self.own_cgroup:
-            groups.end(cgroup)
+            cgroups.end(cgroup)
 
 
 def own_home(home: Path) -> int | None:

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CLASSROOM = ROOT / "classroom"
 sys.path.insert(0, str(CLASSROOM))
 
-import groups  # noqa: E402
+import cgroups  # noqa: E402
 import seats  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the room's hub runs on Linux")
@@ -29,8 +29,16 @@ ROOT_USER = sys.platform == "linux" and os.geteuid() == 0
 ID = 200_000 if ROOT_USER else None
 
 
+@pytest.fixture
+def quick_hashes(monkeypatch):
+    """bcrypt with its fewest rounds: how slowly a password is tried does not matter here."""
+    bcrypt = pytest.importorskip("bcrypt", reason='needs bcrypt: pip install -e ".[hub]"')
+    salt = bcrypt.gensalt(4)
+    monkeypatch.setattr(bcrypt, "gensalt", lambda: salt)
+
+
+@pytest.mark.usefixtures("quick_hashes")
 def test_seats_have_passwords_of_their_own_that_are_not_kept(tmp_path):
-    pytest.importorskip("bcrypt", reason='needs bcrypt: pip install -e ".[hub]"')
     given = seats.give(tmp_path, ["ada", "emmy", "ada"])
     assert set(given) == {"teacher", "ada", "emmy"} == {*seats.seats(tmp_path)} and len(set(given.values())) == 3
     assert seats.give(tmp_path, ["ada", "grace"]).keys() == {"grace"}
@@ -45,8 +53,8 @@ def test_seats_have_passwords_of_their_own_that_are_not_kept(tmp_path):
 
 
 @pytest.mark.skipif(not ROOT_USER, reason="only root mounts a small disk")
+@pytest.mark.usefixtures("quick_hashes")
 def test_on_a_full_disk_the_seats_are_those_that_were(tmp_path):
-    pytest.importorskip("bcrypt", reason='needs bcrypt: pip install -e ".[hub]"')
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path], capture_output=True).returncode:
         pytest.skip("this system mounts no small disk")
     try:
@@ -113,11 +121,11 @@ def a_group(folder: Path, *, controllers: str = "cpuset cpu io memory pids", pro
 
 def test_the_hub_shares_its_own_group_out(tmp_path):
     group = a_group(tmp_path / "sdlesson.service", processes=f"{os.getpid()}\n")
-    assert groups.share_out(group) == group
+    assert cgroups.share_out(group) == group
     assert (group / "hub/cgroup.procs").read_text() == str(os.getpid())
     assert (group / "cgroup.subtree_control").read_text() == "+cpu +memory +pids"
     (group / "cgroup.procs").write_text("")
-    assert groups.share_out(group / "hub") == group  # begun again, where its group is still the one that it made
+    assert cgroups.share_out(group / "hub") == group  # begun again, where its group is still the one that it made
 
 
 @pytest.mark.parametrize(
@@ -133,7 +141,7 @@ def test_where_it_may_not_it_says_so_and_changes_nothing(tmp_path, how, sentence
     group = how and a_group(tmp_path / "group", **how)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(OSError, match=sentence):
-        groups.share_out(group)
+        cgroups.share_out(group)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -155,7 +163,7 @@ def test_a_learners_server_begins_in_a_group_with_the_limits_of_all_their_proces
     assert (own / "cgroup.procs").read_text() == number and int(data) == 2**30
     assert int(user) == (ID or os.getuid())
     (own / "cgroup.kill").touch()
-    groups.end(own)
+    cgroups.end(own)
     assert (own / "cgroup.kill").read_text() == "1"
 
 
@@ -168,7 +176,7 @@ def opened_python() -> list[str]:
 @pytest.mark.skipif(not ROOT_USER, reason="only root makes cgroups here")
 def test_a_kernel_comes_into_the_real_group_of_who_asks_and_ends_with_it():
     """Membership only: it needs cgroups of version 2, and none of their controllers."""
-    here = groups.group_of()
+    here = cgroups.group_of()
     if here is None:
         pytest.skip("needs cgroups of version 2")
     own = here / f"sdlesson-test-{os.getpid()}"
@@ -176,15 +184,15 @@ def test_a_kernel_comes_into_the_real_group_of_who_asks_and_ends_with_it():
         own.mkdir()
     except OSError:
         pytest.skip("this system lets nobody make a cgroup")
-    peer = subprocess.Popen(["sleep", "60"], preexec_fn=lambda: groups.join(own))
-    become = f"import groups, nursery; nursery.become({peer.pid}, {ID}, {ID}); import os, time; print(os.getuid(), "
-    become += "groups.group_of(), flush=True); time.sleep(60)"
+    peer = subprocess.Popen(["sleep", "60"], preexec_fn=lambda: cgroups.join(own))
+    become = f"import cgroups, nursery; nursery.become({peer.pid}, {ID}, {ID}); import os, time; print(os.getuid(), "
+    become += "cgroups.group_of(), flush=True); time.sleep(60)"
     try:
-        assert groups.group_of(peer.pid) == own
+        assert cgroups.group_of(peer.pid) == own
         command = [sys.executable, "-c", become]
         with subprocess.Popen(command, cwd=CLASSROOM, stdout=subprocess.PIPE, text=True) as kernel:
             assert kernel.stdout.readline() == f"{ID} {own}\n"
-            groups.end(own)
+            cgroups.end(own)
             assert kernel.wait(timeout=10) == peer.wait(timeout=10) == -signal.SIGKILL
     finally:
         peer.kill()
@@ -214,7 +222,7 @@ def test_a_stand_in_passes_signals_to_all_that_the_kernel_started_and_ends_with_
         stand_in = subprocess.Popen([sys.executable, "-IS", CLASSROOM / "kernel.py", path, "connection.json"])
         asker, _ = listener.accept()
         with asker:
-            request, descriptors, _, _ = socket.recv_fds(asker, 1 << 20, 2)
+            request, descriptors, _, _ = socket.recv_fds(asker, 1 << 20, 3)
             for each in descriptors:
                 os.close(each)
             assert b"connection.json" in request

@@ -27,7 +27,7 @@ def group_of(process: int | str = "self") -> Path | None:
 def share_out(group: Path | None) -> Path:
     """Make the hub's own group ready to hold one for each learner, and return it.
 
-    Raises OSError with a sentence where the system does not let the hub do so; then nothing has changed.
+    Raises OSError where the system does not let the hub do so.
     """
     if group is None:
         raise OSError("this system has no cgroups of version 2")
