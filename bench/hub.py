@@ -76,7 +76,7 @@ def hub(
     """The hub of classroom/ on the folder `room`, on ports of loopback; its address. It ends with all servers.
 
     `within`: a command that is given the hub's own; `settings`: what else it finds in its environment. Raises Refused
-    where the hub ends as it begins, or is not there in two minutes.
+    where the hub ends as it begins, or is not there in five minutes.
     """
     outer, inner, proxy = ports or free_ports(3)
     own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -89,7 +89,7 @@ def hub(
     with log.open("wb") as stream:
         process = subprocess.Popen([*within, *command], env=own, cwd=room, stdout=stream, stderr=subprocess.STDOUT)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 300  # a busy machine
         while not (answers(f"http://127.0.0.1:{outer}/hub/api/") and (room / "nursery.sock").exists()):
             if process.poll() is not None or time.monotonic() > end:
                 raise Refused(f"The hub did not begin:\n{log.read_text(errors='replace')[-2000:]}")

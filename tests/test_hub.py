@@ -133,11 +133,11 @@ def test_lessons_come_and_a_kernel_of_the_nursery_with_calm_settings(room):
 
 
 def test_more_memory_than_a_process_may_have_is_an_error_in_the_cell_and_the_kernel_lives(room):
-    assert "memory" in room.said("import numpy as np; x = np.ones(3 * 2**30, dtype=np.uint8)").lower()
+    assert "Unable to allocate" in room.said("import numpy as np; x = np.ones(3 * 2**30, dtype=np.uint8)")
     assert room.said("print(np.ones(3).sum())") == "3.0\n"
 
 
-@pytest.mark.parametrize("name", ["ada", "nobody-invited", "../ada", "ada\n", "Ärger", "teacher"])
+@pytest.mark.parametrize("name", ["ada", "nobody-invited", "../ada", "Ärger"])
 def test_nobody_comes_in_without_the_seats_password(room, name):
     import hub
 
@@ -211,22 +211,33 @@ def test_a_kernel_ends_with_a_server_that_was_killed(room):
 
 
 @pytest.mark.full
+def test_the_nursery_has_all_that_a_lesson_imports_and_memory_beyond_the_limit_is_an_error_of_torchs(place):
+    import hub
+
+    folder, names = place
+    with hub.hub(folder, folder / "whole.log", within=opening()) as address:
+        room = Room(folder, address, names)
+        assert room.said("import sys, sdlesson; print('torch' in sys.modules, sdlesson.load().name)") == "True tiny\n"
+        assert "memory" in room.said("import torch; x = torch.empty(3 * 2**30, dtype=torch.uint8).fill_(1)")
+        assert room.said("print(sdlesson.load().name)") == "tiny\n"
+
+
+@pytest.mark.full
 def test_a_hub_that_was_killed_finds_servers_and_kernels_again(place):
     import hub
 
     folder, names = place
     ports, within = hub.free_ports(3), opening()
-    with hub.hub(folder, folder / "first.log", ports=ports, within=within) as address:
+    few = " ".join(FEW)
+    with hub.hub(folder, folder / "first.log", ports=ports, within=within, SDLESSON_LIBRARIES=few) as address:
         room = Room(folder, address, names)
-        assert room.said("import sys, sdlesson; print('torch' in sys.modules, sdlesson.load().name)") == "True tiny\n"
-        assert "memory" in room.said("import torch; x = torch.empty(3 * 2**30, dtype=torch.uint8).fill_(1)")
         server, kernel, nursery = room.server(), room.process(), room.nursery()
         killed = nursery.parent()
         left = killed.children()
         killed.send_signal(signal.SIGKILL)
         nursery.wait(timeout=10)  # or it would take its memory for ever
         assert room.kernel and kernel.is_running() and server.is_running()
-        with hub.hub(folder, folder / "second.log", ports=ports, within=within) as address:
+        with hub.hub(folder, folder / "second.log", ports=ports, within=within, SDLESSON_LIBRARIES=few) as address:
             assert room.said("print(1 + 1)") == "2\n" and room.process() == kernel
             again = hub.Learner(address, "ada", names["ada"])
             assert again.api.get(again.url("api/kernels")).status_code == 200 and room.server() == server
