@@ -238,6 +238,7 @@ def test_a_hub_that_was_killed_finds_servers_and_kernels_again(place):
         nursery.wait(timeout=10)  # or it would take its memory for ever
         assert room.kernel and kernel.is_running() and server.is_running()
         with hub.hub(folder, folder / "second.log", ports=ports, within=within, SDLESSON_LIBRARIES=few) as address:
+            room.kernel = room.ada.open("lessons/00_one_page.ipynb")  # the page connects again, through a new proxy
             assert room.said("print(1 + 1)") == "2\n" and room.process() == kernel
             again = hub.Learner(address, "ada", names["ada"])
             assert again.api.get(again.url("api/kernels")).status_code == 200 and room.server() == server
