@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -220,30 +219,3 @@ def test_the_nursery_has_all_that_a_lesson_imports_and_memory_beyond_the_limit_i
         assert room.said("import sys, sdlesson; print('torch' in sys.modules, sdlesson.load().name)") == "True tiny\n"
         assert "memory" in room.said("import torch; x = torch.empty(3 * 2**30, dtype=torch.uint8).fill_(1)")
         assert room.said("print(sdlesson.load().name)") == "tiny\n"
-
-
-@pytest.mark.full
-def test_a_hub_that_was_killed_finds_servers_and_kernels_again(place):
-    import hub
-
-    folder, names = place
-    ports, within = hub.free_ports(3), opening()
-    few = " ".join(FEW)
-    with hub.hub(folder, folder / "first.log", ports=ports, within=within, SDLESSON_LIBRARIES=few) as address:
-        room = Room(folder, address, names)
-        server, kernel, nursery = room.server(), room.process(), room.nursery()
-        killed = nursery.parent()
-        left = killed.children()
-        killed.send_signal(signal.SIGKILL)
-        nursery.wait(timeout=10)  # or it would take its memory for ever
-        assert room.kernel and kernel.is_running() and server.is_running()
-        with hub.hub(folder, folder / "second.log", ports=ports, within=within, SDLESSON_LIBRARIES=few) as address:
-            room.kernel = room.ada.open("lessons/00_one_page.ipynb")  # the page connects again, through a new proxy
-            assert room.said("print(1 + 1)") == "2\n" and room.process() == kernel
-            again = hub.Learner(address, "ada", names["ada"])
-            assert again.api.get(again.url("api/kernels")).status_code == 200 and room.server() == server
-            assert "nursery" in " ".join(room.nursery().cmdline()) and room.nursery() != nursery
-        kernel.wait(timeout=30)
-        assert not server.is_running()
-    for each in psutil.wait_procs(left, timeout=1)[1]:  # the culler: systemd ends it with the unit
-        each.kill()
