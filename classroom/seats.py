@@ -9,28 +9,35 @@ Nobody can take a seat before its owner does, as each has its password from the 
 from __future__ import annotations
 
 import argparse
+import dbm
+import os
 import re
 import secrets
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 TEACHER = "teacher"
+PASSWORDS = "passwords"  # of one file or several, as the kind of Python's dbm has it
 LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"  # 32, none that looks like another: 12 of them are 60 bits
 
 
-def seats(room: Path) -> set[str]:
-    """The names that have a seat in the room; none where `seats.py` has not run yet."""
-    file = room / "names.txt"
-    return set(file.read_text(encoding="utf-8").split()) if file.is_file() else set()
+def seats(room: Path) -> dict[str, bytes]:
+    """The names that have a seat in the room, each with its password's hash; none where `seats.py` has not run yet."""
+    if dbm.whichdb(str(room / PASSWORDS)) is None:
+        return {}
+    with dbm.open(str(room / PASSWORDS)) as passwords:
+        names = passwords.keys()  # not every kind of dbm goes through its names without
+        return {name.decode(): passwords[name] for name in names}
 
 
 def give(room: Path, names: list[str], *, again: bool = False) -> dict[str, str]:
     """Give each name without a seat one, and with `again` each name a new password: name -> password.
 
-    Raises ValueError for a name that is no plain word of small letters, digits, "-" and "_".
+    Raises ValueError for a name that is no plain word of small letters, digits, "-" and "_", and OSError where the
+    seats cannot be written; those that there were then stay.
     """
-    import dbm
-
     import bcrypt
 
     odd = [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", name)]
@@ -41,12 +48,22 @@ def give(room: Path, names: list[str], *, again: bool = False) -> dict[str, str]
     there = seats(room)
     new = [name for name in dict.fromkeys([*([] if there else [TEACHER]), *names]) if again or name not in there]
     given = {name: "".join(secrets.choice(LETTERS) for _ in range(12)) for name in new}
-    with dbm.open(str(room / "passwords"), "c", 0o600) as passwords:
-        for name, password in given.items():
-            passwords[name] = bcrypt.hashpw(password.encode(), bcrypt.gensalt())
-    (room / "names.txt").touch(mode=0o600)
-    (room / "names.txt").write_text("".join(f"{name}\n" for name in sorted(there | set(given))), encoding="utf-8")
+    keep(room, {name: bcrypt.hashpw(each.encode(), bcrypt.gensalt()) for name, each in given.items()})
     return given
+
+
+def keep(room: Path, hashes: dict[str, bytes]) -> None:
+    """Add passwords to those that the hub's authenticator reads: in a copy, which takes their place when whole."""
+    with tempfile.TemporaryDirectory(dir=room) as part:
+        for file in room.glob(f"{PASSWORDS}*"):
+            shutil.copy(file, part)
+        with dbm.open(str(Path(part, PASSWORDS)), "c", 0o600) as passwords:
+            for name, each in hashes.items():
+                passwords[name] = each
+        if seats(Path(part)) != seats(room) | hashes:
+            raise OSError(f"The seats cannot be written into {room}; is the disk full?")
+        for file in sorted(os.listdir(part)):
+            os.replace(Path(part, file), room / file)
 
 
 def main() -> None:
@@ -57,7 +74,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         given = give(args.room, args.names, again=args.again)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         sys.exit(str(error))
     for name, password in given.items():
         print(f"{name:<20} {password}")

