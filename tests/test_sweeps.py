@@ -296,7 +296,7 @@ def test_workers_of_two_kinds_are_told_of(tmp_path, toy_folder, scheduler, monke
 
 
 def test_the_lessons_table_is_what_the_model_paints(tiny):
-    """Lesson 10's 900 rows: each combination once, and of each sampler one is painted again."""
+    """The 900 rows of the lesson on samplers: each combination once, and of each sampler one is painted again."""
     with open(table.STEPS, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     kinds = {name: {row[name] for row in rows} for name in ("prompt", "seed", "sampler", "steps")}

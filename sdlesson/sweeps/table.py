@@ -28,7 +28,7 @@ COLUMNS = {
     "model": ("string", "what was loaded"),
     "picture": ("string", "file in the folder of this table"),
 }
-#: What `sdlesson sweep` painted for lesson 10: 5 prompts, 10 seeds, 6 counts of steps, 3 samplers, the bundled model.
+#: What `sdlesson sweep` painted for the lesson on samplers, with the bundled model: 900 pictures.
 STEPS = Path(__file__).parent / "steps.csv"
 _READ = {"string": str, "uint64": int, "int32": int, "float64": float}
 
