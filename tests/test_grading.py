@@ -753,6 +753,7 @@ def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
     """Hostile ones between honest ones, graded twice: once killed in the middle and given again, once undisturbed."""
     subs, hand = tmp_path / "subs", handed_in(tmp_path / "hand", GUIDE, LAST)
     for number, (trick, (middle, *_)) in enumerate(ENDS.items()):
+        middle = middle.replace("700_000_000", "1_300_000_000")  # four of them are beyond the command's own limit
         handed_in(subs / f"{number} {trick}", GUIDE, middle, LAST)
         handed_in(subs / f"{number} honest", GUIDE, LAST)
     handed_in(subs / HOSTILE[1], GUIDE, LAST)
