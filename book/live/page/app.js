@@ -13,6 +13,8 @@ export class App {
   ready = false;
   /** Whether a run is on its way. */
   busy = false;
+  /** What was left out of a prompt, in a sentence and a space; empty where nothing was. */
+  cut = "";
   /** @type {{prompt: string, tokens: import("../types.js").Tokens} | null} a sentence that is being typed */
   draft = null;
   /** Called when the picture that is asked for is another than before. */
@@ -46,12 +48,13 @@ export class App {
   change(part) {
     const before = this.settings;
     const other = !samePicture(before, { ...before, ...part });
-    if (other) this.say(""); // what was said of the picture before
+    if (other) this.say((this.cut = "")); // what was said of the picture before
     for (const name of /** @type {const} */ (["prompt", "negative", "compare"])) {
       const text = part[name];
       if (text !== undefined && text.length > LONGEST) {
         part[name] = text.slice(0, LONGEST);
-        this.say(`The page reads the first ${LONGEST} letters of a prompt; the rest was left out.`);
+        this.cut = `The page reads the first ${LONGEST} letters of a prompt; the rest was left out. `;
+        this.say(this.cut);
       }
     }
     this.settings = { ...before, ...part };

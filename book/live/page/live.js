@@ -99,7 +99,7 @@ export function startLive(app, arrival) {
             milliseconds: event.milliseconds,
           });
           app.say(
-            `Painted in ${(event.milliseconds / 1000).toFixed(1)} seconds: ${shortened(prompt) || "the empty prompt"}, seed ${seed}.`,
+            `${app.cut}Painted in ${(event.milliseconds / 1000).toFixed(1)} seconds: ${shortened(prompt) || "the empty prompt"}, seed ${seed}.`,
           );
         }
         app.refresh();
