@@ -127,11 +127,12 @@ class Learner:
 
     def start(self, seconds: float = 180) -> None:
         """Start the learner's server and wait until it answers."""
-        answered(self.api.post(f"{self.address}/hub/api/users/{self.name}/server"), 201, 202)
-        end = time.monotonic() + seconds
-        while not self.api.get(f"{self.address}/hub/api/users/{self.name}").json()["servers"].get("", {}).get("ready"):
+        about, end, asked = f"{self.address}/hub/api/users/{self.name}", time.monotonic() + seconds, False
+        while not self.api.get(about).json()["servers"].get("", {}).get("ready"):
             if time.monotonic() > end:
                 raise Refused(f"The server of {self.name} is not there after {seconds:.0f} s.")
+            # 400: a hub that has begun again looks at first whether an old server is still there
+            asked = asked or answered(self.api.post(f"{about}/server"), 201, 202, 400).status_code != 400
             time.sleep(0.2)
 
     def pull(self) -> None:
@@ -184,7 +185,7 @@ class Kernel:
         """Do nothing, but answer the server's pings, as a browser does."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self.socket.settimeout(left)
+            self.socket.settimeout(min(left, 1))  # each ping, twice a minute, begins it anew
             with contextlib.suppress(websocket.WebSocketTimeoutException):
                 self.socket.recv()
         self.socket.settimeout(600)

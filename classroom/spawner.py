@@ -72,7 +72,7 @@ def check_ways(room: Path) -> None:
     for path in (room / "homes", python, ours, Path(__file__)):
         for folder in reversed(path.resolve().parents):
             if not folder.stat().st_mode & 0o001:
-                sys.exit(f"Learners cannot come through {folder}, in which Python, the project or the room lie; move it.")
+                sys.exit(f"Learners cannot come through {folder}, where Python, the project or the room lie.")
 
 
 def own_home(home: Path) -> int | None:

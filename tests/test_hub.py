@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -81,7 +82,8 @@ class Room:
     def server(self) -> psutil.Process:
         import hub
 
-        (server,) = [each for each in hub.family("ada") if "jupyterhub.singleuser" in each.cmdline()]
+        mine = [each for each in hub.family("ada") if str(self.folder) in " ".join(each.cmdline())]
+        (server,) = [each for each in mine if "jupyterhub.singleuser" in each.cmdline()]
         return server
 
     def nursery(self) -> psutil.Process:
@@ -97,8 +99,8 @@ class Room:
         )
 
 
-@pytest.fixture(scope="module")
-def place():
+@contextlib.contextmanager
+def seated():
     """The folder of a room with two seats and the lessons, and the names with their passwords."""
     import publish
     import seats
@@ -110,14 +112,14 @@ def place():
 
 
 @pytest.fixture(scope="module")
-def room(place):
+def room():
     import hub
 
-    folder, names = place
-    with hub.hub(folder, folder / "hub.log", within=opening(), SDLESSON_LIBRARIES=" ".join(FEW)) as address:
-        yield Room(folder, address, names)
-    with pytest.raises(requests.ConnectionError):  # nothing is left, the proxy neither
-        requests.get(address, timeout=5)
+    with seated() as (folder, names):
+        with hub.hub(folder, folder / "hub.log", within=opening(), SDLESSON_LIBRARIES=" ".join(FEW)) as address:
+            yield Room(folder, address, names)
+        with pytest.raises(requests.ConnectionError):  # nothing is left, the proxy neither
+            requests.get(address, timeout=5)
 
 
 def test_lessons_come_and_a_kernel_of_the_nursery_with_calm_settings(room):
@@ -223,11 +225,10 @@ def test_a_kernel_ends_with_a_server_that_was_killed(room):
 
 
 @pytest.mark.full
-def test_the_nursery_has_all_that_a_lesson_imports_and_memory_beyond_the_limit_is_an_error_of_torchs(place):
+def test_the_nursery_has_all_that_a_lesson_imports_and_memory_beyond_the_limit_is_an_error_of_torchs():
     import hub
 
-    folder, names = place
-    with hub.hub(folder, folder / "whole.log", within=opening()) as address:
+    with seated() as (folder, names), hub.hub(folder, folder / "hub.log", within=opening()) as address:
         room = Room(folder, address, names)
         assert room.said("import sys, sdlesson; print('torch' in sys.modules, sdlesson.load().name)") == "True tiny\n"
         assert "memory" in room.said("import torch; x = torch.empty(3 * 2**30, dtype=torch.uint8).fill_(1)")
@@ -235,22 +236,22 @@ def test_the_nursery_has_all_that_a_lesson_imports_and_memory_beyond_the_limit_i
 
 
 @pytest.mark.full
-def test_a_hub_that_was_killed_and_begins_again_finds_the_servers_and_their_kernels(place):
+def test_a_hub_that_was_killed_and_begins_again_finds_the_servers_and_their_kernels():
     import hub
 
-    folder, names = place
     same = {"ports": hub.free_ports(3), "within": opening(), "SDLESSON_LIBRARIES": " ".join(FEW)}
-    with hub.hub(folder, folder / "killed.log", **same) as address:
-        room = Room(folder, address, names)
-        server, process = room.server(), room.process()
-        assert room.said("x = 6 * 7; print(x)") == "42\n"
-        (running,) = [each for each in psutil.Process().children() if "jupyterhub" in each.cmdline()]
-        running.kill()
-    with hub.hub(folder, folder / "again.log", **same):
-        about = room.ada.api.get(f"{address}/hub/api/users/ada").json()
-        assert about["servers"][""]["ready"] and server.is_running()
-        room.kernel = room.ada.open("lessons/00_one_page.ipynb")
-        assert room.said("print(x)") == "42\n" and room.process() == process
-        assert hub.Learner(address, "emmy", names["emmy"]).start() is None
-    process.wait(timeout=30)
-    assert not server.is_running()
+    with seated() as (folder, names):
+        with hub.hub(folder, folder / "killed.log", **same) as address:
+            room = Room(folder, address, names)
+            server, process = room.server(), room.process()
+            assert room.said("x = 6 * 7; print(x)") == "42\n"
+            hubs = [each for each in psutil.Process().children() if "jupyterhub" in each.cmdline()]
+            (running,) = [each for each in hubs if each.environ()["SDLESSON_ROOM"] == str(folder)]
+            running.kill()
+        with hub.hub(folder, folder / "again.log", **same):
+            room.ada.start()
+            room.kernel = room.ada.open("lessons/00_one_page.ipynb")
+            assert room.said("print(x)") == "42\n" and room.process() == process
+            hub.Learner(address, "emmy", names["emmy"]).start()
+        process.wait(timeout=30)
+        assert not server.is_running()

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if not (1 <= jobs <= 1000 and 0 < args.minutes <= 600):
         raise BadInput("-j must be at least 1, and --minutes lie between 0 and 600.")
     folder = _whole(args.folder)
-    into = _whole(args.into or folder.with_name(f"{folder.name}-grades"))
+    into = _whole(args.into or folder.parent / f"{folder.name}-grades")
     if into.is_relative_to(folder):
         raise BadInput(f"Grades cannot lie among the submissions; name another folder than {into} with -o.")
     check_sandbox(folder, into)
