@@ -8,7 +8,7 @@
 #   make live     make build/book/live alone, the machine alive in a web page
 #   make slides   make build/slides, the lessons' questions and figures for a wall
 #   make hub      a room on one server, tried on this machine alone: JupyterHub on loopback
-#   make fast     add OpenVINO, which runs a big model on the CPU about twice as fast
+#   make fast     add OpenVINO, which runs a big model faster on a CPU
 #   make fuzz     the properties with 75 times as many inputs, others each time; how many is told
 #   make faults   kill each command at every change of the disk, fill the disk, and give it again
 #   make audit    known advisories and licences of the dependencies; says what it could not look up

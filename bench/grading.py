@@ -56,7 +56,7 @@ def main() -> None:
         command = [sys.executable, "-m", "sdlesson", "grade", f"{home}/submissions", "-j", str(args.jobs)]
         subprocess.run(command, check=True)
         minutes = (time.perf_counter() - begun) / 60
-        with open(f"{home}/grades/grades.csv", encoding="utf-8", newline="") as stream:
+        with open(f"{home}/submissions-grades/grades.csv", encoding="utf-8", newline="") as stream:
             points = [int(row["points"]) for row in csv.DictReader(stream)]
     wanted = [EXERCISES - (number % 5 == 0) for number in range(args.learners)]
     print(f"{args.learners} submissions, {args.jobs} at once: {minutes:.1f} minutes")

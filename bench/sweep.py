@@ -10,6 +10,7 @@ with the very bits of the first: the table's file and every picture's.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import shutil
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -42,11 +44,11 @@ def bits(folder: Path) -> dict[str, bytes]:
 
 def count(folder: Path) -> int:
     """How many pictures are there."""
-    return len(list((folder / table.PICTURES).glob("*.png")))
+    return len([*(folder / table.PICTURES).glob("*.png")])
 
 
-def painting(folder: Path, seeds: int, workers: int) -> tuple[float, float]:
-    """Seconds from the first picture to the last, and of all; the first waits for the workers' imports."""
+def painting(folder: Path, work: Callable[[Path], None]) -> tuple[float, float]:
+    """Pictures a second from the first picture to the last, and seconds of all; the first waits for the imports."""
     first, begun = [], time.perf_counter()
 
     def watch():
@@ -56,23 +58,37 @@ def painting(folder: Path, seeds: int, workers: int) -> tuple[float, float]:
 
     (folder / table.PICTURES).mkdir(parents=True)
     threading.Thread(target=watch, daemon=True).start()
-    sweep(folder, seeds, workers)
-    return time.perf_counter() - first[0], time.perf_counter() - begun
+    work(folder)
+    ended = time.perf_counter()
+    return (count(folder) - 1) / (ended - first[0]), ended - begun
 
 
-def kill_a_worker(folder: Path, at: int) -> None:
-    """Wait for `at` pictures, then kill the worker that has computed most."""
-    while count(folder) < at:
-        time.sleep(0.01)
-    children = psutil.Process().children(recursive=True)
-    workers = [each for each in children if "spawn_main" in " ".join(each.cmdline())]
-    max(workers, key=lambda each: sum(each.cpu_times()[:2])).kill()
+def with_a_kill(folder: Path, at: int, work: Callable[[Path], None]) -> None:
+    """Sweep into the folder; at `at` pictures, the worker that has computed most is killed."""
+
+    def kill():
+        while count(folder) < at:
+            time.sleep(0.01)
+        children = psutil.Process().children(recursive=True)
+        workers = [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+        max(workers, key=lambda each: sum(each.cpu_times()[:2])).kill()
+
+    (folder / table.PICTURES).mkdir(parents=True)
+    killer = threading.Thread(target=kill)
+    killer.start()
+    work(folder)
+    killer.join()
 
 
-def two_namespaces(into: Path, seeds: int) -> str:
-    """The sweep by one scheduler and two workers, each worker in a network of its own; why not, if it cannot be."""
-    if not shutil.which("ip") or os.geteuid() != 0:
-        return "not tried, as it needs Linux, the command ip and its administrator"
+def no_namespaces() -> str:
+    """Why there can be no network of one's own here; empty if there can."""
+    there = shutil.which("ip") and hasattr(os, "geteuid") and os.geteuid() == 0
+    return "" if there else "not tried, as it needs Linux, the command ip and its administrator"
+
+
+@contextlib.contextmanager
+def two_namespaces(seeds: int) -> Iterator[Callable[[Path], None]]:
+    """The sweep by one scheduler and two workers, each worker in a network of its own."""
     one, other = f"sdl{os.getpid()}a", f"sdl{os.getpid()}b"
     ours, theirs = "10.77.0.1", "10.77.0.2"
     running = []
@@ -96,10 +112,14 @@ def two_namespaces(into: Path, seeds: int) -> str:
         inside(one, "distributed.cli.dask_scheduler", "--host", ours, "--dashboard-address", "127.0.0.1:0")
         for place, address in ((one, ours), (other, theirs)):
             inside(place, "distributed.cli.dask_worker", at, "--host", address, "--nthreads", "1")
-        code = f"import sweep; from pathlib import Path; sweep.sweep(Path({str(into)!r}), {seeds}, scheduler={at!r})"
-        command = ["ip", "netns", "exec", one, sys.executable, "-c", code]
-        subprocess.run(command, check=True, cwd=Path(__file__).parent)
-        return ""
+
+        def work(into: Path) -> None:
+            code = "import sweep; from pathlib import Path; "
+            code += f"sweep.sweep(Path({str(into)!r}), {seeds}, scheduler={at!r})"
+            command = ["ip", "netns", "exec", one, sys.executable, "-c", code]
+            subprocess.run(command, check=True, cwd=Path(__file__).parent)
+
+        yield work
     finally:
         for each in running:
             each.terminate()
@@ -120,20 +140,14 @@ def main() -> None:
         home = Path(place)
         speeds = {}
         for workers in (1, 2):
-            steady, whole = painting(home / f"{workers}", seeds, workers)
+            speeds[workers], whole = painting(home / f"{workers}", lambda into, n=workers: sweep(into, seeds, n))
             number = count(home / f"{workers}")
-            speeds[workers] = (number - 1) / steady
-            print(
-                f"{workers} worker(s): {number} pictures, {speeds[workers]:.2f} a second, {whole:.0f} s with the start"
-            )
+            print(f"{workers} worker(s): {number} pictures, {speeds[workers]:.2f} a second, {whole:.0f} s in all")
         print(f"two workers paint {speeds[2] / speeds[1]:.2f} times as fast as one")
         first, number = bits(home / "1"), count(home / "1")
         print(f"one and two workers: {told(first, home / '2')}")
 
-        killer = threading.Thread(target=kill_a_worker, args=(home / "lost", number // 2))
-        killer.start()
-        sweep(home / "lost", seeds, 2)
-        killer.join()
+        with_a_kill(home / "lost", number // 2, lambda into: sweep(into, seeds, 2))
         print(f"a worker killed at {number // 2}: {told(first, home / 'lost')}")
 
         child = multiprocessing.get_context("spawn").Process(target=sweep, args=(home / "cut", seeds, 2))
@@ -150,9 +164,16 @@ def main() -> None:
         begun = time.perf_counter()
         report.write_report(home / "1")
         print(f"report: {time.perf_counter() - begun:.1f} s")
-        apart = two_namespaces(home / "apart", seeds)
-        print(f"workers in two network namespaces: {apart or told(first, home / 'apart')}")
-        sys.exit(any(bits(home / name) != first for name in ("2", "lost", "cut", *([] if apart else ["apart"]))))
+        if why := no_namespaces():
+            print(f"workers in two network namespaces: {why}")
+        else:
+            with two_namespaces(seeds) as work:
+                speed, _ = painting(home / "apart", work)
+                print(f"two network namespaces: {speed / speeds[1]:.2f} times as fast, {told(first, home / 'apart')}")
+                with_a_kill(home / "apart, lost", number // 2, work)
+                print(f"there, a worker killed at {number // 2}: {told(first, home / 'apart, lost')}")
+        swept = (folder for folder in home.iterdir() if folder.is_dir())
+        sys.exit(any(bits(folder) != first for folder in swept))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ sys.path.insert(0, str(HERE))
 
 import cgroups  # noqa: E402
 from seats import PASSWORDS, TEACHER, seats  # noqa: E402
+from spawner import check_ways  # noqa: E402
 from traitlets.log import get_logger  # noqa: E402
 
 ROOM = Path(os.environ.get("SDLESSON_ROOM", "/srv/sdlesson"))
@@ -52,7 +53,8 @@ c.FirstUseAuthenticator.min_password_length = 8
 c.Authenticator.allowed_users = {*seats(ROOM)}
 if not c.Authenticator.allowed_users:  # the authenticator gives a name without a password to whoever comes first
     sys.exit(f"Nobody has a seat yet: python {HERE / 'seats.py'} {ROOM} NAME ...")
-c.Authenticator.admin_users = {TEACHER}
+if os.geteuid() == 0:
+    check_ways(ROOM)
 
 # A learner's server: a user id of its own, limits, and nothing of the hub's environment but what stands here.
 c.JupyterHub.spawner_class = "spawner.RoomSpawner"
@@ -63,7 +65,8 @@ c.Spawner.mem_limit, c.Spawner.cpu_limit = MEMORY, PROCESSORS
 try:
     c.RoomSpawner.cgroup = str(cgroups.share_out(cgroups.group_of()))
 except OSError as error:
-    get_logger().warning("MEMORY and PROCESSORS hold no learner back, PROCESS_MEMORY and TASKS do: %s.", error)
+    held = "PROCESS_MEMORY and TASKS do" if os.geteuid() == 0 else "nor does TASKS, PROCESS_MEMORY does"
+    get_logger().warning("MEMORY and PROCESSORS hold no learner back, %s: %s.", held, error)
 c.Spawner.cmd = [sys.executable, str(HERE / "server.py")]
 c.LocalProcessSpawner.popen_kwargs = {"stdin": subprocess.DEVNULL}  # not the terminal that the hub was started from
 c.Spawner.env_keep = ["PATH", "LANG", "PYTHONPATH"]
@@ -100,13 +103,12 @@ c.Spawner.args = [
     "--KernelManager.transport_encryption=required",  # others on this machine reach a kernel's ports, and learn nothing
 ]
 
-# Servers that nobody uses are stopped, so that their memory is there for others.
+# Servers that nobody uses are stopped, so that their memory is there for others. On the page Admin the teacher sees who
+# is there, and stops and starts servers; an administrator might also add names, whose password the first comer chooses.
+watching = ["list:users", "read:users:activity", "read:servers", "delete:servers"]
 c.JupyterHub.load_roles = [
-    {
-        "name": "culler",
-        "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
-        "services": ["culler"],
-    }
+    {"name": "culler", "scopes": watching, "services": ["culler"]},
+    {"name": "teacher", "scopes": [*watching, "servers", "admin-ui"], "users": [TEACHER]},
 ]
 nursery = ["env", "-u", "JUPYTERHUB_API_TOKEN"]  # kernels show what it was started with
 nursery += [sys.executable, str(HERE / "nursery.py"), str(ROOM), *LIBRARIES]

@@ -1,7 +1,8 @@
 """The room's seats: a password for each name, printed once to cut into strips, kept as hashes.
 
     python classroom/seats.py ROOM ada emmy grace        names of learners; `teacher` gets a seat with the first ones
-    python classroom/seats.py ROOM --again ada           a new password for one who has lost theirs
+    python classroom/seats.py ROOM --again ada           a new password for one who has lost theirs, or is to go: then
+                                                         nobody is told it
 
 Nobody can take a seat before its owner does, as each has its password from the beginning.
 """
@@ -35,8 +36,8 @@ def seats(room: Path) -> dict[str, bytes]:
 def give(room: Path, names: list[str], *, again: bool = False) -> dict[str, str]:
     """Give each name without a seat one, and with `again` each name a new password: name -> password.
 
-    Raises ValueError for a name that is no plain word of small letters, digits, "-" and "_", and OSError where the
-    seats cannot be written; those that there were then stay.
+    Raises ValueError for a name that is no plain word of small letters, digits, "-" and "_", or is to have a new
+    password and has no seat, and OSError where the seats cannot be written; those that there were then stay.
     """
     import bcrypt
 
@@ -46,6 +47,8 @@ def give(room: Path, names: list[str], *, again: bool = False) -> dict[str, str]
     room.mkdir(parents=True, exist_ok=True)
     room.chmod(0o711)  # learners pass through to their homes, and see nothing
     there = seats(room)
+    if again and there and (unknown := sorted({*names} - {*there})):
+        raise ValueError(f"These have no seat: {', '.join(unknown)}. The seats: {', '.join(sorted(there))}.")
     new = [name for name in dict.fromkeys([*([] if there else [TEACHER]), *names]) if again or name not in there]
     given = {name: "".join(secrets.choice(LETTERS) for _ in range(12)) for name in new}
     keep(room, {name: bcrypt.hashpw(each.encode(), bcrypt.gensalt()) for name, each in given.items()})
@@ -78,7 +81,10 @@ def main() -> None:
         sys.exit(str(error))
     for name, password in given.items():
         print(f"{name:<20} {password}")
-    print("A running hub learns of new names when it is started again." if given else "All of them have a seat.")
+    if args.again:
+        print("A running hub takes them from now on.")
+    else:
+        print("A running hub learns of new names when it is started again." if given else "All of them have a seat.")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One learner's server as a process with a user id and a home folder of its own, and limits that Linux keeps.
 
-For servers without systemd: a trial, a container. It needs no accounts: a learner's user id is the one that owns the
+It needs no accounts: a learner's user id is the one that owns the
 home folder, and a new folder gets the next free one. Whoever starts the hub without being root starts every server as
 themselves: then nothing keeps learners from each other's files.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from jupyterhub.spawner import SimpleLocalProcessSpawner
 from jupyterhub.traitlets import ByteSpecification
 from traitlets import Integer, Unicode
 
-FIRST_ID = 200_000  # above the ids of accounts and services (to 60000), and of systemd's dynamic users (to 65519)
+FIRST_ID = 2_100_000_000  # beyond accounts, subordinate ids, SSSD's (to 2,000,200,000), and what grading takes
 NICE = 5  # hub and proxy stay quick while learners compute
 
 
@@ -63,6 +64,15 @@ class RoomSpawner(SimpleLocalProcessSpawner):
         await super().stop(now)
         if cgroup := self.own_cgroup:
             cgroups.end(cgroup)
+
+
+def check_ways(room: Path) -> None:
+    """Raise SystemExit with a sentence where learners cannot come to Python, the project or the room."""
+    python, ours = Path(sys.base_prefix) / "bin/python3", Path(sys.prefix) / "bin"
+    for path in (room / "homes", python, ours, Path(__file__)):
+        for folder in reversed(path.resolve().parents):
+            if not folder.stat().st_mode & 0o001:
+                sys.exit(f"Learners cannot come through {folder}, where Python, the project or the room lie.")
 
 
 def own_home(home: Path) -> int | None:

@@ -27,7 +27,7 @@ import seats  # noqa: E402
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the room's hub runs on Linux")
 ROOT_USER = sys.platform == "linux" and os.geteuid() == 0
-ID = 200_000 if ROOT_USER else None
+ID = 2_100_000_000 if ROOT_USER else None
 
 
 @pytest.fixture
@@ -44,6 +44,8 @@ def test_seats_have_passwords_of_their_own_that_are_not_kept(tmp_path):
     assert set(given) == {"teacher", "ada", "emmy"} == {*seats.seats(tmp_path)} and len(set(given.values())) == 3
     assert seats.give(tmp_path, ["ada", "grace"]).keys() == {"grace"}
     assert seats.give(tmp_path, ["ada"], again=True)["ada"] != given["ada"]
+    with pytest.raises(ValueError, match="These have no seat: adda. The seats: ada, emmy, grace, teacher."):
+        seats.give(tmp_path, ["emmy", "adda"], again=True)
     kept = list(tmp_path.iterdir())
     assert {path.stat().st_mode & 0o777 for path in kept} == {0o600}
     text = b"".join(path.read_bytes() for path in kept)
@@ -89,9 +91,9 @@ def test_a_home_keeps_its_owner_and_a_new_one_gets_another_id(tmp_path):
         assert spawner.own_home(tmp_path / "homes/ada") is None
         pytest.skip("only root gives learners ids of their own")
     ids = [spawner.own_home(tmp_path / "homes" / name) for name in ("ada", "emmy", "ada")]
-    assert ids == [200_000, 200_001, 200_000]
+    assert ids == [ID, ID + 1, ID]
     shutil.rmtree(tmp_path / "homes/ada")
-    assert spawner.own_home(tmp_path / "homes/grace") == 200_002  # no id that a learner has is given again
+    assert spawner.own_home(tmp_path / "homes/grace") == ID + 2  # no id that a learner has is given again
 
 
 @pytest.mark.skipif(not ROOT_USER, reason="only root gives learners ids of their own")
@@ -100,8 +102,8 @@ def test_a_home_that_root_brought_becomes_the_learners(tmp_path):
     lesson.parent.mkdir(parents=True)
     lesson.write_text("from a backup")
     (lesson.parent / "link").symlink_to(tmp_path)
-    assert hub_spawner().own_home(tmp_path / "homes/ada") == 200_000  # never 0: the server would be root's
-    assert {path.lstat().st_uid for path in (tmp_path / "homes").rglob("*")} == {200_000}
+    assert hub_spawner().own_home(tmp_path / "homes/ada") == ID  # never 0: the server would be root's
+    assert {path.lstat().st_uid for path in (tmp_path / "homes").rglob("*")} == {ID}
     assert tmp_path.stat().st_uid == 0 and (tmp_path / "homes/ada").stat().st_mode & 0o777 == 0o700
 
 

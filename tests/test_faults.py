@@ -16,6 +16,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,14 @@ import pytest
 import torch
 from kill import killed, kills
 from PIL import Image
+from test_grading import GUIDE, handed_in
 from test_kit import FEW, TORCH, FakePip, make_kit
 from test_make import PROGRAMS, Checkout
 from test_tiny import SMOKE_RUN
 
 import sdlesson
 from sdlesson import cli, exercises
+from sdlesson.grading import judge, room, sandbox
 from sdlesson.lab import copies
 from sdlesson.tiny.__main__ import main as train
 from sdlesson.tiny.export import export
@@ -77,8 +80,31 @@ def left(code, ends=(0, None)):
 
 
 @pytest.fixture(scope="module")
-def toys(toy_folder, tmp_path_factory):
-    """A small training run with every stage done, and the kit's installer, for which every command succeeds."""
+def cluster(tmp_path_factory):
+    """The address of a Dask scheduler and its worker, each a process of its own, which no kill of a sweep meets."""
+    home = tmp_path_factory.mktemp("cluster")
+    named = ["--scheduler-file", "scheduler.json"]
+    commands = [["dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"], ["dask_worker"]]
+    running = []
+    for name, *words in commands:
+        command = [sys.executable, "-m", f"distributed.cli.{name}", *words, *named]
+        running.append(subprocess.Popen(command, cwd=home, stderr=subprocess.DEVNULL))
+    deadline = time.monotonic() + 60
+    while not (home / "scheduler.json").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    yield json.loads((home / "scheduler.json").read_text())["address"]
+    for each in running:
+        each.kill()
+
+
+def say_right(self, folder, notebooks, **more):
+    """A judge that runs nothing."""
+    return {"exercises": {"onepage.3": [judge.RIGHT, ""]}, "notes": []}
+
+
+@pytest.fixture(scope="module")
+def toys(toy_folder, cluster, tmp_path_factory):
+    """A small training run with every stage done, a cluster, and the kit's installer, whose every command succeeds."""
     torch.set_num_threads(1)  # a fork has no threads but its own
     home = tmp_path_factory.mktemp("faults")
     with pytest.MonkeyPatch.context() as patch:
@@ -92,7 +118,9 @@ def toys(toy_folder, tmp_path_factory):
         spec.loader.exec_module(installer)
         patch.setattr(installer, "run", lambda *_: None)
         patch.setenv("SDLESSON_MODEL", str(toy_folder))
-        yield {"run": home / "run", "installer": installer}
+        patch.setattr(sandbox, "check_sandbox", lambda *_: None)
+        patch.setattr(room.Room, "_judge", say_right)
+        yield {"run": home / "run", "installer": installer, "cluster": cluster}
 
 
 def works(toys) -> dict[str, Work]:
@@ -110,6 +138,13 @@ def works(toys) -> dict[str, Work]:
                 shutil.rmtree(f"run/{name}") if Path(f"run/{name}").is_dir() else Path(f"run/{name}").unlink()
 
         return before
+
+    def swept(*seeds):
+        return lambda: sdlesson.sweep("a horse", seeds, steps=1, into="swept", scheduler=toys["cluster"])
+
+    def submitted():
+        for name in ("subs/anna", "subs/bert", "hand"):
+            handed_in(Path(name), GUIDE)
 
     def stage(names):
         return lambda: train([*SMOKE_RUN, "--minutes", "0.05", "--out", "run", "--stages", names]) and 1 / 0
@@ -132,11 +167,15 @@ def works(toys) -> dict[str, Work]:
             exact=False,
         ),
         "installer": Work(lambda: None, lambda: toys["installer"].main(["seat"])),
+        "sweep": Work(swept(1), swept(1, 2)),
+        "grades": Work(
+            submitted, lambda: left(lambda: cli.main(["grade", "subs", "--handed-out", "hand", "--for", "moodle"]))
+        ),
     }
 
 
 NAMES = ["paint", "paint several", "trace", "progress", "lessons", "export", "kit", "installer"]
-NAMES += ["training, pictures", "training, latents", "training, export"]
+NAMES += ["training, pictures", "training, latents", "training, export", "sweep", "grades"]
 
 
 def picture() -> bytes:
@@ -192,7 +231,7 @@ def test_a_command_that_is_killed_loses_nothing_and_is_given_again(toys, tmp_pat
         command()
         assert files_of(home).keys() == after.keys()
         assert not work.exact or all(same(content, after[path]) for path, content in files_of(home).items())
-        rests = [path.name for path in home.rglob(".*") if path.name not in (".handed_out.json",)]
+        rests = [path.name for path in home.rglob(".*") if path.name not in (".handed_out.json", ".lock")]
         assert rests == [], "the next run has not tidied up"
         again += 1
 

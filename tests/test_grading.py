@@ -423,6 +423,29 @@ def test_a_program_that_is_stopped_has_the_marks_it_earned(ran, trick):
     assert marks == earned and ENDS[trick][1] in notes[0]
 
 
+def guide(u, t, s):
+    return u + s * (t - u)
+
+
+@pytest.mark.parametrize(
+    ("answers", "mark"),
+    [
+        ({"a": [guide], "b": [max]}, judge.RIGHT),
+        ({"a": [max], "b": [guide]}, judge.RIGHT),
+        ({"a": [guide, max], "b": [...]}, judge.WRONG),
+        ({"a": [max, guide, ...]}, judge.RIGHT),
+        ({"a": [...]}, judge.OPEN),
+    ],
+)
+def test_the_last_answer_of_a_notebook_counts_and_the_best_of_several(tmp_path, monkeypatch, answers, mark):
+    def run(folder, notebook, limits, hear):
+        for answer in answers[notebook]:
+            hear("onepage.3", answer, {})
+
+    monkeypatch.setattr(judge, "_run", run)
+    assert judge.grade(tmp_path, [*answers], {"onepage.3": {}}, SHORT)["exercises"]["onepage.3"][0] == mark
+
+
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", "{}", '{"cells": 1}', '{"cells": [1]}', '{"cells": [{}]}'])
 def test_what_is_no_notebook_has_no_cells(tmp_path, text):
     (tmp_path / "mine.ipynb").write_text(text)
@@ -438,7 +461,7 @@ def test_without_bubblewrap_nothing_is_run(monkeypatch, tmp_path, capsys):
         main(["grade", str(tmp_path / "subs")])
     sandbox._walls.cache_clear()
     assert left.value.code == 2 and "without a sandbox nothing is run" in capsys.readouterr().err
-    assert not (tmp_path / "grades").exists()
+    assert not (tmp_path / "subs-grades").exists()
 
 
 def test_submissions_may_not_lie_where_a_submission_can_look(walls):
@@ -494,7 +517,7 @@ def test_a_submission_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     (handed_in(tmp_path / "subs" / "anna", GUIDE) / "data").write_bytes(bytes(2000))
     (tmp_path / "subs" / "lone.ipynb").write_bytes(bytes(2000))
     for each in submissions.submissions(tmp_path / "subs")[0]:
-        assert each.files == {} and "too large" in each.note
+        assert each.files == {} and each.fault == "it has more than 1000 files or 0 MiB"
 
 
 def result(page: str, *marks: str, notes=()) -> dict:
@@ -508,6 +531,7 @@ def test_table_and_pages_are_plain_text(tmp_path):
     (tmp_path / "pages").mkdir()
     results = {name: result(f"p{number}", judge.RIGHT, judge.WRONG, judge.OPEN) for number, name in enumerate(HOSTILE)}
     results["zoe"] = result("zoe", judge.OPEN, judge.RIGHT, judge.RIGHT, notes=["=1+1"])
+    (tmp_path / "pages" / "yan.html").write_text("of an earlier run")
     report.write_report(tmp_path, ["onepage.1", "onepage.2", "onepage.3"], results, {"yan": "killed"})
     text = (tmp_path / "grades.csv").read_text(encoding="utf-8")
     rows = list(csv.reader(io.StringIO(text)))
@@ -525,6 +549,7 @@ def test_table_and_pages_are_plain_text(tmp_path):
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
     for cell in ("=1+1", " +1", "＝1", "-1", "a;=1+1", "a; @b"):
         assert list(csv.reader([report.table([[cell]])])) == [[re.sub("([=+＝@-].*)", r"'\1", cell)]]
+    assert not (tmp_path / "pages" / "yan.html").exists()
     page = (tmp_path / "pages" / "p4.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page and "<script>" not in page and "A &lt;b&gt;hint&lt;/b&gt;." in page
     assert "1 of 3 exercises are right" in page
@@ -592,7 +617,7 @@ def quick(tmp_path, monkeypatch):
     def grade(*more):
         with pytest.raises(SystemExit) as left:
             main(["grade", str(tmp_path / "subs"), "--handed-out", str(tmp_path / "hand"), *more])
-        with open(tmp_path / "grades" / "grades.csv", encoding="utf-8", newline="") as stream:
+        with open(tmp_path / "subs-grades" / "grades.csv", encoding="utf-8", newline="") as stream:
             rows = {row["learner"]: (row["points"], row["notes"]) for row in csv.DictReader(stream)}
         return left.value.code, rows
 
@@ -634,8 +659,8 @@ def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch
     code, rows = quick()
     none, links = "There is no notebook with exercises of these lessons.", "Links and pipes are not read:"
     assert rows == {
-        "anna": ("1", "mine.ipynb and �.ipynb are of one lesson: of two answers to one exercise, that in the later "
-                 "notebook counts."),
+        "anna": ("1", "mine.ipynb and �.ipynb are of one lesson: of two answers to one exercise, a right one "
+                 "counts."),
         "closed": ("", "not graded: mine.ipynb cannot be read: Permission denied"),
         "data": ("", "not graded: closed.csv cannot be copied: Permission denied"),
         "deep": ("", "not graded: its folders lie too deep in each other"),
@@ -647,7 +672,7 @@ def test_what_cannot_be_read_is_told_in_its_own_row(quick, tmp_path, monkeypatch
         "shut": ("", "not graded: shut cannot be read: Permission denied"),
     }  # fmt: skip
     said = capsys.readouterr().err
-    assert code == 1 and "shut: not graded: shut cannot be read: Permission denied. Give" in said
+    assert code == 1 and "shut: not graded: shut cannot be read: Permission denied. The" in said
 
 
 def test_whose_a_file_is(quick, tmp_path, capsys):
@@ -663,7 +688,7 @@ def test_whose_a_file_is(quick, tmp_path, capsys):
     code, rows = quick("--for", "moodle")
     assert code == 0 and {name: row[0] for name, row in rows.items()} == {
         "Ana Díaz_4711_assignsubmission": "1", "Bo_12_assignsubmission": "1", "empty": "0", "eva": "1"}  # fmt: skip
-    with open(tmp_path / "grades" / "moodle.csv", encoding="utf-8", newline="") as stream:
+    with open(tmp_path / "subs-grades" / "moodle.csv", encoding="utf-8", newline="") as stream:
         assert [row["Identifier"] for row in csv.DictReader(stream)] == ["Participant 4711", "Participant 12"]
     assert "nobody's submission: 2_1_1_x.zip, list.csv and work.zip." in capsys.readouterr().err
 
@@ -674,7 +699,7 @@ def test_the_room_is_told_where_letters_are_missing(quick, tmp_path, monkeypatch
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
-    code, rows = quick("--for", "canvas", "-o", str(tmp_path / "grades"))
+    code, rows = quick("--for", "canvas", "-o", str(tmp_path / "subs-grades"))
     assert code == 0 and rows["山田"][0] == "1"
 
 

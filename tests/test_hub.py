@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -63,7 +64,7 @@ class Room:
     def __init__(self, folder: Path, address: str, names: dict[str, str]):
         import hub
 
-        self.folder, self.address = folder, address
+        self.folder, self.address, self.names = folder, address, names
         self.ada, self.emmy = (hub.Learner(address, name, names[name]) for name in ("ada", "emmy"))
         self.ada.start()
         self.ada.pull()
@@ -81,7 +82,8 @@ class Room:
     def server(self) -> psutil.Process:
         import hub
 
-        (server,) = [each for each in hub.family("ada") if "jupyterhub.singleuser" in each.cmdline()]
+        mine = [each for each in hub.family("ada") if str(self.folder) in " ".join(each.cmdline())]
+        (server,) = [each for each in mine if "jupyterhub.singleuser" in each.cmdline()]
         return server
 
     def nursery(self) -> psutil.Process:
@@ -97,8 +99,8 @@ class Room:
         )
 
 
-@pytest.fixture(scope="module")
-def place():
+@contextlib.contextmanager
+def seated():
     """The folder of a room with two seats and the lessons, and the names with their passwords."""
     import publish
     import seats
@@ -110,14 +112,14 @@ def place():
 
 
 @pytest.fixture(scope="module")
-def room(place):
+def room():
     import hub
 
-    folder, names = place
-    with hub.hub(folder, folder / "hub.log", within=opening(), SDLESSON_LIBRARIES=" ".join(FEW)) as address:
-        yield Room(folder, address, names)
-    with pytest.raises(requests.ConnectionError):  # nothing is left, the proxy neither
-        requests.get(address, timeout=5)
+    with seated() as (folder, names):
+        with hub.hub(folder, folder / "hub.log", within=opening(), SDLESSON_LIBRARIES=" ".join(FEW)) as address:
+            yield Room(folder, address, names)
+        with pytest.raises(requests.ConnectionError):  # nothing is left, the proxy neither
+            requests.get(address, timeout=5)
 
 
 def test_lessons_come_and_a_kernel_of_the_nursery_with_calm_settings(room):
@@ -151,10 +153,23 @@ def test_learners_do_not_reach_each_other(room):
     assert room.emmy.api.get(f"{room.address}/hub/api/users/ada").status_code == 404
 
 
+def test_the_teacher_stops_and_starts_servers_and_neither_opens_them_nor_adds_names(room):
+    import hub
+
+    teacher, users = hub.Learner(room.address, "teacher", room.names["teacher"]), f"{room.address}/hub/api/users"
+    assert {"ada", "emmy"} <= {each["name"] for each in teacher.api.get(users).json()}
+    assert teacher.http.get(f"{room.address}/hub/admin").status_code == 200
+    assert teacher.api.post(f"{users}/grace").status_code == 403  # whoever came first would choose its password
+    assert teacher.api.get(room.ada.url("api/contents/lessons"), allow_redirects=False).status_code == 403
+    assert teacher.api.post(f"{room.address}/hub/api/shutdown").status_code == 403
+    room.emmy.start()
+    assert teacher.api.delete(f"{users}/emmy/server").status_code in (202, 204)
+
+
 @as_root
 def test_an_id_of_their_own_opens_neither_others_homes_nor_the_hubs_files(room):
     user = int(room.said("import os, sdlesson; print(os.getuid())"))
-    assert user == (room.folder / "homes/ada").stat().st_uid >= 200_000
+    assert user == (room.folder / "homes/ada").stat().st_uid >= 2_100_000_000
     assert room.said("print(os.getgroups())") == "[]\n"
     assert (room.folder / "homes/ada").stat().st_mode & 0o777 == 0o700
     kept = [room.folder / "hub.sqlite", room.folder / "cookie_secret", *room.folder.glob("passwords*")]
@@ -210,12 +225,33 @@ def test_a_kernel_ends_with_a_server_that_was_killed(room):
 
 
 @pytest.mark.full
-def test_the_nursery_has_all_that_a_lesson_imports_and_memory_beyond_the_limit_is_an_error_of_torchs(place):
+def test_the_nursery_has_all_that_a_lesson_imports_and_memory_beyond_the_limit_is_an_error_of_torchs():
     import hub
 
-    folder, names = place
-    with hub.hub(folder, folder / "whole.log", within=opening()) as address:
+    with seated() as (folder, names), hub.hub(folder, folder / "hub.log", within=opening()) as address:
         room = Room(folder, address, names)
         assert room.said("import sys, sdlesson; print('torch' in sys.modules, sdlesson.load().name)") == "True tiny\n"
         assert "memory" in room.said("import torch; x = torch.empty(3 * 2**30, dtype=torch.uint8).fill_(1)")
         assert room.said("print(sdlesson.load().name)") == "tiny\n"
+
+
+@pytest.mark.full
+def test_a_hub_that_was_killed_and_begins_again_finds_the_servers_and_their_kernels():
+    import hub
+
+    same = {"ports": hub.free_ports(3), "within": opening(), "SDLESSON_LIBRARIES": " ".join(FEW)}
+    with seated() as (folder, names):
+        with hub.hub(folder, folder / "killed.log", **same) as address:
+            room = Room(folder, address, names)
+            server, process = room.server(), room.process()
+            assert room.said("x = 6 * 7; print(x)") == "42\n"
+            hubs = [each for each in psutil.Process().children() if "jupyterhub" in each.cmdline()]
+            (running,) = [each for each in hubs if each.environ()["SDLESSON_ROOM"] == str(folder)]
+            running.kill()
+        with hub.hub(folder, folder / "again.log", **same):
+            room.ada.start()
+            room.kernel = room.ada.open("lessons/00_one_page.ipynb")
+            assert room.said("print(x)") == "42\n" and room.process() == process
+            hub.Learner(address, "emmy", names["emmy"]).start()
+        process.wait(timeout=30)
+        assert not server.is_running()

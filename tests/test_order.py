@@ -26,6 +26,7 @@ pytestmark = [
 ]
 
 PLAYS = {topic: 50 if topic == "onepage" else 5 for topic in LESSONS | PAGES}
+_NOT_YET = re.compile(r"(\w+\.\d+: not yet\.).*", re.DOTALL)  # of a mistake that comes again `check` says more
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 
 
@@ -39,6 +40,7 @@ def printed(page: Page, number: int) -> str:
 
 def alike(one: str, other: str) -> bool:
     """The same words, and the same numbers but for their last digits and for what is measured in time."""
+    one, other = (_NOT_YET.sub(r"\1", each) for each in (one, other))
     if _NUMBER.sub("#", one) != _NUMBER.sub("#", other):
         return False
     pairs = zip(_NUMBER.findall(one), _NUMBER.findall(other), strict=True)

@@ -201,8 +201,18 @@ def test_a_file_in_the_folders_place_is_one_sentence(tmp_path, toy_folder):
 
 def test_without_the_extra_one_sentence_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BadInput, match=r"distributed and pyarrow, which are not installed.*sdlesson\[sweep\]"):
+    with pytest.raises(BadInput, match=r"pyarrow and cryptography, which are not installed.*sdlesson\[sweep\]"):
         sdlesson.sweep(HORSE, into=tmp_path)
+
+
+def test_nobody_else_reaches_a_sweeps_workers():
+    from distributed import Client, Security
+
+    with run._client(None, 1, 1, dashboard=False) as client:
+        scheduler, (worker,) = client.scheduler.address, client.scheduler_info()["workers"]
+        assert scheduler.startswith("tls://127.0.0.1") and worker.startswith("tls://127.0.0.1")
+        with pytest.raises(OSError):
+            Client(scheduler, security=Security.temporary(), timeout=2)
 
 
 def test_a_mean_has_students_interval():

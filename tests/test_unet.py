@@ -250,10 +250,13 @@ def test_what_gradients_would_keep_is_what_they_keep(tiny):
 
 
 def test_the_stages_are_drawn_in_the_shape_of_a_u():
-    shapes = {"conv_in": (8, 6, 6), "down_blocks.0": (8, 3, 3), "mid_block": (16, 3, 3)}
-    shapes |= {"up_blocks.0": (8, 6, 6), "conv_out": (4, 6, 6)}
+    shapes = {"conv_in": (8, 6, 6), "down_blocks.0": (8, 3, 3), "down_blocks.1": (16, 3, 3), "mid_block": (16, 3, 3)}
+    shapes |= {"up_blocks.0": (16, 6, 6), "up_blocks.1": (8, 6, 6), "conv_out": (4, 6, 6)}
     fig = figure_stages(shapes, {(6, 6): 1, (3, 3): 2})
     texts = [text.get_text() for text in fig.axes[0].texts]
+    at = {text.get_text(): text.get_position()[0] for text in fig.axes[0].texts}
+    for skips, down, up in (("1 skip", "down 0", "up 1"), ("2 skips", "down 1", "up 0")):
+        assert at[skips] == (at[down] + at[up]) / 2  # a skip joins the stage that gets a map of its size
     assert {"16\n3 × 3", "1 skip", "2 skips", "middle", "conv out"} <= set(texts)
     assert "mid_block gives 16 × 3 × 3" in fig.words and "2 of 3 × 3" in fig.words
     assert "Broken" not in figure_stages(shapes, {}).words

@@ -237,7 +237,7 @@ def figure_mixture(
         plot_picture(picture, f"{weight:g}", ax=grid[column])
     xs = list(range(len(weights)))
     curves = {name: (xs, scores[:, k].tolist()) for k, name in enumerate(names)}
-    ax = plot_curves(curves, "weight of the second prompt", "CLIP score", ax=grid["curve"])
+    ax = plot_curves(curves, "weight of the second prompt", "CLIP score", joined=False, ax=grid["curve"])
     ax.set_xticks(xs, [f"{weight:g}" for weight in weights])
     ax.set(xlim=(-0.5, len(xs) - 0.5), ylim=(None, 1))
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(curves), frameon=False, fontsize=9)

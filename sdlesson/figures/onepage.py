@@ -18,7 +18,7 @@ PARTS = {
     "unet": (44, 10, 8.5, 6.5, "UNet", ORANGE),
     "guidance": (63.5, 10, 10, 6.5, "guidance", ORANGE),
     "scheduler": (63.5, 0, 10, 5.5, "scheduler", ORANGE),
-    "decoder": (87, 10, 11, 6.5, "÷ scaling,\nVAE decoder", GREEN),
+    "decoder": (87, -0.5, 11, 6.5, "÷ scaling,\nVAE decoder", GREEN),
 }
 
 
@@ -53,10 +53,12 @@ def _arrows(shapes: dict[str, tuple]):
         ((26.5, 13.2), (44, 13.2), f"     latents, twice\n     ÷ √(σ² + 1)\n     {by(shapes['unet input'])}"),
         ((52.5, 13.2), (63.5, 13.2), f"two guesses\n{by(shapes['unet output'])}"),
         ((68.5, 10), (68.5, 5.5), ""),
-        ((63.5, 2.8), (38.5, 2.8), f"a little less noise\n{latents}", "-"),
-        ((38.5, 2.8), (38.5, 13.2), ""),
-        ((75, 13.2), (87, 13.2), f"latents\n{latents}"),
-        ((92.5, 10), (92.5, 5), ""),
+        ((63.5, 0.9), (32.5, 0.9), f"a little less noise, {latents}", "-"),
+        ((32.5, 0.9), (32.5, 13.2), ""),
+        ((36, 13.2), (36, 4.4), "", "-"),
+        ((36, 4.4), (63.5, 4.4), ""),
+        ((73.5, 2.8), (87, 2.8), f"at the end\nlatents\n{latents}"),
+        ((92.5, 6), (92.5, 11), ""),
     ]
 
 
@@ -65,8 +67,8 @@ def _ends(ax, shapes: dict[str, tuple]):
     style = {"ha": "center", "va": "center", "fontsize": 9, "style": "italic", "color": INK}
     ax.text(9, 31.2, "“” and\n“a photograph of\nan astronaut …”", **style)
     ax.text(3.5, 13.2, "seed", **style)
-    ax.text(92.5, 3.4, "out.png", **style)
-    ax.text(92.5, 0.6, by(shapes["picture"]), **(style | {"fontsize": 8, "style": "normal"}))
+    ax.text(92.5, 12.6, "out.png", **style)
+    ax.text(92.5, 15.4, by(shapes["picture"]), **(style | {"fontsize": 8, "style": "normal"}))
 
 
 def arrow(ax, start, end, words: str, head: str = "-|>"):
@@ -99,7 +101,7 @@ def figure_machine(sd, *, steps: int = 20, lit=()) -> Figure:
         f"and the text encoder (embeddings, {flow['embeddings']}) into the UNet. "
         f"A seed gives noise, {flow['latents']}, multiplied by the largest σ. A loop of {steps} rounds follows: "
         f"the UNet sees the latents twice, divided by √(σ² + 1), {flow['unet input']}, and guesses the noise twice, "
-        "guidance makes one guess of the two, the scheduler takes away a little noise. "
+        "guidance makes one guess of the two, the scheduler takes a little of it from the latents. "
         "The VAE decoder turns the last latents, divided by the scaling factor, "
         f"into a picture, {flow['picture']}, saved as out.png." + (f" Lit here: {', '.join(lit)}." if lit else "")
     )

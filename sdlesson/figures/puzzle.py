@@ -31,17 +31,24 @@ def figure_puzzle(given: Mapping[str, Any], wanted, yours=None, *, picture: bool
     high = top + sum(max(size[1] for size in row.values()) + _TITLE + 0.08 for row in rows)
     fig.set_size_inches(max(2.5, *(_width(row) for row in rows)) + 0.2, high)
     wide, y = fig.get_figwidth(), high - top
+    panels = arrays | {"wanted": wanted, "yours": yours}
+    largest = max(_peak(each) for each in panels.values() if each is not None)
     for row in rows:
         x, below = 0.1, y - _TITLE - max(size[1] for size in row.values())
         for name, (across, up) in row.items():
             ax = fig.add_axes((x / wide, (y - _TITLE - up) / high, across / wide, up / high))
-            _draw(ax, name, (arrays | {"wanted": wanted, "yours": yours})[name], picture)
+            _draw(ax, name, panels[name], largest, picture)
             x += across + _GAP
         y = below - 0.08
     if single:
         fig.text(0.1 / wide, 1 - 0.2 / high, single, fontsize=9, color=INK)
     fig.words = _words(arrays, single, wanted, yours)
     return fig
+
+
+def _peak(values: np.ndarray) -> float:
+    """The largest size of a number that is one."""
+    return np.abs(values[np.isfinite(values)]).max(initial=0)
 
 
 def _rows(sizes: Mapping[str, tuple[float, float]]) -> list[dict[str, tuple[float, float]]]:
@@ -94,8 +101,11 @@ def _sheet(values: np.ndarray, picture: bool) -> tuple[np.ndarray, np.ndarray]:
     return sheet[tuple(kept)], blank[tuple(kept)]
 
 
-def _draw(ax, name: str, values: np.ndarray | None, picture: bool) -> None:
-    """One panel; its numbers stand in its squares where they are few."""
+def _draw(ax, name: str, values: np.ndarray | None, largest: float, picture: bool) -> None:
+    """One panel; its numbers stand in its squares where they are few.
+
+    Its colours reach to the `largest` number of all panels, or to its own where that is less than a tenth of it.
+    """
     ax.set_title(name, fontsize=9, loc="left", pad=3)
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_color(PALE)
@@ -107,7 +117,7 @@ def _draw(ax, name: str, values: np.ndarray | None, picture: bool) -> None:
         sheet = np.where(blank[..., None], 1, sheet.clip(0, 1))
         ax.imshow(sheet, interpolation="nearest", aspect="auto")
         return
-    limit = np.abs(sheet[np.isfinite(sheet)]).max(initial=0) or 1
+    limit = (largest if _peak(sheet) >= largest / 10 else _peak(sheet)) or 1
     shown = np.ma.masked_where(blank | np.isnan(sheet), sheet.clip(-limit, limit))
     ax.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest", aspect="auto")
     if values.size > _FEW:

@@ -168,7 +168,7 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
     oldest of four has an area so thin that it is drawn once more, enlarged.
     """
     past = np.asarray(sigmas[max(0, i + 1 - order) : i + 1], dtype=float)[::-1]
-    grid = np.linspace(sigmas[i + 1], past[-1], 200)
+    grid = np.unique([*np.linspace(sigmas[i + 1], past[-1], 200), past[0]])
     step = grid <= past[0]
     fig = new_figure(figsize=(10, 3.9))
     left, right = (open_axes(ax) for ax in fig.subplots(1, 2))

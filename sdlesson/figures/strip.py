@@ -27,7 +27,7 @@ SIDE_ROOMS = {
     "steering": ((68.5, 1.5, 13, ORANGE), ("guidance",)),
     "samplers": ((34, -4.5, 17, ORANGE), ("sigmas",)),
     "training": ((9, -4.5, 68, PINK), ("latents", "sigmas", "unet")),
-    "fullsize": ((9, -4.5, 68, PINK), ("latents", "sigmas", "unet")),
+    "fullsize": ((9, -4.5, 68, PINK), ("unet",)),
 }
 
 

@@ -19,15 +19,16 @@ _WIDE, _HIGH, _APART, _LEVEL = 12, 9, 17, 19  # a box, and how far boxes stand f
 
 
 def plot_stages(shapes: Mapping[str, tuple], skips: Mapping[tuple[int, int], int], *, ax=None):
-    """Draw each stage's map as a box with its shape, in the data's order, lower where its sides are smaller.
+    """Draw each stage as a box with the shape that it gives, in the data's order, lower where it gets a smaller map.
 
     `shapes` are those that the stages give, stage -> (channels, rows, columns); `skips` count the maps that are kept
-    for the way up, (rows, columns) -> number. Broken arrows are the skips.
+    for the way up, (rows, columns) -> number. Broken arrows are the skips: they meet a stage that gets their size.
     """
     ax = given_axes(ax, (10, 3.9))
-    levels = sorted({shape[-2:] for shape in shapes.values()}, reverse=True)
-    middle = list(shapes).index("mid_block")
-    places = {name: (k * _APART, -levels.index(shape[-2:]) * _LEVEL) for k, (name, shape) in enumerate(shapes.items())}
+    given = [shape[-2:] for shape in shapes.values()]
+    got = [given[0], *given[:-1]]
+    levels, middle = sorted({*got}, reverse=True), list(shapes).index("mid_block")
+    places = {name: (k * _APART, -levels.index(got[k]) * _LEVEL) for k, name in enumerate(shapes)}
     for k, (name, (left, bottom)) in enumerate(places.items()):
         colour = BLUE if k < middle else GREEN if k == middle else ORANGE
         label = f"{shapes[name][0]}\n{by(shapes[name][1:])}"
@@ -36,9 +37,9 @@ def plot_stages(shapes: Mapping[str, tuple], skips: Mapping[tuple[int, int], int
     for (left, bottom), (right, other) in pairwise(places.values()):
         arrow(ax, (left + _WIDE, bottom + _HIGH / 2), (right, other + _HIGH / 2), "")
     for level, number in skips.items():
-        here = [k for k, shape in enumerate(shapes.values()) if shape[-2:] == level]
-        start, end = min(here), min(k for k in here if k >= middle)
-        low, bottom = max(here) == middle, -levels.index(level) * _LEVEL
+        here = [k for k, size in enumerate(got) if size == level]
+        start, end = max(k for k in here if k < middle), min(k for k in here if k > middle)
+        low, bottom = middle in here, -levels.index(level) * _LEVEL
         _skip(ax, start * _APART, end * _APART, bottom, low, f"{number} skips" if number > 1 else "1 skip")
     ax.set(xlim=(-2, len(places) * _APART - 4), ylim=(-(len(levels) - 1) * _LEVEL - 12, _HIGH + 5))
     ax.set_axis_off()

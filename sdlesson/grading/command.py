@@ -21,7 +21,7 @@ def add_to(commands) -> None:
     add = commands.add_parser("grade", help="grade a folder of submissions", description=about, epilog=_EXAMPLE)
     add.set_defaults(command=run)
     add.add_argument("folder", type=Path, metavar="FOLDER", help="a folder or a notebook for each learner")
-    add.add_argument("-o", "--into", type=Path, metavar="FOLDER", help="where grades go (default: grades, beside it)")
+    add.add_argument("-o", "--into", type=Path, metavar="FOLDER", help="where grades go (default: FOLDER-grades)")
     add.add_argument(
         "--lessons", nargs="+", choices=[*LESSONS, *PAGES], metavar="L", help="what counts (default: all that is there)"
     )
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if not (1 <= jobs <= 1000 and 0 < args.minutes <= 600):
         raise BadInput("-j must be at least 1, and --minutes lie between 0 and 600.")
     folder = _whole(args.folder)
-    into = _whole(args.into or folder.parent / "grades")
+    into = _whole(args.into or folder.parent / f"{folder.name}-grades")
     if into.is_relative_to(folder):
         raise BadInput(f"Grades cannot lie among the submissions; name another folder than {into} with -o.")
     check_sandbox(folder, into)
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         for learner in write_import(into, args.platform, args.assignment, results):
             say(f"{shown(learner)}: this is no name of {args.platform}'s; left out of its table.", error=True)
     for learner, why in failed.items():
-        say(f"{shown(learner)}: not graded: {shown(why)}. Give the command again.", error=True)
+        say(f"{shown(learner)}: not graded: {shown(why)}. The same command tries again.", error=True)
     say(f"{len(results)} graded in {len(exercises)} exercises: {into / 'grades.csv'}")
     return 1 if failed else 0
 

@@ -5,6 +5,7 @@ It runs in a process of its own, `python -m sdlesson.grading.judge`, so that not
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import io
@@ -38,20 +39,24 @@ def grade(folder: Path, notebooks: list[str], facts: dict[str, dict], limits: Li
     """What the judges say of the notebooks in `folder`: exercise -> (OPEN, WRONG or RIGHT, the hint), and notes.
 
     `facts` holds what each exercise's judge has to know of its page; other exercises are left out. Of several answers
-    to one exercise the last one counts; `...` is no answer. Raises RuntimeError where no program can be started.
+    in a notebook the last one counts, of several notebooks a right one; `...` is no answer. Raises RuntimeError where
+    no program can be started.
     """
     tasks = {name: lesson_exercises(name.partition(".")[0])[name] for name in facts}
     word = {name: (OPEN, task.hint) for name, task in tasks.items()}
+    notes = []
+    for notebook in notebooks:
+        here: dict[str, tuple[str, str]] = {}
 
-    def hear(name: str, answer, _page) -> None:
-        if name in tasks:
-            try:
-                mistake = judged(tasks[name], answer, facts[name])
-                word[name] = (WRONG, mistake.hint) if mistake else (RIGHT, "")
-            except Unanswered:
-                pass
+        def hear(name: str, answer, _page, here=here) -> None:
+            if name in tasks:
+                with contextlib.suppress(Unanswered):
+                    mistake = judged(tasks[name], answer, facts[name])
+                    here[name] = (WRONG, mistake.hint) if mistake else (RIGHT, "")
 
-    notes = [f"{notebook}: {note}." for notebook in notebooks if (note := _run(folder, notebook, limits, hear))]
+        if note := _run(folder, notebook, limits, hear):
+            notes.append(f"{notebook}: {note}.")
+        word |= {name: each for name, each in here.items() if word[name][0] != RIGHT}
     return {"exercises": word, "notes": notes}
 
 

@@ -24,8 +24,12 @@ _STYLE = "body{font:16px/1.5 sans-serif;max-width:46em;margin:2em auto;padding:0
 
 
 def write_report(into: Path, exercises: list[str], results: dict[str, dict], failed: dict[str, str]) -> None:
-    """Write `grades.csv` and a page for each learner: 1 is right, 0 wrong, and nothing not answered."""
+    """Write `grades.csv` and a page for each learner: 1 is right, 0 wrong, and nothing not answered.
+
+    Pages of others, from an earlier run, are deleted.
+    """
     rows = [["learner", *exercises, "points", "of", "notes"]]
+    pages = {into / "pages" / f"{result['page']}.html": page(learner, result) for learner, result in results.items()}
     for learner in _in_order({**results, **failed}):
         if learner in failed:
             rows.append([learner, *[""] * (len(exercises) + 2), f"not graded: {failed[learner]}"])
@@ -33,7 +37,10 @@ def write_report(into: Path, exercises: list[str], results: dict[str, dict], fai
         result = results[learner]
         marks = [_MARKS[result["exercises"][name][0]] for name in exercises]
         rows.append([learner, *marks, points(result), str(len(marks)), " ".join(result["notes"])])
-        _write(into / "pages" / f"{result['page']}.html", page(learner, result))
+    for path, text in pages.items():
+        _write(path, text)
+    for path in {*(into / "pages").glob("*.html")} - pages.keys():
+        path.unlink()
     _write(into / "grades.csv", table(rows))
 
 

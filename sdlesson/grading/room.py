@@ -62,8 +62,8 @@ class Room:
 
         Raises RuntimeError where it cannot be said.
         """
-        if each.fault:
-            raise RuntimeError(each.fault)
+        if each.fault or len(each.topics) > _MOST_NOTEBOOKS:
+            raise RuntimeError(each.fault or f"{len(each.topics)} notebooks are more than {_MOST_NOTEBOOKS}")
         kept = self.into / "results" / f"{each.page}.json"
         with each.copied() as folder:
             files = digest({name: folder / name for name in each.files})
@@ -84,11 +84,9 @@ class Room:
         found = {name: those & self.wanted for name, those in each.topics.items() if those & self.wanted}
         if not found:
             return [], ["There is no notebook with exercises of these lessons."]
-        if len(found) > _MOST_NOTEBOOKS:
-            return [], [f"{len(found)} notebooks are too many: none was run."]
         shared = [name for name in found if any(found[name] & found[other] for other in found if other != name)]
-        last = "of two answers to one exercise, that in the later notebook counts"
-        return [*found], [f"{listed(shared)} are of one lesson: {last}."] if shared else []
+        both = "of two answers to one exercise, a right one counts"
+        return [*found], [f"{listed(shared)} are of one lesson: {both}."] if shared else []
 
     def _judge(self, folder: Path, notebooks: list[str], **more) -> dict:
         """What `judge` says, in a process of its own; raises BadInput, or RuntimeError with its last words."""

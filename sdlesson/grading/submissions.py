@@ -116,7 +116,8 @@ def _handed_in(learner: str, entries: list[Path]) -> Submission:
                 else:
                     others.append(name)
                 if size > _MOST_BYTES or len(files) + len(others) > _MOST_FILES:
-                    return Submission(learner, note="Too many files, or too large ones: nothing was read.")
+                    limits = f"{_MOST_FILES} files or {_MOST_BYTES // 2**20} MiB"
+                    return Submission(learner, fault=f"it has more than {limits}")
         found = {name: topics_in(file) for name, file in files.items() if name.endswith(".ipynb")}
     except OSError as error:
         return Submission(learner, fault=f"{Path(error.filename).name} cannot be read: {error.strerror}")

@@ -20,6 +20,7 @@ LONGEST = 100_000  # characters of a text, numbers of an iterator: answers have 
 _DEEPEST = 20  # lists within lists
 _MOST_BITS = 1024  # of a whole number; more than a float can hold
 _MODES = ("L", "RGB", "RGBA")
+_DTYPES = {name: each for name, each in vars(torch).items() if isinstance(each, torch.dtype)}
 
 
 class Unreadable:
@@ -145,8 +146,8 @@ def _unpack(data, tensors, ask, trusts):
         scheduler = getattr(diffusers, held[0]).from_config(config)
         vars(scheduler).update(state)
         return scheduler
-    if kind == "dtype" and isinstance(found := getattr(torch, held), torch.dtype):
-        return found
+    if kind == "dtype":
+        return _DTYPES[held]
     return _from_tensor(kind, tensors[held])
 
 

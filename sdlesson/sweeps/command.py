@@ -30,7 +30,7 @@ def add_to(commands) -> None:
     add.add_argument("--dtype", metavar="D", help="what to compute in (default: the model's)")
     add.add_argument("--workers", type=int, metavar="N", help="processes that paint (default: one a core)")
     add.add_argument("--threads", type=int, default=1, metavar="N", help="cores for each picture (default: 1)")
-    add.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster, such as tcp://10.0.0.1:8786")
+    add.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster of yours, such as tcp://10.0.0.1:8786")
     add.add_argument("--dashboard", action="store_true", help="show Dask's page of what the workers do")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from ..loading import checks
-from ..loading.errors import BadInput, first_line
+from ..loading.errors import BadInput, first_line, listed
 from ..loading.writing import check_writable
 from . import plan, table, worker
 
@@ -46,11 +46,13 @@ def sweep(
     """Paint every combination of the given values into the folder `into`; returns the table of all of them.
 
     `into/pictures` gets one PNG for each picture as it comes, `into/table.parquet` one row each (`table.COLUMNS`). What
-    is there already is not painted again, so a sweep that was cut off goes on, and one with more values adds to it.
+    is there already is not painted again, so a sweep that was cut off goes on, and one with more values adds to it; the
+    table has the pictures of this call, `into/pictures` those of all.
     `samplers` are names of `plan.SAMPLERS`, on the levels of `sigmas.schedule`; `guidance_scales` None is the model's
     own. `workers` processes of this machine paint (default: one for each core that `threads` leaves), each with a copy
     of the model; or, with the address of a Dask `scheduler`, the workers that it has, wherever they are: they need
-    sdlesson and the model, no common disk. A worker that is lost costs the pictures it was painting, which others paint
+    sdlesson and the model, no common disk. Whoever reaches such a scheduler can run code on its workers, unless it was
+    started with Dask's TLS. A worker that is lost costs the pictures it was painting, which others paint
     again. The same settings give the same bits on processors of one kind. In a script, call it under
     `if __name__ == "__main__":`. Raises BadInput or ModelError before anything is painted, and where a picture cannot
     be; what was painted until then stays.
@@ -110,7 +112,8 @@ def _paint(client: Client, missing: dict, rows: dict, kept: plan.Model, folder: 
                     written = time.monotonic()
     except KilledWorker:
         raise BadInput(
-            f"{_LOSSES} workers died while they painted {missing[name]}: is there memory enough for so many?"
+            f"{_LOSSES} workers died while they painted {missing[name].prompt!r}, seed {missing[name].seed}: is there "
+            "memory enough for so many?"
         ) from None
     finally:
         client.cancel(list(futures))
@@ -135,6 +138,7 @@ def _client(scheduler: str | None, workers: int, pictures: int, dashboard: bool)
                     silence_logs=50,
                     host="127.0.0.1",
                     memory_limit=0,
+                    security=True,  # TLS: without it, whoever is on this machine could have the workers run any code
                 )
                 client = stack.enter_context(Client(stack.enter_context(cluster)))
             else:
@@ -184,8 +188,8 @@ def _cores(threads: int) -> int:
 def _check_installed() -> None:
     from importlib.util import find_spec
 
-    if missing := [name for name in ("distributed", "pyarrow") if find_spec(name) is None]:
+    if missing := [name for name in ("distributed", "pyarrow", "cryptography") if find_spec(name) is None]:
         raise BadInput(
-            f"A sweep needs {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
+            f"A sweep needs {listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
             'python -m pip install "sdlesson[sweep]", or in a clone: python -m pip install -e ".[sweep]".'
         )
