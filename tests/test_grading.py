@@ -531,7 +531,10 @@ def test_table_and_pages_are_plain_text(tmp_path):
     (tmp_path / "pages").mkdir()
     results = {name: result(f"p{number}", judge.RIGHT, judge.WRONG, judge.OPEN) for number, name in enumerate(HOSTILE)}
     results["zoe"] = result("zoe", judge.OPEN, judge.RIGHT, judge.RIGHT, notes=["=1+1"])
-    (tmp_path / "pages" / "yan.html").write_text("of an earlier run")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "yan.json").write_text("{}")
+    for name in ("yan", "mine"):
+        (tmp_path / "pages" / f"{name}.html").write_text("of an earlier run, or somebody's own")
     report.write_report(tmp_path, ["onepage.1", "onepage.2", "onepage.3"], results, {"yan": "killed"})
     text = (tmp_path / "grades.csv").read_text(encoding="utf-8")
     rows = list(csv.reader(io.StringIO(text)))
@@ -549,7 +552,7 @@ def test_table_and_pages_are_plain_text(tmp_path):
     assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
     for cell in ("=1+1", " +1", "＝1", "-1", "a;=1+1", "a; @b"):
         assert list(csv.reader([report.table([[cell]])])) == [[re.sub("([=+＝@-].*)", r"'\1", cell)]]
-    assert not (tmp_path / "pages" / "yan.html").exists()
+    assert not (tmp_path / "pages" / "yan.html").exists() and (tmp_path / "pages" / "mine.html").exists()
     page = (tmp_path / "pages" / "p4.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;" in page and "<script>" not in page and "A &lt;b&gt;hint&lt;/b&gt;." in page
     assert "1 of 3 exercises are right" in page
@@ -804,3 +807,13 @@ def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
         honest, other = rows[f"{number} honest"], rows[f"{number} {trick}"]
         assert honest["points"] == "2" and other["onepage.3"] == "1"
         assert other["training.3"] == ("1" if words is None else "") and (words or "") in other["notes"]
+
+
+def test_too_many_notebooks_of_these_lessons_are_not_graded_and_others_do_not_count(quick, tmp_path):
+    for name, cell in (("anna", "1"), ("bert", GUIDE)):
+        folder = handed_in(tmp_path / "subs" / name, GUIDE)
+        for number in range(40):
+            (folder / f"{number}.ipynb").write_text(notebook(cell))
+    code, rows = quick()
+    assert code == 1 and rows["anna"] == ("1", "")
+    assert rows["bert"] == ("", "not graded: 41 notebooks of these lessons are more than 40")

@@ -26,7 +26,7 @@ _STYLE = "body{font:16px/1.5 sans-serif;max-width:46em;margin:2em auto;padding:0
 def write_report(into: Path, exercises: list[str], results: dict[str, dict], failed: dict[str, str]) -> None:
     """Write `grades.csv` and a page for each learner: 1 is right, 0 wrong, and nothing not answered.
 
-    Pages of others, from an earlier run, are deleted.
+    Pages of an earlier run's learners, who have a result but none of these, are deleted.
     """
     rows = [["learner", *exercises, "points", "of", "notes"]]
     pages = {into / "pages" / f"{result['page']}.html": page(learner, result) for learner, result in results.items()}
@@ -39,8 +39,9 @@ def write_report(into: Path, exercises: list[str], results: dict[str, dict], fai
         rows.append([learner, *marks, points(result), str(len(marks)), " ".join(result["notes"])])
     for path, text in pages.items():
         _write(path, text)
-    for path in {*(into / "pages").glob("*.html")} - pages.keys():
-        path.unlink()
+    earlier = {into / "pages" / f"{kept.stem}.html" for kept in (into / "results").glob("*.json")}
+    for path in earlier - pages.keys():
+        path.unlink(missing_ok=True)
     _write(into / "grades.csv", table(rows))
 
 

@@ -62,8 +62,8 @@ class Room:
 
         Raises RuntimeError where it cannot be said.
         """
-        if each.fault or len(each.topics) > _MOST_NOTEBOOKS:
-            raise RuntimeError(each.fault or f"{len(each.topics)} notebooks are more than {_MOST_NOTEBOOKS}")
+        if each.fault:
+            raise RuntimeError(each.fault)
         kept = self.into / "results" / f"{each.page}.json"
         with each.copied() as folder:
             files = digest({name: folder / name for name in each.files})
@@ -80,10 +80,12 @@ class Room:
         return result
 
     def _notebooks(self, each: Submission) -> tuple[list[str], list[str]]:
-        """The notebooks that count, in the order of their names, and what is to be said of them."""
+        """The notebooks that count, in the order of their names, and what is to be said; RuntimeError if too many."""
         found = {name: those & self.wanted for name, those in each.topics.items() if those & self.wanted}
         if not found:
             return [], ["There is no notebook with exercises of these lessons."]
+        if len(found) > _MOST_NOTEBOOKS:
+            raise RuntimeError(f"{len(found)} notebooks of these lessons are more than {_MOST_NOTEBOOKS}")
         shared = [name for name in found if any(found[name] & found[other] for other in found if other != name)]
         both = "of two answers to one exercise, a right one counts"
         return [*found], [f"{listed(shared)} are of one lesson: {both}."] if shared else []
