@@ -155,7 +155,8 @@ def process(command: list[str]) -> tuple[float, float]:
     seconds = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, command, stderr=said.decode())
+        sys.stderr.write(said.decode())
+        raise subprocess.CalledProcessError(child.returncode, command)
     return seconds, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 

@@ -140,12 +140,13 @@ WAYS = {
 
 
 def device_name(device: torch.device, dtype: torch.dtype) -> str:
-    """The machine in words: its GPU, or the CPU's threads and those of its units that are used."""
+    """The machine in words: its GPU, or the CPU's threads and units, and whether `dtype` is not its own choice."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     kind = torch.backends.cpu.get_cpu_capability()
-    units = " and bfloat16 units" if dtype == torch.bfloat16 else ""
-    return f"{torch.get_num_threads()} threads of a {platform.machine()} CPU with {kind}{units}"
+    units = " and bfloat16 units" if fast_dtype(device) == torch.bfloat16 else ""
+    told = "" if dtype == fast_dtype(device) else f", told to compute in {str(dtype).removeprefix('torch.')}"
+    return f"{torch.get_num_threads()} threads of a {platform.machine()} CPU with {kind}{units}{told}"
 
 
 def paint(way: str, args, dtype: torch.dtype, folder: Path) -> tuple[dict, Path]:
@@ -235,6 +236,8 @@ def main() -> None:
         "-o", type=Path, default=MEASURED, help="the table (default: the one that the lesson on the full size reads)"
     )
     args = parser.parse_args()
+    if args.o == MEASURED and (args.ways != list(WAYS) or args.steps != parser.get_default("steps")):
+        parser.error("the lesson's table is for all ways and their usual steps: name another one with -o")
     try:  # told before the measuring, not after it
         check_writable(args.o)
         read_measured(args.o)

@@ -149,6 +149,8 @@ def _add_paint(commands) -> None:
         "--dtype", metavar="D", help="what to compute in: float32, bfloat16 or float16 (default: the model's)"
     )
     add.add_argument("--low-memory", action="store_true", help="a big model takes less memory, and longer")
+    engines = ("auto", "torch", "openvino")
+    add.add_argument("--engine", choices=engines, default="auto", help="what computes a big model (default: auto)")
     add.add_argument("--trace", type=Path, metavar="FILE", help="record every step in one safetensors file")
 
 
@@ -159,7 +161,8 @@ def paint(args: argparse.Namespace) -> int:
     name = args.model or default_model()
     find(name, revision=args.revision)  # a wrong name is told before torch is imported
     with _warnings_as_sentences():
-        sd = load(name, revision=args.revision, dtype=args.dtype, low_memory=args.low_memory or "auto")
+        keeping = {"low_memory": args.low_memory or "auto", "engine": args.engine}
+        sd = load(name, revision=args.revision, dtype=args.dtype, **keeping)
         from . import decoding, guidance
 
         run = guidance.resolve_settings(sd, [job.prompt for job in jobs], **_options(args))

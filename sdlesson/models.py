@@ -132,7 +132,7 @@ def load(
     latents, timestep and text, or whose noise K-LMS cannot have.
     """
     name = _name(model)
-    if low_memory not in (True, False, "auto"):
+    if not isinstance(low_memory, bool) and low_memory != "auto":
         raise ModelError(f'low_memory is True, False or "auto", not {low_memory!r}.')
     if engine not in ("auto", "torch", "openvino"):
         raise ModelError(f'The engine is "auto", "torch" or "openvino", not {engine!r}.')
@@ -142,7 +142,8 @@ def load(
     about = fit.recommended(folder)
     with quick_imports():
         import torch
-    device, dtype = _device(device, torch), _dtype(dtype, torch)
+    device = _device("cpu" if device is None and engine == "openvino" else device, torch)
+    dtype = _dtype(dtype, torch)
     big = _bytes(folder, "unet") > _BIG or engine == "openvino"
     if device.type == "cpu":
         every = _threads_before()
@@ -239,7 +240,7 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
     dtype = dtype or lean.fast_dtype(device)
     if device.type != "cpu":
         if engine == "openvino":
-            raise ModelError(f"OpenVINO computes on the CPU here, not on {device}; leave one of them out.")
+            raise ModelError(f"OpenVINO computes on the CPU here, not on {device}; leave out the engine or the device.")
         parts = _load_parts(folder, device, dict.fromkeys(_WEIGHTS, dtype))
         parts["vae"].enable_slicing()
         return parts, dtype, None
@@ -252,13 +253,13 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
                 raise
             print(f"sdlesson: {error} Until then torch computes.", file=sys.stderr, flush=True)
             way = "torch"
-    kept = {part: dtype if way == "torch" else stored_dtype(folder, part, dtype) for part in _WEIGHTS}
+    kept = {part: dtype if way == "torch" else stored_dtype(folder, part, torch.float32) for part in _WEIGHTS}
     parts = _load_parts(folder, device, kept)
     parts["vae"].enable_slicing()  # a batch one by one: a picture of v1.4's decoder takes more than a GiB
     for part in _WEIGHTS:
         if kept[part] != dtype:
             lean.upcast_layers(parts[part], dtype)
-    # In 16 bits a part is converted when its turn comes; in 32, layer by layer: all of it would fill the memory.
+    # For 16 bits a part is converted when its turn comes; for 32, layer by layer: all of it would fill the memory.
     works_in = kept if dtype == torch.float32 else dict.fromkeys(_WEIGHTS, dtype)
 
     def fresh(part, works):

@@ -69,16 +69,7 @@ def test_a_part_computes_in_float32_and_keeps_its_big_weights_in_16_bits():
     torch.testing.assert_close(found, expected, rtol=0, atol=0)  # widening a number changes nothing
     assert [layer.weight.dtype for layer in part] == [torch.float16, torch.float16, torch.float32]
     assert {layer.bias.dtype for layer in part[1:]} == {torch.float32}
-    torch.testing.assert_close(part(ids), expected, rtol=0, atol=0)  # nor does the shared buffer
     assert not found.requires_grad
-
-
-def test_a_layer_that_fails_has_its_stored_weights_again():
-    part = lean.upcast_layers(narrow(), torch.float32)
-    with pytest.raises(RuntimeError):
-        part[1](torch.zeros(2, 7))
-    assert part[1].weight.dtype == torch.float16
-    assert part(torch.arange(3)).isfinite().all()
 
 
 def test_gradients_flow_through_a_part_that_widens():
@@ -125,6 +116,22 @@ def test_a_big_model_paints_the_same_picture(toy_half, big, small, low_memory, u
     expected = np.asarray(sdlesson.paint("a horse", model=wide, **options)[0], int)
     steps_of_a_level = 127.5 * torch.finfo(units).eps  # next to white (1), so many levels lie between two numbers
     assert np.abs(found - expected).max() <= 1 + 4 * steps_of_a_level
+
+
+def test_files_of_32_bits_stay_on_the_disk_as_they_are(toy_folder, big, small, units):
+    """Where 16 bits are computed in, too: a copy of the resting parts in 16 bits would fill the memory."""
+    sd = sdlesson.load(toy_folder, low_memory=True)
+    large = {
+        name: [each for each in getattr(sd, name).parameters() if each.numel() > lean._SMALL]
+        for name in models._WEIGHTS
+    }
+    assert {each.dtype for group in large.values() for each in group} == {torch.float32}
+    found = np.asarray(sdlesson.paint("a horse", model=sd, num_inference_steps=3, seed=1)[0], int)
+    assert sd.unet.conv_in.weight.dtype in (torch.float32, units)
+    assert {each.dtype for each in sd.text_encoder.parameters() if each.numel() > lean._SMALL} == {torch.float32}
+    whole = sdlesson.load(toy_folder, low_memory=False, engine="torch")
+    expected = np.asarray(sdlesson.paint("a horse", model=whole, num_inference_steps=3, seed=1)[0], int)
+    assert np.abs(found - expected).max() <= 1 + 4 * 127.5 * torch.finfo(units).eps
 
 
 def test_short_memory_is_what_auto_asks_for_and_tells(toy_half, big, small, units, monkeypatch, capfd):
@@ -193,7 +200,7 @@ def test_a_part_leaves_the_memory_when_it_is_done(filed):
     assert rss() < before - 24 * 1024
 
 
-@pytest.mark.parametrize("change", ["in place", "replaced", "an optimizer's"])
+@pytest.mark.parametrize("change", ["in place", "replaced", "other data", "an optimizer's"])
 def test_what_a_learner_changed_stays_changed(filed, change):
     parts, fresh = filed
     lean.offload_by_turns(parts, fresh)
@@ -204,6 +211,8 @@ def test_what_a_learner_changed_stays_changed(filed, change):
             unet.weight.fill_(3)
         elif change == "replaced":
             unet.weight = torch.nn.Parameter(torch.full_like(unet.weight, 3))
+        elif change == "other data":
+            unet.weight.data = torch.full_like(unet.weight, 3)
         else:
             unet.weight.mul_(0).add_(3)
         parts["vae"].decoder(x)

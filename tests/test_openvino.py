@@ -120,6 +120,12 @@ def touched(kind: str, sd: StableDiffusion) -> StableDiffusion:
             unet.conv_out.bias.add_(0)
     elif kind == "new weight":
         unet.conv_out.bias = torch.nn.Parameter(unet.conv_out.bias.detach().clone())
+    elif kind == "other data":
+        unet.conv_out.bias.data = unet.conv_out.bias.data * 2
+    elif kind == "FreeU":
+        unet.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
+    elif kind == "scale":
+        unet.down_blocks[1].attentions[0].transformer_blocks[0].attn2.scale *= 2
     elif kind == "module":
         unet.conv_out = torch.nn.Identity()
     elif kind == "forward":
@@ -131,7 +137,20 @@ def touched(kind: str, sd: StableDiffusion) -> StableDiffusion:
 
 @pytest.mark.parametrize(
     "kind",
-    ["hook", "hook before", "processor", "weight", "new weight", "module", "forward", "training", "replaced"],
+    [
+        "hook",
+        "hook before",
+        "processor",
+        "weight",
+        "new weight",
+        "other data",
+        "FreeU",
+        "scale",
+        "module",
+        "forward",
+        "training",
+        "replaced",
+    ],
 )
 def test_a_part_that_was_touched_is_torchs(kind, fast):
     sd = sdlesson.load("tiny", device="cpu", engine="openvino", dtype="float32")
@@ -140,6 +159,13 @@ def test_a_part_that_was_touched_is_torchs(kind, fast):
         changed = touched(kind, sd)
         assert changed.fastest("unet") is changed.unet
         assert isinstance(changed.fastest("vae"), openvino.CompiledVAE)  # which nobody touched
+
+
+def test_tiling_is_torchs(fast):
+    sd = sdlesson.load("tiny", device="cpu", engine="openvino", dtype="float32")
+    sd.vae.enable_tiling()
+    with torch.no_grad():
+        assert sd.fastest("vae") is sd.vae
 
 
 def test_the_guess_is_as_exact_as_torchs(fast, tiny):
@@ -216,6 +242,25 @@ def test_a_model_is_converted_once(fast, capfd):
     assert "converting" not in capfd.readouterr().err
 
 
+def test_a_cache_that_is_gone_is_one_sentence(fast, tmp_path):
+    sd = sdlesson.load("tiny", device="cpu", engine="openvino", dtype="float32")
+    sd.engine.compiled["unet"].file = tmp_path / "unet.xml"
+    with pytest.raises(
+        ModelError, match=f"OpenVINO cannot use {tmp_path}/unet.xml .*: delete .* and load the model again"
+    ):
+        picture(sd)
+
+
+def test_an_openvino_that_is_broken_is_left_to_torch_with_a_sentence(monkeypatch, toy_half, capfd):
+    def broken():
+        raise ImportError("libopenvino.so: cannot open shared object file")
+
+    monkeypatch.setattr(openvino, "core", broken)
+    monkeypatch.setattr(models, "_BIG", 0)
+    assert sdlesson.load(toy_half, device="cpu", dtype="float32").engine is None
+    assert "OpenVINO does not start here: libopenvino.so: cannot open" in capfd.readouterr().err
+
+
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SDLESSON_CACHE", str(tmp_path / "cache"))
@@ -259,6 +304,27 @@ def test_a_conversion_that_fails_says_why(empty_cache, monkeypatch, toy_half):
         openvino.converted(toy_half)
 
 
+def test_a_conversion_that_is_killed_asks_for_memory(empty_cache, monkeypatch, toy_half):
+    code = f"import os; print({openvino._DONE + 'unet traced'!r}, flush=True); os.kill(os.getpid(), 9)"
+    monkeypatch.setattr(openvino, "_COMMAND", ["-c", code])
+    with pytest.raises(ModelError, match="OpenVINO cannot convert .*: it was stopped; was there too little memory?"):
+        openvino.converted(toy_half)
+
+
+def test_a_conversion_of_another_program_is_waited_for_and_told(empty_cache, monkeypatch, toy_half, capfd):
+    from filelock import FileLock
+
+    monkeypatch.setattr(openvino, "_convert_apart", written)
+    place = openvino.converted(toy_half)
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(place.with_suffix(".lock"), thread_local=False):
+            found = pool.submit(openvino.converted, toy_half)
+            told = ""
+            while "another program converts this model for OpenVINO; waiting" not in told:
+                told += capfd.readouterr().err
+        assert found.result() == place
+
+
 def test_a_full_disk_is_told_before_the_work(empty_cache, monkeypatch, toy_half):
     monkeypatch.setattr(openvino.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(ModelError, match="OpenVINO's copy of the model needs 0.0 GB in .*; make room there"):
@@ -290,6 +356,7 @@ def test_other_weights_are_converted_anew(toy_half, toy_folder):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"low_memory": 1}, 'low_memory is True, False or "auto", not 1'),
         ({"engine": "tensorrt"}, 'The engine is "auto", "torch" or "openvino", not \'tensorrt\''),
         ({"engine": "openvino", "low_memory": True}, "OpenVINO keeps its own copy of the weights in memory"),
         ({"engine": "openvino", "dtype": "float16"}, "OpenVINO cannot compute in float16 here; take float32"),

@@ -119,19 +119,24 @@ def offload_when_done(part: Module, fresh: Callable[[bool], Mapping[str, torch.T
 
 def renewal(part: Module, fresh: Callable[[bool], Mapping[str, torch.Tensor]]) -> Callable[[bool], None]:
     """A function that puts `fresh(works)` in the place of the weights of `part`, unless someone has changed those."""
-    handed = [versions(part)]
+    handed, one_at_a_time = [versions(part)], threading.Lock()
 
     def renew(works: bool) -> None:
-        if versions(part) == handed[0]:
-            with torch.inference_mode(False):  # whose tensors have no version
-                weights = fresh(works)
-                weights = _upcast_small(part, weights) if hasattr(part, "upcasts_to") else weights
-                part.load_state_dict(weights, strict=False, assign=True)
-            handed[0] = versions(part)
+        with one_at_a_time:
+            if versions(part) == handed[0]:
+                with torch.inference_mode(False):  # whose tensors have no version
+                    weights = fresh(works)
+                    weights = _upcast_small(part, weights) if hasattr(part, "upcasts_to") else weights
+                    part.load_state_dict(weights, strict=False, assign=True)
+                handed[0] = versions(part)
 
     return renew
 
 
-def versions(part: Module) -> list[tuple[int, int]]:
-    """What changes when a weight of `part` is changed or replaced (a tensor of inference mode cannot be asked)."""
-    return [(id(weight), 0 if weight.is_inference() else weight._version) for weight in part.parameters()]
+def versions(part: Module) -> list[tuple[int, int, int]]:
+    """What changes when a weight of `part` is changed or replaced.
+
+    Not when numbers are written in place through `weight.data` or into a tensor of inference mode: torch counts none
+    of these.
+    """
+    return [(id(each), each.data_ptr(), 0 if each.is_inference() else each._version) for each in part.parameters()]

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from torch.nn import Module
 
-from ..loading.errors import ModelError
+from ..loading.errors import ModelError, first_line
 from ..loading.folders import weight_files
 from ..loading.quiet import quiet
 from ..loading.weights import image_part, stored_dtype
@@ -61,7 +61,11 @@ def computes_in(dtype: torch.dtype) -> bool:
     limited = os.environ.get("ONEDNN_MAX_CPU_ISA", "ALL").upper() not in ("ALL", "DEFAULT")
     if limited or dtype not in _PRECISIONS or torch.get_num_threads() < _THREADS[dtype]:
         return False
-    return _PRECISIONS[dtype][1] in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    try:
+        return _PRECISIONS[dtype][1] in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # installed, but broken
+        print(f"sdlesson: OpenVINO does not start here: {first_line(error)}", file=sys.stderr, flush=True)
+        return False
 
 
 class Engine:
@@ -77,7 +81,7 @@ class Engine:
     def of(self, part: Module) -> Module | Compiled:
         """The compiled one in the place of `part`, or `part` itself where it was touched, or gradients are on.
 
-        Touched is what was replaced, has hooks, other attention processors or changed weights, or is to be trained.
+        Touched is what was replaced, has hooks, other settings, attention processors or weights, or is to be trained.
         """
         for each in self.compiled.values():
             untouched = each.part is part and not part.training and _fingerprint(part) == each.fingerprint
@@ -90,31 +94,42 @@ class Engine:
         with self._lock:
             if part.shapes != shapes:
                 for each in self.compiled.values():
-                    if each is part or each.weights.stat().st_size > _LARGE:
+                    if each is part or each.size > _LARGE:
                         each.shapes = each.model = None
                 part.model, part.shapes = _compiled(part, shapes), shapes
             return part.model
 
 
 def _compiled(part: Compiled, shapes: Sequence[torch.Size]):
-    model = core().read_model(part.file)
-    model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": _PRECISIONS[part.computes_in][0],
         "INFERENCE_NUM_THREADS": max(torch.get_num_threads(), _THREADS[part.computes_in]),
     }
-    return core().compile_model(model, "CPU", options)
+    try:
+        model = core().read_model(part.file)
+        model.reshape(dict(zip(model.inputs, map(list, shapes), strict=True)))
+        return core().compile_model(model, "CPU", options)
+    except RuntimeError as error:
+        raise ModelError(
+            f"OpenVINO cannot use {part.file} ({first_line(error)}): delete {part.file.parent} and load the model "
+            'again, or load it with engine="torch".'
+        ) from None
 
 
 def _fingerprint(part: Module) -> tuple:
     """What changes as soon as someone takes a hand in `part`."""
-    modules = tuple(
-        (id(each), type(each), id(each.__dict__.get("forward")), id(getattr(each, "processor", None)))
+    modules = [
+        (each, each.__dict__.get("forward"), getattr(each, "processor", None), _settings(each))
         + (*each._forward_hooks, *each._forward_pre_hooks)
         for each in part.modules()
-    )
+    ]
     return modules, versions(part)
+
+
+def _settings(module: Module) -> dict:
+    """The numbers, texts and switches of a module, as FreeU, tiling or another scale change them."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, (int, float, str))}
 
 
 class Compiled:
@@ -128,7 +143,9 @@ class Compiled:
 
     def __init__(self, engine: Engine, file: Path, part: Module, computes_in: torch.dtype):
         self.engine, self.file, self.part, self.computes_in = engine, file, part, computes_in
-        self.weights, self.shapes, self.model = file.with_suffix(".bin"), None, None
+        weights = file.with_suffix(".bin")
+        self.size = weights.stat().st_size if weights.exists() else 0
+        self.shapes = self.model = None
         self.fingerprint, self.held = _fingerprint(part), list(part.parameters())  # held: an id is not given twice
 
     def __getattr__(self, name: str):
@@ -169,7 +186,7 @@ def converted(folder: Path) -> Path:
     place = Path(os.environ.get("SDLESSON_CACHE") or user_cache_path("sdlesson")) / "openvino" / _key(folder)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.with_suffix(".lock")).acquire()
+        lock = _acquired(FileLock(place.with_suffix(".lock")))
     except OSError as error:
         raise ModelError(
             f"OpenVINO's copy of the model cannot be kept in {place.parent}: {error.strerror or error}; name another "
@@ -184,6 +201,17 @@ def converted(folder: Path) -> Path:
             print(f"sdlesson: {told}", file=sys.stderr, flush=True)
             replace_folder(place, lambda part: _convert_apart(folder, part))
     return place
+
+
+def _acquired(lock):
+    """`lock` when nobody else holds it any more; says so where that has to be waited for."""
+    from filelock import Timeout
+
+    try:
+        return lock.acquire(timeout=0)
+    except Timeout:
+        print("sdlesson: another program converts this model for OpenVINO; waiting for it", file=sys.stderr, flush=True)
+        return lock.acquire()
 
 
 def _key(folder: Path) -> str:
@@ -203,7 +231,7 @@ def _convert_apart(folder: Path, place: Path) -> None:
     from tqdm import tqdm
 
     command = [sys.executable, *_COMMAND, str(folder), str(place)]
-    said = ["it was stopped"]
+    said = ["it ended without a word"]
     with (
         tqdm(total=2 * len(PARTS), desc="converting", unit="step") as bar,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
@@ -216,7 +244,8 @@ def _convert_apart(folder: Path, place: Path) -> None:
             process.kill()
             raise
     if process.returncode:
-        raise ModelError(f"OpenVINO cannot convert {folder}: {said[-1]}")
+        why = "it was stopped; was there too little memory?" if process.returncode < 0 else said[-1]
+        raise ModelError(f"OpenVINO cannot convert {folder}: {why}")
 
 
 _COMMAND, _DONE = ("-m", __name__), "done: "
