@@ -121,11 +121,8 @@ def test_a_big_model_paints_the_same_picture(toy_half, big, small, low_memory, u
 def test_files_of_32_bits_stay_on_the_disk_as_they_are(toy_folder, big, small, units):
     """Where 16 bits are computed in, too: a copy of the resting parts in 16 bits would fill the memory."""
     sd = sdlesson.load(toy_folder, low_memory=True)
-    large = {
-        name: [each for each in getattr(sd, name).parameters() if each.numel() > lean._SMALL]
-        for name in models._WEIGHTS
-    }
-    assert {each.dtype for group in large.values() for each in group} == {torch.float32}
+    parameters = [each for name in models._WEIGHTS for each in getattr(sd, name).parameters()]
+    assert {each.dtype for each in parameters if each.numel() > lean._SMALL} == {torch.float32}
     found = np.asarray(sdlesson.paint("a horse", model=sd, num_inference_steps=3, seed=1)[0], int)
     assert sd.unet.conv_in.weight.dtype in (torch.float32, units)
     assert {each.dtype for each in sd.text_encoder.parameters() if each.numel() > lean._SMALL} == {torch.float32}

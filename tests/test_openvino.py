@@ -245,9 +245,7 @@ def test_a_model_is_converted_once(fast, capfd):
 def test_a_cache_that_is_gone_is_one_sentence(fast, tmp_path):
     sd = sdlesson.load("tiny", device="cpu", engine="openvino", dtype="float32")
     sd.engine.compiled["unet"].file = tmp_path / "unet.xml"
-    with pytest.raises(
-        ModelError, match=f"OpenVINO cannot use {tmp_path}/unet.xml .*: delete .* and load the model again"
-    ):
+    with pytest.raises(ModelError, match=f"OpenVINO cannot use {tmp_path}/unet.xml .*: delete .* load the model again"):
         picture(sd)
 
 
