@@ -163,6 +163,7 @@ def test_quick_runs_no_pipeline(toy_folder, ask, monkeypatch):
     assert code == 0
     assert report.endswith("  the picture beside diffusers' pipeline is left out: --quick\n")
     assert re.search(r"each further step [\d.]+ s", line(report, "measured"))
+    assert 0.1 < float(re.match(r"([\d.]+) GiB in this process", line(report, "memory taken"))[1]) < 16
 
 
 def test_too_little_memory_leaves_the_pipeline_out(toy_folder, ask, monkeypatch):

@@ -102,10 +102,13 @@ def execute(kernel, notebook, **options):
 
 @pytest.fixture(scope="module")
 def kernel(tmp_path_factory):
-    """A kernel for many lessons, without network; one thread, as these models' tensors are too small to share."""
+    """A kernel for many lessons, without network; one thread, as these models' tensors are too small to share.
+
+    A big model's load takes all the threads that there were: two, without which OpenVINO cannot compute in bfloat16.
+    """
     manager = AsyncKernelManager(kernel_name="python3")
     first = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(NO_NETWORK)])
-    options = {"cwd": str(tmp_path_factory.mktemp("kernel")), "env": dict(os.environ, OMP_NUM_THREADS="1")}
+    options = {"cwd": str(tmp_path_factory.mktemp("kernel")), "env": dict(os.environ, OMP_NUM_THREADS="2")}
     try:
         execute(manager, first, **options)
         yield manager

@@ -49,7 +49,8 @@ def report(name: str, *, revision: str | None = None, steps: int = 4, quick: boo
     loaded = time.perf_counter() - start
     yield from _section("The model beside v1.4", {key: compared(key, found) for key, found in facts(sd).items()})
     own = painted(sd, 2 if quick else steps)
-    yield from _section("What it takes here", {"engine": engine(sd)} | seconds(own, loaded))
+    taken = f"{psutil.Process().memory_info().rss / GIB:.1f} GiB in this process, after the picture"
+    yield from _section("What it takes here", {"engine": engine(sd), "memory taken": taken} | seconds(own, loaded))
     yield from _section("True of every model", {})
     needed, device, dtype = peak(sum(numbers(sd).values())), sd.device, sd.dtype
     del sd  # what it holds makes room for the pipeline
