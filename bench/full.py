@@ -28,9 +28,10 @@ from against_pipeline import PROMPT, process
 from stand_in import write_stand_in
 
 from sdlesson import BadInput
+from sdlesson.engine.conversion import converted
 from sdlesson.engine.lean import fast_dtype
 from sdlesson.engine.measured import MEASURED, Measured, keep_measured, read_measured
-from sdlesson.engine.openvino import computes_in, converted, is_installed
+from sdlesson.engine.openvino import computes_in, is_installed
 from sdlesson.fullsize import GIB, empty_parts, flops, matmul_rate
 from sdlesson.loading.writing import check_writable
 
@@ -75,7 +76,8 @@ from diffusers import LMSDiscreteScheduler
 from diffusers.models.embeddings import Timesteps
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
-from sdlesson.engine.openvino import converted, core
+from sdlesson.engine.conversion import converted
+from sdlesson.engine.openvino import core
 folder, prompt, steps, scale, seed, out, dtype, _ = sys.argv[1:]
 place, options = converted(Path(folder)), {"PERFORMANCE_HINT": "LATENCY"}
 options["INFERENCE_PRECISION_HINT"] = {"float32": "f32", "bfloat16": "bf16"}[dtype]

@@ -235,7 +235,8 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
     import torch
 
     from .engine import choice, lean
-    from .engine.openvino import Engine, converted
+    from .engine.conversion import converted
+    from .engine.openvino import Engine
 
     dtype = dtype or lean.fast_dtype(device)
     if device.type != "cpu":

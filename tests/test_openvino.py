@@ -17,7 +17,7 @@ import sdlesson
 from sdlesson import models
 from sdlesson.attention import record_attention
 from sdlesson.decoding import paint_latents
-from sdlesson.engine import openvino
+from sdlesson.engine import conversion, openvino
 from sdlesson.loading.errors import ModelError
 from sdlesson.models import StableDiffusion
 from sdlesson.steering import Steering
@@ -82,7 +82,7 @@ def test_where_the_cpu_has_units_it_computes_in_bfloat16(tiny):
 
 ONE_THREAD = """
 import sys, torch, sdlesson
-from sdlesson.engine import openvino
+from sdlesson.engine import conversion, openvino
 assert torch.get_num_threads() == 1 and not openvino.computes_in(torch.bfloat16)
 sd = sdlesson.load("tiny", device="cpu", engine="openvino", dtype="float32")
 sdlesson.paint("a horse", model=sd, num_inference_steps=1)
@@ -274,9 +274,9 @@ def written(folder, place, said=()):
 
 def test_two_kernels_that_ask_at_once_convert_once(empty_cache, monkeypatch, toy_half):
     made = []
-    monkeypatch.setattr(openvino, "_convert_apart", lambda folder, place: written(folder, place, made))
+    monkeypatch.setattr(conversion, "_convert_apart", lambda folder, place: written(folder, place, made))
     with ThreadPoolExecutor(4) as pool:
-        places = set(pool.map(lambda _: openvino.converted(toy_half), range(4)))
+        places = set(pool.map(lambda _: conversion.converted(toy_half), range(4)))
     assert len(made) == len(places) == 1
     assert sorted(file.name for file in places.pop().iterdir()) == ["unet.xml", "vae.xml"]
 
@@ -286,37 +286,37 @@ def test_a_conversion_that_breaks_off_leaves_nothing_and_is_done_again(empty_cac
         (place / "unet.xml").write_text("<ne")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(openvino, "_convert_apart", broken)
+    monkeypatch.setattr(conversion, "_convert_apart", broken)
     with pytest.raises(KeyboardInterrupt):
-        openvino.converted(toy_half)
+        conversion.converted(toy_half)
     assert not [each for each in empty_cache.iterdir() if each.is_dir()]
     assert "which may be deleted" in capfd.readouterr().err
-    monkeypatch.setattr(openvino, "_convert_apart", written)
-    assert (openvino.converted(toy_half) / "vae.xml").exists()
+    monkeypatch.setattr(conversion, "_convert_apart", written)
+    assert (conversion.converted(toy_half) / "vae.xml").exists()
 
 
 def test_a_conversion_that_fails_says_why(empty_cache, monkeypatch, toy_half):
     code = "import sys; print('some words'); sys.exit('RuntimeError: no such operator')"
-    monkeypatch.setattr(openvino, "_COMMAND", ["-c", code])
+    monkeypatch.setattr(conversion, "_COMMAND", ["-c", code])
     with pytest.raises(ModelError, match="OpenVINO cannot convert .*: RuntimeError: no such operator"):
-        openvino.converted(toy_half)
+        conversion.converted(toy_half)
 
 
 def test_a_conversion_that_is_killed_asks_for_memory(empty_cache, monkeypatch, toy_half):
-    code = f"import os; print({openvino._DONE + 'unet traced'!r}, flush=True); os.kill(os.getpid(), 9)"
-    monkeypatch.setattr(openvino, "_COMMAND", ["-c", code])
+    code = f"import os; print({conversion._DONE + 'unet traced'!r}, flush=True); os.kill(os.getpid(), 9)"
+    monkeypatch.setattr(conversion, "_COMMAND", ["-c", code])
     with pytest.raises(ModelError, match="OpenVINO cannot convert .*: it was stopped; was there too little memory?"):
-        openvino.converted(toy_half)
+        conversion.converted(toy_half)
 
 
 def test_a_conversion_of_another_program_is_waited_for_and_told(empty_cache, monkeypatch, toy_half, capfd):
     from filelock import FileLock
 
-    monkeypatch.setattr(openvino, "_convert_apart", written)
-    place = openvino.converted(toy_half)
+    monkeypatch.setattr(conversion, "_convert_apart", written)
+    place = conversion.converted(toy_half)
     with ThreadPoolExecutor(1) as pool:
         with FileLock(place.with_suffix(".lock"), thread_local=False):
-            found = pool.submit(openvino.converted, toy_half)
+            found = pool.submit(conversion.converted, toy_half)
             told = ""
             while "another program converts this model for OpenVINO; waiting" not in told:
                 told += capfd.readouterr().err
@@ -324,21 +324,21 @@ def test_a_conversion_of_another_program_is_waited_for_and_told(empty_cache, mon
 
 
 def test_a_full_disk_is_told_before_the_work(empty_cache, monkeypatch, toy_half):
-    monkeypatch.setattr(openvino.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(conversion.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     with pytest.raises(ModelError, match="OpenVINO's copy of the model needs 0.0 GB in .*; make room there"):
-        openvino.converted(toy_half)
+        conversion.converted(toy_half)
 
 
 def test_a_cache_that_cannot_be_written_to_is_one_sentence(tmp_path, monkeypatch, toy_half):
     (tmp_path / "cache").write_text("a file is in the way")
     monkeypatch.setenv("SDLESSON_CACHE", str(tmp_path / "cache"))
     with pytest.raises(ModelError, match="cannot be kept in .*; name another folder in SDLESSON_CACHE"):
-        openvino.converted(toy_half)
+        conversion.converted(toy_half)
 
 
 def test_where_it_cannot_be_converted_auto_is_torch_and_says_why(empty_cache, monkeypatch, toy_half, capfd):
     monkeypatch.setattr(models, "_BIG", 0)
-    monkeypatch.setattr(openvino.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    monkeypatch.setattr(conversion.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     sd = sdlesson.load(toy_half, device="cpu", dtype="float32")
     assert sd.engine is None and sd.unet.conv_in.weight.dtype == torch.float32
     assert "make room there. Until then torch computes." in capfd.readouterr().err
@@ -347,8 +347,8 @@ def test_where_it_cannot_be_converted_auto_is_torch_and_says_why(empty_cache, mo
 
 
 def test_other_weights_are_converted_anew(toy_half, toy_folder):
-    assert openvino._key(toy_half) != openvino._key(toy_folder)
-    assert openvino._key(toy_half) == openvino._key(toy_half)
+    assert conversion._key(toy_half) != conversion._key(toy_folder)
+    assert conversion._key(toy_half) == conversion._key(toy_half)
 
 
 @pytest.mark.parametrize(
@@ -375,8 +375,8 @@ def test_without_openvino_auto_is_torch_and_asking_for_it_is_told(monkeypatch, t
 
 
 def test_auto_takes_openvino_for_a_big_model_and_torch_for_a_small_one(monkeypatch, toy_half):
-    monkeypatch.setattr(openvino, "_convert_apart", written)
-    monkeypatch.setattr(openvino, "converted", lambda folder: folder)
+    monkeypatch.setattr(conversion, "_convert_apart", written)
+    monkeypatch.setattr(conversion, "converted", lambda folder: folder)
     monkeypatch.setattr(openvino, "Engine", lambda *_: "engine")
     assert sdlesson.load(toy_half, device="cpu", dtype="float32").engine is None
     monkeypatch.setattr(models, "_BIG", 0)
@@ -388,7 +388,7 @@ def test_auto_takes_openvino_for_a_big_model_and_torch_for_a_small_one(monkeypat
 
 TELLING = """
 import sys
-from sdlesson.engine import openvino
+from sdlesson.engine import conversion, openvino
 openvino.core()
 assert "openvino" in sys.modules
 print([name for name in sys.modules if "openvino_telemetry" in name])
