@@ -122,8 +122,8 @@ clean:
 	rm -rf $(VENV)
 
 # The environment. $(READY) is written last and holds the folder that it was made for: when the lists of dependencies
-# change or the checkout moves, it is brought up to date. A set-up that was interrupted left $(HALF): begin again.
-ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+# change or the checkout moves, it is brought up to date. A first set-up that was interrupted left $(HALF): begin again.
+ifneq ($(shell $(BIN)/python -c "" 2>/dev/null && cat $(READY) 2>/dev/null),$(CURDIR))
 $(READY): moved
 endif
 
@@ -133,7 +133,6 @@ $(READY): pyproject.toml constraints.txt
 	@if test -e $(HALF) || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 		echo "making $(VENV)"; rm -rf $(VENV); mkdir $(VENV); touch $(HALF); "$$PYTHON" -m venv $(VENV); \
 	fi
-	@touch $(HALF)
 	@echo "installing what the lessons need, once: 0.4 GB and some 5 minutes; far more on Linux with PyTorch's build for NVIDIA GPUs"
 	$(BIN)/python -m pip install -c constraints.txt -e .
 	$(BIN)/python -m ipykernel install --sys-prefix --env OMP_WAIT_POLICY PASSIVE

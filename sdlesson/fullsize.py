@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import threading
@@ -138,12 +139,11 @@ def _largest(part: Module, call) -> int:
     def look(_layer, taken, given):
         seen.append(sum(each.numel() for each in (*taken, given) if torch.is_tensor(each)))
 
-    leaves = (layer for layer in part.modules() if not any(layer.children()))
-    hooks = [layer.register_forward_hook(look) for layer in leaves]
-    with torch.no_grad():
+    with contextlib.ExitStack() as hooks, torch.no_grad():
+        for layer in part.modules():
+            if not any(layer.children()):
+                hooks.callback(layer.register_forward_hook(look).remove)
         call()
-    for hook in hooks:
-        hook.remove()
     return max(seen)
 
 

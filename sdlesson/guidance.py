@@ -187,7 +187,7 @@ def record(
     settings = vars(run) | {
         "prompts": list(run.prompts),
         "negative_prompts": list(run.negative_prompts),
-        "seeds": as_seeds(seed, len(run.prompts)) if drawn else None,
+        "seeds": as_seeds(seed, 1) if drawn else None,  # one alone: the noise of all pictures was drawn from it
         "model": sd.name,
         "dtype": str(sd.dtype).removeprefix("torch."),
         "scheduler": type(sd.scheduler).__name__,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import threading
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -146,7 +147,8 @@ def load(
     dtype = _dtype(dtype, torch)
     big = _bytes(folder, "unet") > _BIG or engine == "openvino"
     if device.type == "cpu":
-        every = _threads_before()
+        with _ONE_AT_A_TIME:
+            every = _threads_before()
         if big:
             torch.set_num_threads(every)
     if big:
@@ -158,6 +160,9 @@ def load(
     return StableDiffusion(
         **parts, name=name, device=device, dtype=dtype, guidance_scale=scale, folder=folder, engine=engine
     )
+
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @cache

@@ -210,11 +210,7 @@ def way_down(scheduler, steps: int, start: int = 0, order: int = 4, generator=No
     """
     from diffusers import LMSDiscreteScheduler
 
-    scheduler = copy.deepcopy(scheduler)
-    try:
-        scheduler.set_timesteps(steps, device=device)
-    except (ValueError, ZeroDivisionError) as error:  # as LCM's for more steps than it was distilled for
-        raise BadInput(f"{type(scheduler).__name__} cannot take {steps} steps: {first_line(error)}") from None
+    scheduler = with_steps(scheduler, steps, device)
     if not torch.isfinite(torch.as_tensor(getattr(scheduler, "sigmas", 0.0))).all():
         raise BadInput(f"{type(scheduler).__name__} has a noise level that is not finite; it needs other betas.")
     if scheduler.timesteps[0] < scheduler.timesteps[-1] or "Inverse" in type(scheduler).__name__:
@@ -222,6 +218,16 @@ def way_down(scheduler, steps: int, start: int = 0, order: int = 4, generator=No
     if type(scheduler) is LMSDiscreteScheduler:
         return ExactLMS(scheduler, order, start)
     return OwnSteps(scheduler, generator, start)
+
+
+def with_steps(scheduler, steps: int, device: torch.device | str | None = None):
+    """A copy of a scheduler of diffusers that has set its timesteps; raises BadInput where it cannot take so many."""
+    scheduler = copy.deepcopy(scheduler)
+    try:
+        scheduler.set_timesteps(steps, device=device)
+    except (ValueError, ZeroDivisionError) as error:  # as LCM's for more steps than it was distilled for
+        raise BadInput(f"{type(scheduler).__name__} cannot take {steps} steps: {first_line(error)}") from None
+    return scheduler
 
 
 class ExactLMS:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +44,8 @@ class Steering:
         ends = tuple(self.interval) if isinstance(self.interval, Sequence) else ()
         if len(ends) != 2 or not all(isinstance(end, Real) and end == end for end in ends):
             raise BadInput(f"Steering's interval is two noise levels, (low, high), not {checks.told(self.interval)}.")
+        if ends[0] > ends[1]:
+            raise BadInput(f"Steering's interval begins with the lower noise level: ({ends[1]:g}, {ends[0]:g}).")
 
     def guides(self, sigma: float | None = None) -> bool:
         """Does guidance count at `sigma`, or (None) at every noise level?"""
@@ -131,8 +132,7 @@ def noised(sd: StableDiffusion, clean: torch.Tensor, noise: torch.Tensor, step: 
     step = checks.whole(step, "step", 0, checks.whole(steps, "number of steps", 1))
     clean, noise = as_latents(clean), as_latents(noise)
     _check_alike(clean, noise)
-    scheduler = copy.deepcopy(sd.scheduler)
-    scheduler.set_timesteps(steps)
+    scheduler = sigmas.with_steps(sd.scheduler, steps)
     if step == steps:  # behind the last step: no noise
         return clean
     times = scheduler.timesteps[step * scheduler.order].repeat(len(clean))
@@ -237,12 +237,14 @@ def slerp(one: torch.Tensor, other: torch.Tensor, share: float) -> torch.Tensor:
 
     With the angle a between the two: (sin((1 - share) a) * one + sin(share a) * other) / sin a. Of two arrows of one
     length all points have that length. Where the two point the same way, it is `lerp`. Raises BadInput for unequal
-    shapes.
+    shapes, and where the two point opposite ways: between those there is no arc but many.
     """
     _check_alike(one, other)
     first, second = one.flatten(1), other.flatten(1)
     cosine = torch.cosine_similarity(first, second, dim=1).clamp(-1, 1)
     angle = cosine.acos().view(-1, *[1] * (one.dim() - 1))  # (batch, 1, 1, 1)
+    if (angle > math.pi - 1e-3).any():
+        raise BadInput("Between opposite tensors there is no one arc; turn one of them a little.")
     arc = ((1 - share) * angle).sin() * one + (share * angle).sin() * other
     return torch.where(angle > 1e-3, arc / angle.sin().clamp(min=1e-6), lerp(one, other, share))
 

@@ -75,6 +75,8 @@ def own_encoder(tokenizer: CLIPTokenizer) -> Tokenizer:
 
 def encode_pieces(tokenizer: CLIPTokenizer, text: str) -> Encoding:
     """All pieces of `text`, none cut off, without start, end and padding: their ids, tokens, offsets and word_ids."""
+    if not isinstance(text, str):
+        raise BadInput(f"One text is cut into pieces here, not {checks.told(text)}.")
     return own_encoder(tokenizer).encode(*as_prompts(text), add_special_tokens=False)
 
 

@@ -6,12 +6,12 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from diffusers import LMSDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from tokenizers import AddedToken
 from torch import nn
 from torch.func import functional_call
 
@@ -20,11 +20,8 @@ from .latents import encode
 from .loading.errors import BadInput
 from .models import ARTICLE_SCHEDULE, StableDiffusion
 from .tiny.optimizer import MuonAdamW
-from .tokens import encode_pieces, tokenize
+from .tokens import as_prompts, encode_pieces, tokenize
 from .world import Scene, draw
-
-if TYPE_CHECKING:
-    from diffusers import UNet2DConditionModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +69,7 @@ def loss_at(
     Scaled latents and noise (B, 4, h, w), texts (B, 77, dim); the same noise at every timestep (Ho et al. 2020,
     equation 14, one t at a time).
     """
+    _check_noise_is_guessed(sd)
     losses = []
     for t in timesteps:
         kept = sd.scheduler.alphas_cumprod[t].to(latents)
@@ -85,7 +83,7 @@ def loss_at(
 def small_unet(sd: StableDiffusion, channels: Sequence[int] = (32, 48, 64), seed: int = 0) -> UNet2DConditionModel:
     """A fresh UNet for `sd`'s latents and text, smaller than the tiny model's; the global generator stays as it is."""
     width = sd.text_encoder.config.hidden_size
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         unet = build_unet(sd.size[0], width, channels)
     return unet.to(sd.device)
@@ -131,14 +129,16 @@ def train(
 def with_new_word(sd: StableDiffusion, word: str, like: Sequence[str]) -> StableDiffusion:
     """A copy of `sd` whose tokenizer knows `word` as one token; its vector is the mean of the words' in `like`.
 
-    UNet and VAE are `sd`'s own. Raises BadInput where the tokenizer has the word already.
+    UNet and VAE are `sd`'s own. Raises BadInput where the tokenizer has the word already, as a word or as a piece.
     """
     tokenizer, encoder = copy.deepcopy(sd.tokenizer), copy.deepcopy(sd.text_encoder)
-    if not tokenizer.add_tokens([word]):
+    known = len(encode_pieces(tokenizer, word).ids) == 1
+    if known or not tokenizer.add_tokens([AddedToken(word, single_word=True)]) or len(tokenizer) == len(sd.tokenizer):
         raise BadInput(f"The tokenizer knows {word!r} already; take another word.")
     old = encoder.get_input_embeddings().weight
-    vectors = [old[encode_pieces(sd.tokenizer, each).ids].mean(dim=0) for each in like]
-    encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    vectors = [old[encode_pieces(sd.tokenizer, each).ids].mean(dim=0) for each in as_prompts(like)]
+    with torch.random.fork_rng():  # new rows begin as random numbers
+        encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     encoder.get_input_embeddings().to(sd.dtype)  # of a big model it may have been stored in another one
     with torch.no_grad():
         encoder.get_input_embeddings().weight[-1] = torch.stack(vectors).mean(dim=0)
@@ -161,8 +161,10 @@ def learn_word(
     every drawing `copies` times, with fresh noise at timesteps that are spread over 0 ... 999. The row is changed in
     place; the UNet's and the encoder's weights get no gradients.
     """
+    _check_noise_is_guessed(sd)
     encoder, device = sd.text_encoder.requires_grad_(False), sd.unet.device
-    objective = NoisePrediction(sd.unet.requires_grad_(False)).to(device)
+    trained = [each for each in sd.unet.parameters() if each.requires_grad]  # of a UNet that others share
+    objective = NoisePrediction(sd.unet.requires_grad_(False), sd.scheduler.alphas_cumprod).to(device)
     table = encoder.get_input_embeddings().weight
     name = next(name for name, weight in encoder.named_parameters() if weight is table)
     row = table[-1].float().clone().requires_grad_()  # Adam's small numbers need 32 bits
@@ -182,7 +184,15 @@ def learn_word(
         losses.append(loss.item())
     with torch.no_grad():
         table[-1] = row
+    for each in trained:
+        each.requires_grad_()
     return losses
+
+
+def _check_noise_is_guessed(sd: StableDiffusion) -> None:
+    kind = sd.scheduler.config.prediction_type
+    if kind != "epsilon":
+        raise BadInput(f"This loss compares with the noise, and this model's UNet guesses another thing ({kind}).")
 
 
 def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
@@ -249,13 +259,13 @@ class NoisePrediction(nn.Module):
 
     `forward(latents, noise, steps, texts)`: scaled latents and noise (B, 4, h, w), timesteps (B,) in 0…999 and text
     embeddings (B, 77, width). A timestep of low noise is easy to get wrong and does not matter much: its weight is
-    min(SNR, 5)/SNR.
+    min(SNR, 5)/SNR. `kept` is ᾱ(t), (1000,), of another schedule than the article's.
     """
 
-    def __init__(self, unet: UNet2DConditionModel):
+    def __init__(self, unet: UNet2DConditionModel, kept: torch.Tensor | None = None):
         super().__init__()
         self.unet = unet
-        kept = LMSDiscreteScheduler(**ARTICLE_SCHEDULE).alphas_cumprod  # ᾱ(t), (1000,)
+        kept = LMSDiscreteScheduler(**ARTICLE_SCHEDULE).alphas_cumprod if kept is None else kept
         self.register_buffer("kept", kept, persistent=False)
 
     def forward(self, latents, noise, steps, texts) -> torch.Tensor:

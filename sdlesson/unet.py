@@ -61,15 +61,13 @@ def record_maps(layers: Mapping[str, Module]) -> Iterator[dict[str, list[torch.T
         with torch.inference_mode(False):  # an ordinary tensor, whoever made it
             maps[name].append(first if first.is_meta else first.detach().float().cpu().clone())
 
-    hooks = [
-        layer.register_forward_hook(lambda _, given, output, name=name: note(name, output))
-        for name, layer in layers.items()
-    ]
-    try:
+    with contextlib.ExitStack() as hooks:
+        for name, layer in layers.items():
+            if not isinstance(layer, Module):
+                raise BadInput(f"{name} is no layer but {checks.told(layer)}.")
+            hook = layer.register_forward_hook(lambda _, given, output, name=name: note(name, output))
+            hooks.callback(hook.remove)
         yield maps
-    finally:
-        for hook in hooks:
-            hook.remove()
     if silent := [name for name, kept in maps.items() if not kept]:
         raise BadInput(f"{silent[0]} was not called while its maps were recorded: is it a part of what ran?")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
@@ -188,7 +189,7 @@ class Plot:
     def tile(self, curves: Mapping[str, tuple], title: str, words: str, *, mark: tuple[float, float] | None = None):
         """The axes with curves, name -> (xs, ys), upon them and a large dot at `mark`; several are named below."""
         drawn, names = "", []
-        for (name, (xs, ys)), colour in zip(curves.items(), COLOURS, strict=False):
+        for (name, (xs, ys)), colour in zip(curves.items(), itertools.cycle(COLOURS), strict=False):
             places = self.places(xs, ys)
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
             drawn += f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.4"/>'

@@ -21,22 +21,28 @@ def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
 
     `traces` are runs of one prompt and one number of steps, one or several pictures each. Shown are the picture, the
     largest latent, and how much of the picture was cut off at black and white. A run that is painted joins the rest.
-    Raises BadInput where the traces have no seeds, or have different prompts.
+    Raises BadInput where the traces have no seeds, or different prompts, sizes or numbers of steps.
     """
-    if len({tuple(set(trace.settings["prompts"])) for trace in traces}) != 1:
+    if len({prompt for trace in traces for prompt in trace.settings["prompts"]}) != 1:
         raise BadInput("The guidance explorer takes at least one recorded run, all of one prompt.")
-    if any(trace.settings["seeds"] is None for trace in traces):
-        raise BadInput("The guidance explorer takes runs that were recorded from a seed, not from given latents.")
+    if any(len(trace.settings["seeds"] or []) != len(trace.settings["prompts"]) for trace in traces):
+        raise BadInput("The guidance explorer takes runs with a seed for each picture, not given latents.")
+    alike = ("num_inference_steps", "height", "width")
+    if len({tuple(trace.settings[name] for name in alike) for trace in traces}) != 1:
+        raise BadInput("The guidance explorer takes runs of one size and one number of steps.")
     settings, painted = traces[0].settings, _Painted(sd, traces[0].settings["prompts"][0])
     for trace in traces:
-        painted.keep(trace.steps[-1].latents, trace.settings["guidance_scale"], trace.settings["seeds"])
+        scale, seeds = trace.settings["guidance_scale"], trace.settings["seeds"]
+        twice = [seed for seed in seeds if seeds.count(seed) > 1 or (scale, seed) in painted.runs]
+        if twice:
+            raise BadInput(f"Two of the runs have guidance {scale:g} and seed {twice[0]}; one picture would be lost.")
+        painted.keep(trace.steps[-1].latents, scale, seeds)
 
     def run():
         scale, seed = own_scale.value, typed_seed(own_seed.value)
-        count = settings["num_inference_steps"]
-        options = {"num_inference_steps": count, "negative_prompt": settings["negative_prompts"][0], "seed": seed}
-        steps = denoise(sd, painted.prompt, guidance_scale=scale, **options)
-        return steps, count, partial(done, scale, seed)  # the boxes may change meanwhile
+        options = {name: settings[name] for name in alike} | {"negative_prompt": settings["negative_prompts"][0]}
+        steps = denoise(sd, painted.prompt, guidance_scale=scale, seed=seed, **options)
+        return steps, settings[alike[0]], partial(done, scale, seed)  # the boxes may change meanwhile
 
     def done(scale: float, seed: int, steps: Sequence[Step]) -> None:
         painted.keep(steps[-1].latents, scale, [seed])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
 from ..loading.checks import rgb
+from ..loading.errors import BadInput
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +25,11 @@ SEQUENTIAL = "viridis"  # amounts: attention, sigma
 
 #: The lessons' few colours, told apart by the colour-blind too (Okabe and Ito, 2008).
 INK, PALE, BLUE, ORANGE, GREEN, PINK = "#24292f", "#d0d7de", "#0072b2", "#d55e00", "#009e73", "#cc79a7"
+
+
+def styles() -> Iterator[tuple[str, str]]:
+    """A colour and a mark for each curve: the five colours come again and again, each time with other marks."""
+    return zip(itertools.cycle((ORANGE, BLUE, GREEN, PINK, INK)), itertools.cycle("os^Dvs^Dvo^Dvos"), strict=False)
 
 
 def new_figure(*args, photographs: bool = False, **kwargs) -> WordedFigure:
@@ -143,7 +149,9 @@ def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
-    for ax, picture, title in zip(axes, pictures, titles, strict=False):
+    if len(titles) != len(pictures):
+        raise BadInput(f"There are {len(pictures)} pictures and {len(titles)} titles; give one title for each.")
+    for ax, picture, title in zip(axes, pictures, titles, strict=False):  # the last row may have empty places
         plot_picture(picture, title, ax=ax)
     listed = "; ".join(title.replace("\n", " ") for title in titles if title)
     number = f"{len(pictures)} pictures" if len(pictures) > 1 else "One picture"
@@ -188,12 +196,12 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
 
 
 def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, joined: bool = True, ax=None):
-    """Draw up to five named curves, name -> (xs, ys), in the lessons' colours; returns the Axes.
+    """Draw named curves, name -> (xs, ys), in the lessons' colours; returns the Axes.
 
     Curves that are not `joined`, a few points with nothing known between them, are marks alone, a shape for each.
     """
     ax = given_axes(ax, (7, 2.9))
-    for (name, (xs, ys)), colour, mark in zip(curves.items(), (ORANGE, BLUE, GREEN, PINK, INK), "os^Dv", strict=False):
+    for (name, (xs, ys)), (colour, mark) in zip(curves.items(), styles(), strict=False):
         style = {"marker": "o", "markersize": 3.5} if joined else {"marker": mark, "markersize": 7, "linestyle": "none"}
         ax.plot(xs, ys, color=colour, linewidth=1.4, label=name, alpha=1 if joined else 0.85, **style)
     ax.set_xlabel(xlabel, fontsize=9)

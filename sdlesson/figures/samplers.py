@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..samplers import fitted_order
-from .base import BLUE, GREEN, INK, ORANGE, PINK, given_axes, log_axes, new_figure, open_axes
+from .base import BLUE, GREEN, INK, ORANGE, PINK, given_axes, log_axes, new_figure, open_axes, styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,13 +26,13 @@ STYLES = {
 def plot_errors(
     errors: Mapping[str, Mapping[int, float]], xlabel: str, *, of="true end", fit_from: int | None = None, ax=None
 ):
-    """Draw errors against counts on logarithmic axes, {name: {count: error}}, up to five names; returns the Axes.
+    """Draw errors against counts on logarithmic axes, {name: {count: error}}; returns the Axes.
 
     A sampler keeps its colour under other levels ("LMS 4, Karras"); what has "default" in its name is dashed. `of` says
     whose length the errors are a share of. With `fit_from` the legend tells each curve's order, from that count on.
     """
     ax = given_axes(ax, (6, 3.4))
-    for (name, curve), style in zip(errors.items(), STYLES.values(), strict=False):
+    for (name, curve), style in zip(errors.items(), itertools.cycle(STYLES.values()), strict=False):
         colour, mark = STYLES.get(name.partition(",")[0], style)
         label = name if fit_from is None else f"{name}: order {_order(curve, fit_from):.1f}"
         line = f"{mark}--" if "default" in name else f"{mark}-"
@@ -79,7 +80,7 @@ def figure_levels(schedules: Mapping[str, Sequence[float]]) -> Figure:
     """Where the noise levels of several schedules lie, a row of dots each, on a logarithmic axis; 0 has no place."""
     fig = new_figure(figsize=(10, 0.8 + 0.55 * len(schedules)))
     ax, told = open_axes(fig.subplots()), []
-    for row, ((name, sigmas), colour) in enumerate(zip(schedules.items(), (ORANGE, BLUE, GREEN), strict=False)):
+    for row, ((name, sigmas), (colour, _)) in enumerate(zip(schedules.items(), styles(), strict=False)):
         levels = [float(sigma) for sigma in sigmas if sigma > 0]
         ax.plot(levels, [-row] * len(levels), "o", color=colour, markersize=7)
         told.append(f"{name}: {sum(level < 1 for level in levels)} of {len(levels)} below 1")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..loading.errors import BadInput
 from ..sigmas import lms_coefficients
-from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, log_axes, new_figure, open_axes
+from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, log_axes, new_figure, open_axes, styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,16 +62,17 @@ def figure_schedules(schedules: dict) -> Figure:
     """Several training schedules' sigmas, {name: array}, on a logarithmic scale."""
     fig = new_figure(figsize=(7, 3))
     ax = open_axes(fig.subplots())
-    for (name, sigmas), colour, style in zip(schedules.items(), (ORANGE, BLUE, GREEN), ("-", "--", ":"), strict=False):
-        ax.plot(sigmas, style, color=colour, linewidth=2, label=f"{name} (ends at {sigmas[-1]:.1f})")
+    lines = itertools.cycle(("-", "--", ":"))
+    for (name, sigmas), (colour, _), line in zip(schedules.items(), styles(), lines, strict=False):
+        ax.plot(sigmas, line, color=colour, linewidth=2, label=f"{name} (ends at {sigmas[-1]:.1f})")
     ax.axhline(1, color=INK, linewidth=0.8)
     last = max(len(sigmas) for sigmas in schedules.values()) - 1
     ax.text(last, 0.9, "noise as strong as the picture", fontsize=8, color=INK, ha="right", va="top")
     ax.set(xlabel="noising step (timestep)", ylabel="noise level σ")
     log_axes(ax.yaxis)
     ax.legend(frameon=False, fontsize=9)
-    half = {name: int(np.argmax(np.asarray(sigmas) > 1)) for name, sigmas in schedules.items()}
-    told = ", ".join(f"{name} at step {step}" for name, step in half.items())
+    beyond = {name: np.flatnonzero(np.asarray(sigmas) > 1) for name, sigmas in schedules.items()}
+    told = ", ".join(f"{name} at step {steps[0]}" if len(steps) else f"{name} never" for name, steps in beyond.items())
     fig.words = f"Rising curves of sigma over the noising steps. They pass sigma = 1: {told}."
     return fig
 
@@ -253,7 +255,7 @@ def figure_errors(errors: dict) -> Figure:
     """Distance from the end that many steps reach, {name: {number of steps: share of its length}}, logarithmic axes."""
     fig = new_figure(figsize=(6.5, 3.2))
     ax = open_axes(fig.subplots())
-    for (name, values), colour, mark in zip(errors.items(), (ORANGE, BLUE, GREEN), "os^", strict=False):
+    for (name, values), (colour, mark) in zip(errors.items(), styles(), strict=False):
         ax.plot(list(values), list(values.values()), f"{mark}-", color=colour, label=name)
     counts = sorted({count for values in errors.values() for count in values})
     ax.set(xlabel="steps (calls of the UNet)", ylabel="distance from the end\nwith many steps (share)")

@@ -158,7 +158,7 @@ def figure_places(tokenizer: CLIPTokenizer, texts: Mapping[str, str]) -> Figure:
 def plot_pairs(counts: Counter, *, most: int = 6, ax=None):
     """Draw the `most` frequent pairs of `count_pairs` as bars, the most frequent one lit; returns the Axes."""
     ax = given_axes(ax, (3, 2))
-    pairs = sorted(counts, key=lambda pair: (-counts[pair], pair))[:most]
+    pairs = [pair for pair, _ in counts.most_common(most)]  # of equal ones the first, as the merges are learned
     colours = [ORANGE, *[BLUE] * (len(pairs) - 1)]
     ax.barh(range(len(pairs)), [counts[pair] for pair in pairs], color=colours, height=0.7)
     ax.set_yticks(range(len(pairs)), [" + ".join(pair) for pair in pairs], fontsize=8)
