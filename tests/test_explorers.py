@@ -226,6 +226,14 @@ def test_the_guidance_explorer_needs_to_know_seeds_and_one_prompt(toy, runs):
         explore_guidance(toy, [*runs, record(toy, "a duck", num_inference_steps=3)])
     with pytest.raises(BadInput, match="at least one"):
         explore_guidance(toy, [])
+    with pytest.raises(BadInput, match="a seed for each picture"):  # one noise for both was drawn from it
+        explore_guidance(toy, [record(toy, ["a horse"] * 2, num_inference_steps=2, seed=42)])
+    with pytest.raises(BadInput, match="one prompt"):
+        explore_guidance(toy, [record(toy, ["a horse", "a duck"], num_inference_steps=2, seed=[1, 2])])
+    with pytest.raises(BadInput, match="one picture would be lost"):
+        explore_guidance(toy, [*runs, runs[0]])
+    with pytest.raises(BadInput, match="one size and one number of steps"):
+        explore_guidance(toy, [*runs, record(toy, "a horse", num_inference_steps=9)])
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,7 @@ from sdlesson.figures.latents import figure_histograms, figure_latents, plot_his
 from sdlesson.figures.samplers import figure_errors, figure_levels
 from sdlesson.figures.sigmas import figure_schedules, figure_ways
 from sdlesson.figures.tokens import figure_learning, figure_merges, figure_pieces, figure_places
+from sdlesson.loading.errors import BadInput
 
 
 def picture(level=128):
@@ -266,3 +267,14 @@ def test_a_projectors_figures_are_larger(monkeypatch):
         figure_pictures([Image.new("RGB", (8, 8))], inches=2)._ipython_display_()
     plain, large = (about["image/jpeg"] for about in shown)
     assert (plain["width"], large["width"]) == (144, 216)
+
+
+def test_curves_beyond_five_are_drawn_too():
+    ax = plot_curves({str(number): ([1, 2], [number, 1]) for number in range(12)}, "step", "size", joined=False)
+    looks = {(line.get_color(), line.get_marker()) for line in ax.lines}
+    assert len(ax.lines) == len(looks) == 12
+
+
+def test_a_picture_without_a_title_is_told():
+    with pytest.raises(BadInput, match="There are 2 pictures and 1 titles"):
+        figure_pictures([Image.new("RGB", (8, 8))] * 2, ["one"])

@@ -139,6 +139,28 @@ def test_a_folder_of_any_name_is_set_up_once(tmp_path, name):
     assert "pip.py" in [each["name"] for each in made.make("paint")]  # a checkout that moved is set up again
 
 
+def test_an_update_that_fails_keeps_the_environment(tmp_path):
+    made = Checkout(tmp_path / "checkout")
+    made.make("paint")
+    (made.folder / ".venv/mine").touch()
+    (made.folder / "pip.py").write_text(f"{TELL}\nsys.exit('--version' not in sys.argv)")
+    (made.folder / "constraints.txt").write_text("newer")
+    for _ in range(2):  # without a network, say
+        with pytest.raises(AssertionError):
+            made.make("paint")
+    (made.folder / "pip.py").write_text(TELL)
+    assert [each["name"] for each in made.make("paint")][-1] == "__main__.py"
+    assert (made.folder / ".venv/mine").exists()
+
+
+def test_an_environment_whose_python_is_gone_is_made_anew(tmp_path):
+    made = Checkout(tmp_path / "checkout")
+    made.make("paint")
+    (made.folder / ".venv/bin/python").unlink()
+    (made.folder / ".venv/bin/python").symlink_to(tmp_path / "gone")
+    assert [each["name"] for each in made.make("paint")][-1] == "__main__.py"
+
+
 def test_an_environment_without_pip_gets_one_and_is_kept(tmp_path):
     made = Checkout(tmp_path / "checkout")
     (made.folder / "pip.py").write_text(f"{TELL}\nsys.exit(not os.path.exists('has-pip'))")

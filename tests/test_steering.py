@@ -129,6 +129,17 @@ def test_a_strength_outside_is_refused(strength):
         first_step(strength, 20)
 
 
+def test_between_opposite_arrows_there_is_no_one_arc():
+    one = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(0))
+    with pytest.raises(BadInput, match="opposite"):
+        slerp(one, -one, 0.5)
+
+
+def test_an_interval_begins_low():
+    with pytest.raises(BadInput, match="begins with the lower noise level: \\(1, 8\\)"):
+        Steering(interval=(8.0, 1.0))
+
+
 def test_lerp_and_slerp():
     one, other = torch.randn((2, 3, 4, 8, 8), generator=torch.Generator().manual_seed(0))
     for mix in (lerp, slerp):

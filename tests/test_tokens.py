@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import warnings
+from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -29,6 +30,7 @@ from sdlesson.tokens import (
     context_length,
     count_pairs,
     cut_words,
+    encode_pieces,
     join,
     merge_ranks,
     merge_steps,
@@ -385,3 +387,13 @@ def rows(ids, start, end, padding, length, *, stride=None, fill=True, marks=True
 )
 def test_rows_of_a_long_text(said, answer, words):
     assert words in said("tokens.5", answer) + said("tokens.5", answer)
+
+
+def test_two_texts_are_not_cut_as_one(tiny):
+    with pytest.raises(BadInput, match="One text is cut into pieces here"):
+        encode_pieces(tiny.tokenizer, ["a horse", "a duck"])
+
+
+def test_the_lit_bar_is_the_pair_that_is_joined():
+    pairs = Counter({("n", "e"): 3, ("e", "w"): 3})
+    assert plot_pairs(pairs).get_yticklabels()[0].get_text() == "n + e"

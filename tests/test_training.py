@@ -1,7 +1,10 @@
 """The lesson on training: the loss over the noise levels, a small training, a new word; its judges."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from diffusers import LMSDiscreteScheduler
 
 from sdlesson.figures.training import figure_batch, figure_over_sigma, figure_progress
 from sdlesson.loading.errors import BadInput
@@ -74,6 +77,39 @@ def test_a_word_is_one_row(toy, examples):
     assert (table != before[changed[0]]).any(dim=1).nonzero().flatten().tolist() == [len(table) - 1]
     with pytest.raises(BadInput, match="knows 'zuzu' already"):
         with_new_word(taught, "zuzu", like=["horse"])
+
+
+@pytest.mark.parametrize("word", ["horse", "a"])
+def test_a_word_that_the_tokenizer_knows_is_not_new(toy, word):
+    """It would have no row of its own: the last one, the end mark's, would have been taught in its place."""
+    with pytest.raises(BadInput, match="knows .* already"):
+        with_new_word(toy, word, like=["moon"])
+
+
+def test_a_new_word_is_no_part_of_others(toy):
+    taught = with_new_word(toy, "zuzu", like="horse")
+    assert len(taught.tokenizer("zuzus").input_ids) > 3
+    row = taught.text_encoder.get_input_embeddings().weight[-1]
+    expected = toy.text_encoder.get_input_embeddings().weight[toy.tokenizer("horse").input_ids[1]]
+    torch.testing.assert_close(row, expected)
+
+
+def test_a_learned_word_leaves_the_unet_as_it_was(toy, examples):
+    assert all(each.requires_grad for each in toy.unet.parameters())
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    learn_word(with_new_word(toy, "zuzu", like=["horse"]), examples.latents[:1], ["a zuzu"], steps=1, copies=1)
+    assert all(each.requires_grad for each in toy.unet.parameters())
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_unet_that_guesses_no_noise_has_another_loss(toy, examples):
+    scheduler = LMSDiscreteScheduler.from_config(toy.scheduler.config, prediction_type="v_prediction")
+    other = replace(toy, scheduler=scheduler)
+    with pytest.raises(BadInput, match="guesses another thing"):
+        loss_at(other, examples.latents, torch.zeros_like(examples.latents), examples.texts[:4], [500])
+    with pytest.raises(BadInput, match="guesses another thing"):
+        learn_word(with_new_word(other, "zuzu", like=["horse"]), examples.latents[:1], ["a zuzu"], steps=1)
 
 
 def test_wilson():

@@ -520,6 +520,13 @@ def test_the_weaker_skips(said):
         assert hint in hint_of(said, "unet.8", wrong), hint
 
 
+def test_what_is_no_layer_leaves_no_hooks(toy):
+    recording = record_maps({"one": toy.unet.conv_in, "two": None})
+    with pytest.raises(BadInput, match="two is no layer but None"), recording:
+        pass
+    assert not toy.unet.conv_in._forward_hooks
+
+
 def test_a_layer_that_is_not_called_is_told(toy):
     with pytest.raises(BadInput, match="conv_in was not called"), record_maps(stages(toy.unet)):
         pass
