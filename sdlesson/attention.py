@@ -77,6 +77,8 @@ class Heat:
             raise BadInput(
                 f"Nothing was recorded for calls {calls} and side {side}; sides: {set(self.sides.values())}."
             )
+        if len({len(each) for kept in chosen.values() if not isinstance(calls, int) for each in kept}) > 1:
+            raise BadInput("The calls had batches of several sizes, as without guidance: choose one call, or a range.")
         means = [kept if isinstance(calls, int) else torch.stack(kept).mean(dim=0) for kept in chosen.values()]
         if len({mean.shape[1] for mean in means}) > 1:
             means = [mean.mean(dim=1, keepdim=True) for mean in means]
@@ -123,11 +125,11 @@ def record_attention(unet: UNet2DConditionModel, *, keep: str = "text", heads: b
     hook = unet.register_forward_pre_hook(lambda _, given, named: seen.append(_sample(given, named)), with_kwargs=True)
 
     def note(name, attn, hidden_states, texts, mask):
-        kept = _half(len(hidden_states), keep)
+        kept = _half(seen[-1], keep)
         given = (hidden_states[kept], texts[kept], None if mask is None else mask[kept])
         weights = scores(attn, *given).float().softmax(dim=-1)
         weights = weights if heads else weights.mean(dim=1, keepdim=True)
-        side = _side(seen[-1], weights.shape[2])
+        side = _side(seen[-1].shape, weights.shape[2])
         with torch.inference_mode(False):  # an ordinary tensor, whoever made it
             heat.layers.setdefault(name, []).append(weights.unflatten(2, side).cpu().clone())
 
@@ -193,16 +195,17 @@ class _Instead:
         return attn.to_out[1](attn.to_out[0](mixed)) / attn.rescale_output_factor
 
 
-def _sample(given, named) -> torch.Size:
-    """The latents' shape, from a UNet call's arguments."""
-    return (given[0] if given else named["sample"]).shape
+def _sample(given, named) -> torch.Tensor:
+    """The latents, from a UNet call's arguments."""
+    return given[0] if given else named["sample"]
 
 
-def _half(batch: int, keep: str) -> slice:
-    """The rows of a batch that are kept; raises BadInput where there are no two halves."""
+def _half(sample: torch.Tensor, keep: str) -> slice:
+    """The rows of a batch that are kept; raises BadInput where there are no two halves with the same latents."""
+    batch = len(sample)
     if keep == "all":
         return slice(None)
-    if batch % 2:
+    if batch % 2 or not torch.equal(*sample.chunk(2)):
         raise BadInput(f"A batch of {batch} has no two halves [empty, prompt]; record it with keep='all'.")
     return slice(batch // 2, None) if keep == "text" else slice(batch // 2)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
+from diffusers import LMSDiscreteScheduler
 
 from .decoding import paint_latents, to_pil
 from .embeddings import embed_texts, text_embeddings
@@ -213,8 +214,11 @@ def fall_ill(
 ) -> Chart:
     """Paint `prompt` once for each seed with one of CAUSES put in (None: healthy), and listen.
 
-    Raises BadInput for another cause, and for too few steps: "stopped early" leaves out the last three.
+    Raises BadInput for another cause, for a scheduler that is not K-LMS, whose causes and steps these are, and for too
+    few steps: "stopped early" leaves out the last three.
     """
+    if not isinstance(sd.scheduler, LMSDiscreteScheduler):
+        raise BadInput(f"The causes are those of K-LMS; this model has {type(sd.scheduler).__name__}.")
     if cause is not None and cause not in FAULTS:
         raise BadInput(f"No such cause: {cause!r}; there are {', '.join(CAUSES)}.")
     checks.whole(num_inference_steps, "number of steps", 4 if cause == "stopped early" else 1)

@@ -63,7 +63,7 @@ def record_maps(layers: Mapping[str, Module]) -> Iterator[dict[str, list[torch.T
 
     with contextlib.ExitStack() as hooks:
         for name, layer in layers.items():
-            if not isinstance(layer, Module):
+            if not isinstance(layer, torch.nn.Module):
                 raise BadInput(f"{name} is no layer but {checks.told(layer)}.")
             hook = layer.register_forward_hook(lambda _, given, output, name=name: note(name, output))
             hooks.callback(hook.remove)

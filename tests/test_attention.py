@@ -27,6 +27,7 @@ from sdlesson.embeddings import text_embeddings
 from sdlesson.figures.attention import figure_heat, figure_table, plot_heat
 from sdlesson.guidance import denoise, record
 from sdlesson.loading.errors import BadInput
+from sdlesson.steering import Steering
 from sdlesson.tokens import pieces, tokenize, word_positions
 
 PROMPT = "a cartoon of an astronaut riding a horse on the moon"
@@ -491,3 +492,18 @@ def test_judge_of_the_silent_tokens(said, answer, words):
 )
 def test_judge_of_the_lift(said, answer, words):
     assert words in said("attention.5", answer) + said("attention.5", answer)
+
+
+def test_two_prompts_without_guidance_are_no_halves(toy):
+    """They look like [empty, prompt], but each has its own latents."""
+    with record_attention(toy.unet), pytest.raises(BadInput, match="has no two halves"):
+        record(toy, ["a horse", "a duck"], num_inference_steps=1, guidance_scale=1, seed=[1, 2])
+
+
+def test_calls_of_several_sizes_have_no_mean(toy):
+    steering = Steering(interval=(0.5, 5))
+    with record_attention(toy.unet, keep="all") as heat:
+        record(toy, "a horse", num_inference_steps=4, steering=steering)
+    with pytest.raises(BadInput, match="batches of several sizes"):
+        heat.probabilities()
+    assert len(heat.probabilities(0)) == 1

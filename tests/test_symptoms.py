@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from diffusers import EulerDiscreteScheduler
 
 import sdlesson
 from sdlesson.decoding import paint_latents
@@ -207,3 +209,9 @@ def isnan_only(latents, sigma):
 )
 def test_alarm(said, alarm, words):
     assert words in said("symptoms.4", alarm) + said("symptoms.4", alarm)
+
+
+def test_the_causes_are_those_of_k_lms(toy):
+    other = replace(toy, scheduler=EulerDiscreteScheduler.from_config(toy.scheduler.config))
+    with pytest.raises(BadInput, match="The causes are those of K-LMS; this model has EulerDiscreteScheduler"):
+        fall_ill(other, PROMPT)
