@@ -91,6 +91,9 @@ bench-sweep: $(TEST)
 bench-hub: $(HUB)
 	$(CALL) bench/hub.py
 
+bench-live bench-explorers: $(TEST)
+	$(CALL) 'bench/$(@:bench-%=%).py'
+
 bench-%: $(READY)
 	$(CALL) 'bench/$*.py'
 

@@ -49,7 +49,7 @@ def processors(unet):
 @pytest.fixture
 def half_of_a_call(toy):
     """A guided batch of the toy's UNet: latents 6 x 4, texts [empty, prompt]."""
-    latents = torch.randn((2, 4, 6, 4), generator=torch.Generator().manual_seed(0))
+    latents = torch.randn((1, 4, 6, 4), generator=torch.Generator().manual_seed(0)).repeat(2, 1, 1, 1)
     return latents, text_embeddings(toy, PROMPT)
 
 

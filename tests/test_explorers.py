@@ -5,6 +5,7 @@ import threading
 from dataclasses import replace
 from html import escape
 
+import ipywidgets
 import numpy as np
 import pytest
 import torch
@@ -37,8 +38,6 @@ def alts(explorer):
 
 
 def test_a_bad_value_is_said_in_place_and_the_page_stays():
-    import ipywidgets
-
     def show(value):
         if value < 0:
             raise BadInput("Give <0> or more.")
@@ -51,6 +50,18 @@ def test_a_bad_value_is_said_in_place_and_the_page_stays():
     assert 'role="status"' in explorer.said.value and "Give &lt;0&gt; or more." in explorer.said.value
     explorer.knobs["value"].value = 4
     assert explorer.page.value == "page 4" and explorer.said.value == ""
+
+
+def test_what_goes_wrong_otherwise_is_said_too():
+    def show(knob):
+        if knob:
+            raise MemoryError("no room")
+        return "good"
+
+    knob = ipywidgets.IntSlider()
+    explorer = Explorer("An explorer.", {"knob": knob}, show)
+    knob.value = 1
+    assert "This could not be shown. MemoryError: no room" in explorer.said.value and explorer.page.value == "good"
 
 
 def test_maps_are_centred_or_begin_at_zero():

@@ -197,3 +197,9 @@ def test_calm_settings_come_once_and_are_then_the_learners(tmp_path, projector):
     themes.write_text("{}")
     assert start.prepare(tmp_path, projector=projector) == words and themes.read_text() == "{}"
     assert set(start.prepare(tmp_path, projector=not projector)).isdisjoint(words)
+
+
+def test_a_lesson_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "00_x.ipynb").write_text("<<<<<<< HEAD\n{}")
+    with pytest.raises(BadInput, match="00_x.ipynb is no notebook that can be read"):
+        tree.learners_tree(tmp_path)

@@ -66,6 +66,8 @@ class Explorer(ipywidgets.VBox):
             self.say("")
         except BadInput as bad:
             self.say(str(bad))
+        except Exception as error:  # a widget's callback has nowhere else to say it
+            self.say(f"This could not be shown. {type(error).__name__}: {error}")
 
     def say(self, sentence: str) -> None:
         """Say one sentence below the knobs; "" takes it away."""

@@ -33,8 +33,8 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
         expected = torch.stack([step.pred_original for step in steps])  # (steps, 2, 4, h/8, w/8)
         pictures = paint_latents(sd, expected.flatten(0, 1))
         apart = (expected[:, 0] - expected[:, 1]).flatten(1).norm(dim=1)
-        seen.update(prompts=prompts, apart=(apart / apart[-1].clamp(min=1e-12)).tolist())
-        seen["sources"] = [picture_source(each) for each in pictures]
+        shares, sources = (apart / apart[-1].clamp(min=1e-12)).tolist(), [picture_source(each) for each in pictures]
+        seen.update(prompts=prompts, apart=shares, sources=sources)  # at once: the slider may be moved meanwhile
         slider.choose_from(range(len(steps)), len(steps) - 1)
         explorer.refresh()
 

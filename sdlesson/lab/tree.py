@@ -47,7 +47,12 @@ def learners_tree(lessons: Path, *, solutions: bool = False) -> dict[str, bytes]
 def _content(path: Path) -> bytes:
     if path.suffix == ".md":
         return _LINK.sub(_WORDS, path.read_text(encoding="utf-8")).encode()
-    return unrun(path.read_bytes()) if path.suffix == ".ipynb" else path.read_bytes()
+    if path.suffix != ".ipynb":
+        return path.read_bytes()
+    try:
+        return unrun(path.read_bytes())
+    except (ValueError, KeyError, TypeError, AttributeError):  # a conflict of git's in it, say
+        raise BadInput(f"{path} is no notebook that can be read; bring it back with git or from the kit.") from None
 
 
 def unrun(notebook: bytes) -> bytes:
