@@ -222,7 +222,7 @@ def _check_trace(tensors: Mapping[str, torch.Tensor], settings) -> None:
 
 
 def about_picture(sd: StableDiffusion, run: Settings, seed: int, number: int = 0) -> dict[str, object]:
-    """What a PNG of ours tells of picture `number` of a run: all that is needed to paint it again."""
+    """What a PNG of ours tells of picture `number` of a run: what is needed, with the same model, to paint it again."""
     from . import __version__
 
     return {

@@ -41,7 +41,7 @@ def encode(
 
     `picture` is a PIL picture (of any mode: see `to_tensor`), or a tensor or array (batch, 3, height, width): floats in
     -1 ... 1, bytes in 0 ... 255. Without `generator` they are the mean of the encoder's Gaussian (its mode), with one a
-    draw from it. The scaling factor is 0.18215 in v1.4 (Rombach et al. 2022, appendix G). Raises BadInput where a
+    draw from it. The scaling factor, Rombach et al. 2022, appendix G, is 0.18215 in v1.4. Raises BadInput where a
     side does not fit the VAE's squares, and for numbers of another range.
     """
     checks.part(vae, "a VAE, such as sd.vae", "encoder")

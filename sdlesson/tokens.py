@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .models import StableDiffusion
 
 
-_CLIP_LENGTH = 77  # tokens that CLIP's text encoder reads, start and end among them (Radford et al. 2021, section 2.4)
+_CLIP_LENGTH = 77  # tokens that CLIP's text encoder reads, start and end among them (as the released models have it)
 
 
 _NAMED = 30  # words that a warning names before it only counts

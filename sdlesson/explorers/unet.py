@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 from html import escape
 
 import ipywidgets
@@ -39,7 +39,7 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
         for stage, kept in maps.items()
     }
 
-    @cache
+    @lru_cache(maxsize=8)  # of v1.4 each takes some 30 MB
     def without(step: int, cut: tuple[int, ...]):
         return _without(sd, trace, step, cut)
 
@@ -93,4 +93,4 @@ def _without(sd: StableDiffusion, trace: Trace, step: int, cut: tuple[int, ...])
         noise_uncond, noise_text = guesses(sd.unet, scaled, now.timestep, texts, scale)
     guess = guide(noise_uncond, noise_text, scale)
     original = pred_original(scaled * shrink, guess, now.sigma, trace.settings["prediction_type"])
-    return {stage: kept[0][-1] for stage, kept in found.items()}, paint_latents(sd, original)[0]
+    return {stage: kept[0][-1].clone() for stage, kept in found.items()}, paint_latents(sd, original)[0]
