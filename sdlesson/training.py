@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from diffusers import LMSDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
-from tokenizers import AddedToken
 from torch import nn
 from torch.func import functional_call
+from transformers import AddedToken
 
 from .embeddings import embed_texts
 from .latents import encode
@@ -190,7 +190,7 @@ def learn_word(
 
 
 def _check_noise_is_guessed(sd: StableDiffusion) -> None:
-    kind = sd.scheduler.config.prediction_type
+    kind = sd.scheduler.config["prediction_type"]
     if kind != "epsilon":
         raise BadInput(f"This loss compares with the noise, and this model's UNet guesses another thing ({kind}).")
 
