@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from .latents import check_size
-from .tokens import context_length
-
 
 def machine_shapes(sd, batch: int = 1, height: int | None = None, width: int | None = None) -> dict[str, tuple]:
     """The shapes of all that flows through the machine, from its configuration alone.
 
     `height` and `width` are the picture's, in pixels (default: the model's own size). Keys: ids, embeddings, latents,
     unet input, unet output, picture. The text and the UNet work on twice the batch: an empty prompt for each prompt.
-    Raises BadInput for a size that the model cannot have.
     """
-    height, width = (own if asked is None else asked for asked, own in zip((height, width), sd.size, strict=True))
-    check_size(height, width, sd.vae_factor)
-    rows, columns = height // sd.vae_factor, width // sd.vae_factor
-    tokens = context_length(sd.tokenizer)
+    rows, columns = ((asked or own) // sd.vae_factor for asked, own in zip((height, width), sd.size, strict=True))
+    tokens = sd.tokenizer.model_max_length
     channels = sd.unet.config.in_channels
     return {
         "ids": (2 * batch, tokens),

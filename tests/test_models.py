@@ -826,3 +826,21 @@ assert torch.get_num_threads() == 2
     environment = os.environ | {"OMP_NUM_THREADS": "2"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-600:]
+
+
+def test_more_layers_than_tensors_are_refused_before_they_are_built(broken):
+    for part, key in (("text_encoder", "num_hidden_layers"), ("unet", "layers_per_block"), ("vae", "layers_per_block")):
+        before = (broken / part / "config.json").read_text()
+        tell(broken, f"{part}/config.json", **{key: 10**9})
+        refuses(broken, f"{key} 1000000000", "tensors in its files")
+        (broken / part / "config.json").write_text(before)
+
+
+def test_odd_json_of_others_is_one_sentence(broken):
+    tell(broken, "tokenizer/tokenizer.json", added_tokens=5)
+    refuses(broken, "its vocabulary must give each piece a whole number")
+
+
+def test_a_number_beyond_all_floats_is_none(broken):
+    (broken / "sdlesson.json").write_text('{"guidance_scale": 1' + "0" * 400 + "}")
+    refuses(broken, "guidance_scale", "must be a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import html
+import json
 import re
 import shutil
 import signal
@@ -13,6 +14,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import sdlesson
@@ -163,6 +165,21 @@ def test_other_weights_have_other_files_and_no_worker_takes_them_for_the_first(t
         worker.paint(picture, before)
 
 
+def test_another_configuration_is_another_model(toy_folder, tmp_path):
+    folder = shutil.copytree(toy_folder, tmp_path / "toy")
+    before, _ = plan.model_of(folder, None, torch.float32, 1)
+    config = json.loads((folder / "vae/config.json").read_text())
+    (folder / "vae/config.json").write_text(json.dumps(config | {"scaling_factor": 0.5}))
+    after, _ = plan.model_of(folder, None, torch.float32, 1)
+    assert before.digest != after.digest
+    assert (after.name, after.dtype) == (str(folder), "float32")  # what `load` takes, a table can hold
+
+
+def test_a_mark_at_the_beginning_of_the_prompts_is_no_letter(tmp_path):
+    (tmp_path / "prompts.txt").write_bytes(b"\xef\xbb\xbfa horse\n\na duck\n")
+    assert command._lines(tmp_path / "prompts.txt") == ["a horse", "a duck"]
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -300,7 +317,7 @@ def test_whole_numbers():
 
 def test_workers_of_two_kinds_are_told_of(tmp_path, toy_folder, scheduler, monkeypatch, capsys):
     kinds = iter(["one kind", "another kind"] * 8)
-    monkeypatch.setattr(worker, "_kind", lambda: next(kinds))
+    monkeypatch.setattr(worker, "_kind", lambda _: next(kinds))
     sdlesson.sweep(HORSE, [1, 2], steps=1, into=tmp_path, model=str(toy_folder), scheduler=scheduler)
     assert "the workers differ (one kind; another kind)" in capsys.readouterr().err
 
@@ -312,7 +329,7 @@ def test_the_lessons_table_is_what_the_model_paints(tiny):
     kinds = {name: {row[name] for row in rows} for name in ("prompt", "seed", "sampler", "steps")}
     assert [len(each) for each in kinds.values()] == [5, 10, 3, 6]
     assert len({tuple(row[name] for name in kinds) for row in rows}) == len(rows) == 900
-    model = plan.Model("tiny", None, None, plan.weights_digest(tiny.folder), 1)
+    model = plan.Model("tiny", None, None, plan.model_digest(tiny.folder), 1)
     for row in (
         next(row for row in rows if row["sampler"] == name and row["steps"] == "6") for name in kinds["sampler"]
     ):

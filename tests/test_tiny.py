@@ -24,7 +24,7 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 from sdlesson import BadInput
 from sdlesson.tiny import run as training_run
 from sdlesson.tiny.__main__ import main
-from sdlesson.tiny.data import Pictures, draw_example, draw_pictures
+from sdlesson.tiny.data import CHUNK, Pictures, draw_example, draw_pictures
 from sdlesson.tiny.export import export
 from sdlesson.tiny.loop import Job, Trainer
 from sdlesson.tiny.optimizer import MuonAdamW, orthogonalize
@@ -480,6 +480,19 @@ def test_missing_input_gets_a_sentence(tmp_path, capsys):
 def test_other_settings_are_refused(smoke, capsys):
     assert main([*SMOKE_RUN, "--seed", "3", "--stages", "tokenizer", "--out", str(smoke)]) == 2
     assert "seed" in capsys.readouterr().err
+
+
+def test_a_run_that_began_elsewhere_does_not_go_on_from_a_checkpoint(smoke, capsys):
+    """It would have joined its own UNet to that checkpoint's other parts."""
+    assert main([*SMOKE_RUN, "--start", str(smoke / "checkpoint"), "--out", str(smoke)]) == 2
+    assert "other settings (start)" in capsys.readouterr().err
+
+
+def test_the_first_pictures_are_always_the_same(tmp_path):
+    for number in range(3):
+        np.save(tmp_path / f"pictures-{number:03}.npy", np.full((CHUNK, 1, 1, 3), number, np.uint8))
+        (tmp_path / f"captions-{number:03}.json").write_text(json.dumps(["a"] * CHUNK))
+    assert len(Pictures(tmp_path, most=2 * CHUNK)) == 2 * CHUNK and len(Pictures(tmp_path)) == 3 * CHUNK
 
 
 def test_every_stage_has_a_runner():

@@ -14,7 +14,7 @@ import torch
 from torch.nn import Module
 
 from ..loading.errors import ModelError
-from ..loading.folders import weight_files
+from ..loading.folders import digest, weight_files
 from ..loading.quiet import quiet
 from ..loading.weights import image_part, stored_dtype
 from ..loading.writing import replace_folder
@@ -67,14 +67,10 @@ def _acquired(lock):
 
 def _key(folder: Path) -> str:
     """The hash of the weights, and of what else decides what they are converted to."""
-    key = hashlib.sha256(Path(__file__).read_bytes())
-    for name in ("openvino", "torch", "diffusers"):
-        key.update(f"{name} {importlib.metadata.version(name)}\n".encode())
-    for part in PARTS:
-        for file in (folder / part / "config.json", *weight_files(folder, part)):
-            with open(file, "rb") as stream:
-                key.update(hashlib.file_digest(stream, "sha256").digest())
-    return key.hexdigest()[:32]
+    files = [file for part in PARTS for file in (folder / part / "config.json", *weight_files(folder, part))]
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("openvino", "torch", "diffusers")]
+    told = "\n".join([digest([Path(__file__), *files]), *versions])
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 def _convert_apart(folder: Path, place: Path) -> None:

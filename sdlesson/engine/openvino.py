@@ -32,14 +32,18 @@ def is_installed() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
+_ONE_AT_A_TIME = threading.Lock()
+
+
 def core():
     """OpenVINO's own object for everything, imported as if the package by which it reports its use were not there."""
-    sys.modules.setdefault("openvino_telemetry", None)
-    try:
-        import openvino
-    finally:
-        if sys.modules["openvino_telemetry"] is None:
-            del sys.modules["openvino_telemetry"]
+    with _ONE_AT_A_TIME:
+        sys.modules.setdefault("openvino_telemetry", None)
+        try:
+            import openvino
+        finally:
+            if sys.modules["openvino_telemetry"] is None:
+                del sys.modules["openvino_telemetry"]
     return openvino.Core()
 
 

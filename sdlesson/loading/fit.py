@@ -6,7 +6,7 @@ All of it is read off the small JSON files, so that a model from the hub is refu
 from __future__ import annotations
 
 import inspect
-import math
+import sys
 from pathlib import Path
 
 from .errors import BadInput, ModelError
@@ -110,7 +110,7 @@ def schedule(folder: Path) -> dict | None:
             f"{folder} was made with a noise schedule that K-LMS cannot have: {reasons[0]}; "
             "sdlesson loads models of Stable Diffusion's own schedules only."
         )
-    return {key: value for key, value in config.items() if key[0] != "_"}
+    return {key: value for key, value in config.items() if not key.startswith("_")}
 
 
 def recommended(folder: Path) -> dict:
@@ -247,6 +247,7 @@ def _vocabulary(folder: Path) -> int:
         if name == "tokenizer.json" and content:
             model, added = content.get("model"), content.get("added_tokens") or []
             content = model.get("vocab") if isinstance(model, dict) else None
+            added = added if isinstance(added, list) else [None]
             ids += [token.get("id") if isinstance(token, dict) else None for token in added]
         ids += content.values() if isinstance(content, dict) else [None]
     if not ids or not all(type(each) is int and each >= 0 for each in ids):
@@ -265,7 +266,7 @@ def _count(file: Path, config: dict, key: str, default: int) -> int:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def check_scheduler(scheduler) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from .errors import ModelError, listed
@@ -22,6 +24,16 @@ HUB_FILES = {
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 _VARIANTS = ("", ".fp16", ".bf16")  # the copies of 16 bits are taken where a folder holds nothing else
 _PIECE = re.compile(r"[\w-][\w.-]*\.safetensors")
+
+
+def digest(files: Iterable[Path]) -> str:
+    """SHA-256 of the names and the whole contents of `files`, in their order."""
+    found = hashlib.sha256()
+    for file in files:
+        with open(file, "rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        found.update(f"{file.parent.name}/{file.name} {content}\n".encode())
+    return found.hexdigest()
 
 
 def check_folder(folder: Path) -> Path:

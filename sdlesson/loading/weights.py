@@ -77,10 +77,11 @@ def text_encoder_of(folder: Path, dtype: torch.dtype) -> CLIPTextModel:
     known = CLIPTextConfig().to_dict().keys() - {"return_dict", "output_attentions", "output_hidden_states"}
     told = read_json(folder / "config.json")  # of which nothing may choose the code that runs (attn_implementation)
     config = CLIPTextConfig(**{key: value for key, value in told.items() if key in known} | {"dtype": dtype})
+    weights = _deep_enough(part_weights(folder, dtype), told, folder)
     with torch.device("meta"):
         model = CLIPTextModel(config)
     model.embeddings.position_ids = torch.arange(config.max_position_embeddings)[None]  # 0 ... 76: no file holds them
-    return _filled(model, part_weights(folder, dtype), folder)
+    return _filled(model, weights, folder)
 
 
 def image_part(kind: type, folder: Path, dtype: torch.dtype):
@@ -94,9 +95,21 @@ def image_part(kind: type, folder: Path, dtype: torch.dtype):
     elif config.get("sample_size", 0) is None:
         del config["sample_size"]  # the VAE's is for tiles only
     fit.check_numbers(folder / "config.json", config, kind)
+    weights = _deep_enough(part_weights(folder, dtype), config, folder)
     with torch.device("meta"):
         model = kind.from_config(config)
-    return _filled(model, part_weights(folder, dtype), folder)
+    return _filled(model, weights, folder)
+
+
+def _deep_enough(weights: dict[str, torch.Tensor], config: dict, folder: Path) -> dict[str, torch.Tensor]:
+    """`weights`, of at least as many tensors as `config` has layers: a million layers would take hours to build."""
+    for key, value in config.items():
+        layers = max((each for each in (value if isinstance(value, list) else [value]) if type(each) is int), default=0)
+        if "layers" in key and layers > len(weights):
+            raise ModelError(
+                f"{folder / 'config.json'} says {key} {value!r}, and there are {len(weights)} tensors in its files."
+            )
+    return weights
 
 
 def part_weights(folder: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:

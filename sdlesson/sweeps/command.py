@@ -83,7 +83,7 @@ def numbers(text: str) -> list[float]:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise BadInput(
             f"{file} cannot be read as prompts, one a line: {getattr(error, 'strerror', None) or error}."

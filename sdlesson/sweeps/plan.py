@@ -6,20 +6,20 @@ import hashlib
 import itertools
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..loading import checks, fit
 from ..loading.errors import BadInput
-from ..loading.folders import WEIGHTS, weight_files
+from ..loading.folders import WEIGHTS, digest, weight_files
 from ..models import ARTICLE_GUIDANCE, default_model, find
 from ..tokens import as_prompts
 
 #: The functions of `sdlesson.samplers` that a sweep can call, by their names.
 SAMPLERS = ("lms", "euler", "heun", "dpmpp_2m", "ddim", "euler_ancestral")
 MOST = 100_000  # pictures of one sweep: each has a file of its own in one folder
-_ENDS = 2**20  # bytes at either end of a file of weights that tell it from another: a file of v1.4's has gigabytes
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Model:
-    """What a worker loads: `load`'s words, a digest of the weights, and how many threads compute one picture."""
+    """What a worker loads: `load`'s words, a digest of its files, and how many threads compute one picture."""
 
     name: str
     revision: str | None
@@ -81,27 +81,21 @@ def _several(value) -> list:
     return list(value)
 
 
-def model_of(name: str | None, revision: str | None, dtype: str | None, threads: int) -> tuple[Model, float]:
+def model_of(name: str | os.PathLike | None, revision: str | None, dtype, threads: int) -> tuple[Model, float]:
     """The model as workers load it, and the guidance scale that is recommended for it; raises ModelError."""
-    name = name or default_model()
+    name = os.fspath(name or default_model())
     folder = find(name, revision=revision)
     scale = float(fit.recommended(folder).get("guidance_scale", ARTICLE_GUIDANCE))
     name = name if name == "tiny" or not Path(name).expanduser().is_dir() else str(folder.resolve())
-    return Model(name, revision, dtype, weights_digest(folder), checks.whole(threads, "number of threads", 1)), scale
+    dtype = None if dtype is None else str(dtype).removeprefix("torch.")
+    return Model(name, revision, dtype, model_digest(folder), checks.whole(threads, "number of threads", 1)), scale
 
 
-def weights_digest(folder: Path) -> str:
-    """Tells the weights of one model from another's: by the sizes, first and last MiB of their files."""
-    digest = hashlib.sha256()
-    for part in WEIGHTS:
-        for file in sorted(weight_files(folder, part)):
-            size = file.stat().st_size
-            digest.update(f"{part}/{file.name} {size}\n".encode())
-            with open(file, "rb") as stream:
-                digest.update(stream.read(_ENDS))
-                stream.seek(max(0, size - _ENDS))
-                digest.update(stream.read())
-    return digest.hexdigest()
+def model_digest(folder: Path) -> str:
+    """Tells one model from another: by all that decides a picture, weights, configurations and vocabulary."""
+    weights = [file for part in WEIGHTS for file in sorted(weight_files(folder, part))]
+    told = (file for place in (*WEIGHTS, "tokenizer", "scheduler") for file in sorted((folder / place).glob("*")))
+    return digest([*weights, *(file for file in told if file.suffix in (".json", ".txt"))])
 
 
 def name_of(picture: Picture, model: Model) -> str:

@@ -70,7 +70,7 @@ def sweep(
         missing = {name: each for name, each in wanted.items() if rows[name] is None}
         if missing:
             with _client(scheduler, workers or _cores(threads), len(missing), dashboard) as client:
-                _paint(client, missing, rows, kept, folder, model or kept.name)
+                _paint(client, missing, rows, kept, folder, os.fspath(model or kept.name))
         return table.write([row for row in rows.values() if row], folder)
 
 

@@ -8,7 +8,7 @@ import threading
 import warnings
 from typing import TYPE_CHECKING
 
-from .plan import Model, Picture, weights_digest
+from .plan import Model, Picture, model_digest
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,7 +45,7 @@ def paint(picture: Picture, model: Model) -> tuple[Image, int, float, list[str],
     with warnings.catch_warnings(record=True) as told:
         painted = paint_latents(sd, samplers.end(way))[0]
         score = float(similarity(clip, [painted], picture.prompt))
-    return painted, denoiser.calls, score, [str(each.message) for each in told], _kind()
+    return painted, denoiser.calls, score, [str(each.message) for each in told], _kind(sd)
 
 
 @functools.lru_cache(maxsize=1)  # a worker is a process of its own, and has one model at a time
@@ -55,14 +55,16 @@ def _loaded(model: Model):
     from ..loading.errors import ModelError
     from ..models import find, load
 
-    if weights_digest(find(model.name, revision=model.revision)) != model.digest:
-        raise ModelError(f"The weights of {model.name} on {platform.node()} are not those that this sweep began with.")
+    if model_digest(find(model.name, revision=model.revision)) != model.digest:
+        raise ModelError(f"The files of {model.name} on {platform.node()} are not those that this sweep began with.")
     sd = load(model.name, revision=model.revision, dtype=model.dtype)
     return sd, load_pair(sd)
 
 
-def _kind() -> str:
+def _kind(sd) -> str:
     """What the last digits of a picture may depend on, beside its settings."""
     import torch
 
-    return f"PyTorch {torch.__version__}, {platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    way = "OpenVINO" if sd.engine else sd.device.type
+    machine = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"PyTorch {torch.__version__}, {machine}, {str(sd.dtype).removeprefix('torch.')} by {way}"

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from ..loading.errors import BadInput
 from .optimizer import fast_in_bfloat16
-from .run import STAGES, Run, adopt, remaining, run_stage
+from .run import STAGES, Run, adopt, remaining, run_stage, wait_for_pictures
 from .settings import SIZES
 
 TIMED = tuple(stage for stage, (share, _) in STAGES.items() if share)
@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     seconds = {stage: 60 * (getattr(given, f"{stage}_minutes") or given.minutes * STAGES[stage][0]) for stage in TIMED}
     settings = SIZES[given.size_of_run]
     settings = replace(settings, pictures=given.pictures or settings.pictures)
-    run = Run(given.out, settings, given.seed, accelerator, seconds, given.batch_factor, given.checkpoint)
+    run = Run(given.out, settings, given.seed, accelerator, seconds, given.batch_factor, given.checkpoint, given.start)
     try:
         run.check()
         if "export" in given.stages:
@@ -102,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
         accelerator.wait_for_everyone()
         for stage in given.stages if not given.start else remaining(given.stages):
             run_stage(run, stage)
+        wait_for_pictures(run)
     except (BadInput, SafetensorError) as error:
         print(f"sdlesson.tiny: {error}", file=sys.stderr)
         return 2

@@ -23,7 +23,7 @@ from .vae import TERMS, vae_job
 
 def train_without(run: Path, term: str, minutes: float, batch_size: int) -> None:
     """Train an autoencoder without `term` ("nothing": with all of them) and save it in `run`/ablations/`term`."""
-    settings = SIZES[json.loads((run / "settings.json").read_text())["name"]]
+    settings = SIZES[json.loads((run / "settings.json").read_text("utf-8"))["name"]]
     precision = "bf16" if fast_in_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"
     accelerator = Accelerator(mixed_precision=precision)
     torch.manual_seed(0)
@@ -42,7 +42,7 @@ def load_ablations(folder: Path) -> dict[str, tuple[AutoencoderKL, int]]:
     return {
         term: (
             AutoencoderKL.from_pretrained(folder / term / "vae").eval(),
-            json.loads((folder / term / "pictures.json").read_text()),
+            json.loads((folder / term / "pictures.json").read_text("utf-8")),
         )
         for term in found
     }

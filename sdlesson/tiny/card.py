@@ -177,9 +177,9 @@ def ablations_table(results: dict) -> str:
 
 def model_card(folder: Path) -> str:
     """The text of the checkpoint's README.md; raises FileNotFoundError where one of its JSON files is missing."""
-    quality = json.loads((folder / "quality.json").read_text())
-    training = json.loads((folder / "training.json").read_text())
-    settings = json.loads((folder / "sdlesson.json").read_text())
+    quality = json.loads((folder / "quality.json").read_text("utf-8"))
+    training = json.loads((folder / "training.json").read_text("utf-8"))
+    settings = json.loads((folder / "sdlesson.json").read_text("utf-8"))
     psnr = quality["psnr"]
     return _CARD.format(
         size=settings["size"],

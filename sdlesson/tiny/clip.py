@@ -87,7 +87,7 @@ def found(clip: CLIPModel, pixels: torch.Tensor, ids: torch.Tensor) -> torch.Ten
 def clip_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds: float, batch_size: int) -> Job:
     """The contrastive training on a run folder's pictures and captions; raises FileNotFoundError without them."""
     device = accelerator.device
-    pictures = Pictures(folder / "pictures", device)
+    pictures = Pictures(folder / "pictures", device, settings.first_pictures)
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     clip = build_clip(settings, tokenizer)
     captions = sorted(set(pictures.captions))

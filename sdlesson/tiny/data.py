@@ -74,7 +74,7 @@ def _files(folder: Path) -> list[Path]:
 def read_captions(folder: Path) -> list[str]:
     """The captions of the drawn training set, in its order."""
     names = [file.name.replace("pictures", "captions").replace(".npy", ".json") for file in _files(folder)]
-    return [caption for name in names for caption in json.loads((folder / name).read_text())]
+    return [caption for name in names for caption in json.loads((folder / name).read_text("utf-8"))]
 
 
 def as_pixels(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
@@ -83,13 +83,13 @@ def as_pixels(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 class Pictures:
-    """The drawn training set, held in a device's memory as bytes (30 000 pictures: 1.5 GB).
+    """The drawn training set, or its first `most` pictures, in a device's memory as bytes (30 000 pictures: 1.5 GB).
 
     `len(pictures)`, `pictures.captions` (list of str), `pictures.batch(indices)`: float32 (B, 3, H, W) in [-1, 1].
     """
 
-    def __init__(self, folder: Path, device: torch.device | str = "cpu"):
-        files = [np.load(file, mmap_mode="r") for file in _files(folder)]
+    def __init__(self, folder: Path, device: torch.device | str = "cpu", most: int | None = None):
+        files = [np.load(file, mmap_mode="r") for file in _files(folder)[: most and -(-most // CHUNK)]]
         self.pixels = torch.empty((sum(map(len, files)), *files[0].shape[1:]), dtype=torch.uint8, device=device)
         for part, file in zip(self.pixels.split(list(map(len, files))), files, strict=True):
             part.copy_(torch.from_numpy(np.array(file)))

@@ -85,7 +85,7 @@ def _progress(folder: Path, stage: str) -> dict:
 
 def command(folder: Path) -> str:
     """What makes a model like the run's, on a machine as fast."""
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
     options = {name: settings[name] for name in ("pictures", "batch_factor", "seed")}
     stages = ("unet",) if (folder / "start").exists() else ("clip", "vae", "unet")
     options |= {f"{stage}_minutes": f"{_progress(folder, stage)['elapsed'] / 60:.1f}" for stage in stages}
@@ -95,7 +95,7 @@ def command(folder: Path) -> str:
 
 def story(folder: Path) -> list[str]:
     """How the run went, a sentence a stage, from what its checkpoints say."""
-    settings = json.loads((folder / "settings.json").read_text())
+    settings = json.loads((folder / "settings.json").read_text("utf-8"))
     shapes = {
         "clip": f"CLIP pair: text width {settings['text_width']} × {settings['text_layers']} layers, "
         f"pictures {settings['vision_width']} × {settings['vision_layers']}",

@@ -46,6 +46,7 @@ class Run:
     seconds: dict[str, float]
     batch_factor: int = 1
     checkpoint: Path | None = None  # where `export` writes; the run folder's own by default
+    start: Path | None = None  # the checkpoint whose UNet is trained on
     drawing: Future | None = None  # of the pictures that are still being drawn
 
     @property
@@ -60,7 +61,8 @@ class Run:
 
     def what_for(self) -> dict:
         """What this run is for, as JSON keeps it."""
-        return json.loads(json.dumps({"seed": self.seed, "batch_factor": self.batch_factor, **asdict(self.settings)}))
+        told = {"seed": self.seed, "batch_factor": self.batch_factor, **asdict(self.settings)}
+        return json.loads(json.dumps(told | ({"start": self.start.resolve().name} if self.start else {})))
 
     def check(self) -> None:
         """Raise TrainingError where the run folder was made with other settings, another seed, or not by training."""
@@ -69,7 +71,7 @@ class Run:
         found = [path.name for path in self.folder.iterdir()] if self.folder.exists() else []  # before `file` is asked
         if self.file.exists():
             mine, theirs = self.what_for(), _read_settings(self.file)
-            different = [key for key in mine if mine[key] != theirs.get(key)]
+            different = [key for key in {**mine, **theirs} if mine.get(key) != theirs.get(key)]
             if different:
                 raise TrainingError(
                     f"The run in {self.folder} was made with other settings ({', '.join(different)}); "
@@ -163,8 +165,8 @@ def _pictures(run: Run) -> None:
         run.drawing.result()  # raises what went wrong
 
 
-def _all_pictures(run: Run) -> None:
-    """Wait for the pictures that are still being drawn."""
+def wait_for_pictures(run: Run) -> None:
+    """Wait for the pictures that are still being drawn; raises what went wrong with them."""
     if run.drawing:
         run.drawing.result()
     run.accelerator.wait_for_everyone()
@@ -187,6 +189,7 @@ def _clip(run: Run) -> None:
 def _vae(run: Run) -> None:
     from .vae import vae_job
 
+    wait_for_pictures(run)  # which of them it sees must not depend on how fast they are drawn
     batch_size = run.settings.vae_batch * run.batch_factor
     run.train(vae_job(run.folder, run.settings, run.accelerator, run.seconds["vae"], batch_size))
 
@@ -194,7 +197,7 @@ def _vae(run: Run) -> None:
 def _latents(run: Run) -> None:
     from .latents import cache_latents
 
-    _all_pictures(run)
+    wait_for_pictures(run)
     if run.accelerator.is_main_process:
         cache_latents(run.folder, run.accelerator)
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
 
+from ..loading.writing import whole_file
 from .captions import COLOURS, MOUNTS, PLACES, RIDERS, STYLES, Scene
 
 #: What the classifier names, and the words it chooses from; `None` stands for "there is none".
@@ -93,7 +94,8 @@ def save_classifier(classifier: Classifier, folder: Path | str):
     """Write the classifier's weights, float16, to `folder`/model.safetensors."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     half = {k: v.half() if v.is_floating_point() else v for k, v in classifier.state_dict().items()}
-    save_file({k: v.contiguous() for k, v in half.items()}, Path(folder) / "model.safetensors")
+    with whole_file(Path(folder) / "model.safetensors") as stream:
+        stream.write(save({k: v.contiguous() for k, v in half.items()}))
 
 
 def load_classifier(folder: Path | str | None = None) -> Classifier:
