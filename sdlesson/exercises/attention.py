@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import Mistake, exercise
-from .compare import call, compared, listed, number, random, shaped, told
+from .compare import alike, call, compared, listed, number, random, shaped, told
 from .puzzles import numbers, puzzle
 
 
@@ -102,7 +102,18 @@ def _louder(answer, *, position, factor) -> Mistake | None:
         "weights = scores.softmax(dim=-1); then multiply one column of the second half; then return the weights.",
         "The result is not a softmax over the tokens with one token multiplied in the second half.",
     )
-    return compared(got, right, cut_for_one + known, otherwise, atol=1e-5, rtol=1e-5)
+    if mistake := compared(got, right, cut_for_one + known, otherwise, atol=1e-5, rtol=1e-5):
+        return mistake
+    for prompts in (1, 3):
+        fit = random(2 * prompts, 2, 3, 77)
+        right = fit.softmax(dim=-1)
+        right[prompts:, ..., position] *= factor
+        if not alike(call(answer, fit), right, atol=1e-5, rtol=1e-5):
+            return Mistake(
+                "Your cut is right for two prompts only: the batch may hold one, or three. Where is its middle?",
+                "Your cut is right for two prompts only. The second half begins at len(scores) // 2.",
+            )
+    return None
 
 
 def _not_louder(fit, plain, right, position: int, factor: float) -> dict[str, torch.Tensor]:

@@ -164,10 +164,14 @@ def _python(answer) -> Mistake | None:
         return Mistake("Give back a list of words.", f"It gives {got!r}.")
     known = {
         ("astronaut", "rocket"): Mistake("One word stands there twice. So should it in the result.", "One is lost."),
-        (9, 6, 6): Mistake("Give back the words, not their lengths.", "These are lengths."),
+        ("9", "6", "6"): Mistake("Give back the words, not their lengths.", "These are lengths."),
         ("horse", *right, "beach"): Mistake(
             "“More than” leaves out those of that length.", "Words of n letters are in."
         ),
     }
     other = Mistake("Try it with two words in your head.", f"It gives {got!r}.")
-    return None if list(got) == right else known.get(tuple(got), other)
+    if list(got) != right:
+        return known.get(tuple(map(str, got)), other)
+    if list(call(answer, list(words), 1)) != words[1:]:
+        return Mistake("With n = 5 it is right. And with n = 1?", "It does not use n.")
+    return None

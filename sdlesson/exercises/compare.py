@@ -121,6 +121,11 @@ def shaped(got, shape, hint: str, wrong: str) -> np.ndarray:
     found = array(got)
     if found is not None and found.shape == tuple(shape):
         return found
+    sides = [each.shape for each in got if hasattr(each, "shape")] if isinstance(got, list | tuple) else []
+    if sides and len(sides) == len(got) and all((len(got), *side) == tuple(shape) for side in sides):
+        raise Stopped(
+            Mistake("Which function makes one tensor of several?", "These are several; torch.stack joins them.")
+        )
     raise Stopped(Mistake(hint, wrong.replace("{}", described(got))))
 
 

@@ -120,6 +120,9 @@ def _wrong_heuns(denoise, x, sigma: float, after: float) -> dict[str, torch.Tens
         "At the place tried the level is `after`: divide by it, and tell it to `denoise`.": (
             x + (here + (there - denoise(there, sigma)) / sigma) / 2 * step
         ),
+        "The second slope is divided by its level, `after`, as the first by `sigma`.": (
+            x + (here + (there - denoise(there, after))) / 2 * step
+        ),
         "The second slope belongs to the level `after`: divide by that.": (
             x + (here + (there - denoise(there, after)) / sigma) / 2 * step
         ),
@@ -133,7 +136,7 @@ def _wrong_heuns(denoise, x, sigma: float, after: float) -> dict[str, torch.Tens
 )
 def _heun_step(answer, **_facts) -> Mistake | None:
     """A function (denoise, x, sigma, after) -> Heun's step; at after = 0 it is Euler's."""
-    x, sigma, after = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), 3.0, 1.0
+    x, sigma, after = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64), 3.0, 1.3
 
     def denoise(x, sigma):
         if sigma == 0:

@@ -136,7 +136,7 @@ _NOT_EULER = "The result is not x + (x − denoised) / sigma × (sigma_next − 
 )
 def _two_weights(answer, **_facts) -> Mistake | None:
     """A function (before, now, after) -> the two weights of K-LMS of order 2, the newest slope's first."""
-    before, now, after = 4.0, 3.0, 1.0
+    before, now, after = 6.0, 3.0, 2.2
     few = Mistake("Order 2 has two slopes, so two weights.", "You gave {} weights.")
     got = listed(call(answer, before, now, after), 2, few)
     new, old = map(number, got)
@@ -171,6 +171,10 @@ def _not_two_weights(step: float, right: float) -> list[tuple[list[float], Mista
         "They are divided by the step, so they add up to 1; they should add up to the step.": [
             1 - right / step,
             right / step,
+        ],
+        "The old slope's line rises from 0 to 1 over (before − now): divide by that.": [
+            step - step**2 / 2,
+            step**2 / 2,
         ],
     }
     hint = "Try before, now, after = 4, 3, 1. Draw the old slope's line: 1 at 4, 0 at 3. Its area from 3 to 1?"

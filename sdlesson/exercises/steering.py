@@ -234,7 +234,7 @@ def _spots(seed: int, high: int, wide: int):
         "latents": numbers(seed, 4, 2, 3),
         "noise": numbers(seed + 9, 4, 2, 3),
         "sigmas": torch.tensor([14.6, 9.7, 6.4, 4.2, 2.8, 1.7, 1.0, 0.5, 0.2, 0.03][seed:]),
-        "strength": [0.3, 0.5, 0.75][seed],
+        "strength": [0.3, 0.5, 0.7][seed],
     },
     hint="How many steps are left out before the first one that is taken? Its index names the level.",
     learned="Strength chooses a level, and the level how much of your picture can be seen.",

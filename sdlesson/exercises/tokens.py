@@ -178,6 +178,8 @@ def _rows(answer, **_facts) -> Mistake | None:
     start, end, padding, length = 100, 200, 300, 5
     for ids in ([1, 2, 3, 4, 5, 6, 7], [1, 2, 3, 4, 5, 6], [1, 2]):
         got = call(answer, ids, start, end, padding, length)
+        if not all(hasattr(row, "__iter__") for row in got):
+            return Mistake("How many rows? A list of rows is asked for, also where there is one.", "There is one row.")
         got = [[int(number) for number in row] for row in got]
         mistake = _wrong_rows(got, ids, start, end, padding, length)
         if mistake:
@@ -227,7 +229,7 @@ def _wrong_rows(got, ids, start, end, padding, length) -> Mistake | None:
 
 @puzzle(
     "tokens.6",
-    given=lambda seed: {"ids": _ended(seed, 3 + seed, 10 + seed), "end": 9},
+    given=lambda seed: {"ids": _ended(seed, 3 + seed, 10 + 2 * seed, 9 - seed), "end": 9 - seed},
     hint="(ids == end) marks every end mark; cumsum(0) counts them along the row. From which count on is it padding?",
     learned="v1.4 pads with the end mark, so a program must count to tell the end from the padding.",
     formula="(ids == end).cumsum(0) > 1.",
@@ -250,10 +252,14 @@ def _is_padding(ids, end):
     return (ids == end).cumsum(0) > 1
 
 
-def _ended(seed: int, pieces: int, length: int):
-    """A row of ids: a start mark (0), some pieces from 1 to 8, an end mark (9), and more of it up to `length`."""
-    words = torch.randint(1, 9, (pieces,), generator=torch.Generator().manual_seed(seed))
-    return torch.cat([torch.tensor([0]), words, torch.full((length - pieces - 1,), 9)])
+def _ended(seed: int, pieces: int, length: int, end: int = 9):
+    """A row of ids: a start mark (0), pieces from 1 to `end` - 1, an end mark (`end`), and more of it up to `length`.
+
+    But for the first row, the first two pieces are the same, as in "a very very long …".
+    """
+    words = torch.randint(1, end, (pieces,), generator=torch.Generator().manual_seed(seed))
+    words[1] = words[0] if seed else words[1]
+    return torch.cat([torch.tensor([0]), words, torch.full((length - pieces - 1,), end)])
 
 
 @puzzle(
@@ -292,7 +298,7 @@ def _fill(many: int, padding: int):
 
 @puzzle(
     "tokens.8",
-    given=lambda seed: {"ids": _ended(seed, 8 - 3 * seed, 10 - 3 * seed), "length": 6},
+    given=lambda seed: {"ids": _ended(seed, 8 - 3 * seed, 10 - 3 * seed, 9 - seed), "length": 6 - seed % 2},
     hint="One place must be kept for the end mark: how many numbers of the text are kept before it?",
     learned="truncation=True does this: the first words stay, and the end mark with them.",
     formula="ids where they fit, else torch.cat([ids[: length - 1], ids[-1:]]).",
