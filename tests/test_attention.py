@@ -399,7 +399,8 @@ def test_judge_of_the_sum(said, answer, words):
     )
 
 
-def louder(fit, half=slice(2, None), column=9, before=False, again=False, factor=4, dim=-1):
+def louder(fit, half=None, column=9, before=False, again=False, factor=4, dim=-1):
+    half = slice(len(fit) // 2, None) if half is None else half
     if before:
         fit[half, ..., column] *= factor
         return fit.softmax(dim=dim)
@@ -422,6 +423,7 @@ def louder_square(fit):
         (lambda fit: louder(fit, slice(2)), "half of the empty prompt"),
         (lambda fit: louder(fit, slice(1, None)), "Where does the second half begin?"),
         (lambda fit: louder(fit, slice(1, None)), "// 2"),
+        (lambda fit: louder(fit, slice(2, None)), "right for two prompts only"),
         (lambda fit: louder(fit, slice(-1, None)), "right for one prompt only"),
         (lambda fit: louder(fit, 1), "right for one prompt only"),
         (lambda fit: louder(fit, before=True), "first the softmax"),

@@ -81,3 +81,18 @@ def test_a_square_that_is_not_finite_is_seen():
     fig = figure_puzzle({"x": torch.tensor([[1.0, torch.nan], [torch.inf, -2.0]])}, [[0, 1], [1, 0]])
     assert texts(fig, 0) == ["1", "nan", "inf", "-2"]
     assert fig.axes[0].images[0].get_clim() == (-2, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("latents.7", lambda p, size: (p[::2, ::2] + p[1::2, ::2] + p[::2, 1::2] + p[1::2, 1::2]) / 4),
+        ("decoding.8", lambda pictures: torch.cat([pictures[0], pictures[1], pictures[2]], dim=1)),
+        ("tokens.6", lambda ids, end: (ids == 9).cumsum(0) > 1),
+        ("tokens.6", lambda ids, end: ids == torch.cat([torch.tensor([-1]), ids[:-1]])),
+        ("tokens.8", lambda ids, length: ids if len(ids) <= 6 else torch.cat([ids[:5], ids[-1:]])),
+        ("steering.7", lambda x, noise, sigmas, k: x + sigmas[len(sigmas) - round(k * len(sigmas))] * noise),
+    ],
+)
+def test_what_fits_the_drawing_alone_does_not_pass(said, name, answer):
+    assert "well done" not in said(name, answer)

@@ -363,3 +363,14 @@ def learners_heun(*, near=0.5, far=0.5, start=True, last=True, at=None):
 )
 def test_heun_step(said, step, words):
     assert words in said("samplers.4", step) + said("samplers.4", step)
+
+
+def test_a_second_slope_that_is_not_divided_is_not_heuns(said):
+    def step(denoise, x, sigma, after):
+        here = (x - denoise(x, sigma)) / sigma
+        if not after:
+            return x + here * (after - sigma)
+        tried = x + here * (after - sigma)
+        return x + (here + tried - denoise(tried, after)) / 2 * (after - sigma)
+
+    assert "divided by its level" in said("samplers.4", step) + said("samplers.4", step)

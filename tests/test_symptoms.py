@@ -180,9 +180,13 @@ def sound_alarm(latents, sigma):
     return "too weak" if beside < 0.5 else "too strong" if beside > 2 else "healthy"
 
 
-def without_finite(latents, sigma):
+def bounded(latents, sigma, low=0.5, high=2):
     beside = latents.std() / (sigma**2 + 1) ** 0.5
-    return "too weak" if beside < 0.5 else "too strong" if beside > 2 else "healthy"
+    return "too weak" if beside < low else "too strong" if beside > high else "healthy"
+
+
+def without_finite(latents, sigma):
+    return bounded(latents, sigma)
 
 
 def isnan_only(latents, sigma):
@@ -201,7 +205,10 @@ def isnan_only(latents, sigma):
         (lambda x, s: "healthy", "a spread of 1, where 14.6 should be"),
         (lambda x, s: "too strong" if x.std() > 2 * (s**2 + 1) ** 0.5 else "healthy", "where 14.6 should be"),
         (lambda x, s: "too weak" if x.std() < 0.5 * (s**2 + 1) ** 0.5 else "healthy", "a burnt picture"),
-        (lambda x, s: "too weak" if s and x.std() < 2 else "too strong" if x.std() > 2 and not s else "healthy", "0.4"),
+        (lambda x, s: "too weak" if s > 2 and x.std() < 2 else bounded(x, s, 0), "0.64"),
+        (lambda x, s: bounded(x, s, 0.9, 1.1), "0.78 is more than half"),
+        (lambda x, s: bounded(x, s, 0.41, 2), "0.64 is less than half"),
+        (lambda x, s: bounded(x, s, 0.5, 2.5), "3.1 is more than twice"),
         (lambda x, s: True, "none of the four"),
         (lambda x, s: ..., "not answered yet"),
         (lambda x, s: None, "returns None"),

@@ -519,7 +519,7 @@ def test_training_begins_while_pictures_are_drawn(tmp_path, monkeypatch):
     training_run.run_stage(run, "pictures")
     files = [(tmp_path / "pictures" / f"pictures-{number:03}.npy").exists() for number in range(3)]
     assert files[:2] == [True, True] and not (tmp_path / "pictures" / "done").exists()
-    training_run._all_pictures(run)
+    training_run.wait_for_pictures(run)
     assert (tmp_path / "pictures" / "done").exists()
 
 

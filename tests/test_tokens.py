@@ -397,3 +397,7 @@ def test_two_texts_are_not_cut_as_one(tiny):
 def test_the_lit_bar_is_the_pair_that_is_joined():
     pairs = Counter({("n", "e"): 3, ("e", "w"): 3})
     assert plot_pairs(pairs).get_yticklabels()[0].get_text() == "n + e"
+
+
+def test_one_flat_row_is_told(said):
+    assert "also where there is one" in said("tokens.5", lambda ids, start, end, padding, length: [start, *ids, end])
