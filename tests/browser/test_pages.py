@@ -74,7 +74,8 @@ def test_a_search_finds_lessons_before_functions(chrome):
         pytest.skip("The book is not built: make book.")
     page = chrome.new_page()
     page.goto((BOOK / "search.html").as_uri() + "?q=sigma")
-    page.wait_for_function("document.querySelectorAll('#search-results li > a').length > 20")
+    # results come one by one, the functions last
+    page.wait_for_function("/finished/i.test(document.querySelector('#search-results .search-summary')?.innerText)")
     found = page.locator("#search-results li > a").evaluate_all("links => links.map((each) => each.href)")
     kinds = [
         "lesson" if "/notebooks/" in each else "function" for each in found if "/api/" in each or "/notebooks/" in each
