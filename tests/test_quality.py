@@ -144,6 +144,14 @@ def test_ablations_stand_in_the_card_only_where_measured():
     assert "| kl | 9,600 | 21.50 | 0.90 | 0.50 | 2.00 |" in text and text.endswith("\n\n")
 
 
+def test_a_checkpoint_keeps_when_the_critics_are_weighed_again(clip):
+    first, second = (vae.Reconstruction(vae.build_vae(SMOKE), clip) for _ in range(2))
+    for _ in range(3):
+        first.follow(1.0, [torch.rand(1, 3, 64, 64), torch.rand(1, 4, 8, 8), torch.tensor([3, 5])])
+    second.load_state_dict(first.state_dict())
+    assert first.balance > 0 and second.balance == first.balance and second._steps == 3
+
+
 def test_neither_critic_trains_the_other():
     torch.manual_seed(0)
     discriminator = build_discriminator()

@@ -18,7 +18,7 @@ import torch
 pytest.importorskip("accelerate")
 
 from accelerate import Accelerator
-from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from sdlesson import BadInput
@@ -97,16 +97,35 @@ def test_smoke_run_makes_a_pipeline(smoke):
 
 def test_a_run_can_start_from_a_checkpoint(smoke, tmp_path, capsys):
     checkpoint, out = smoke / "checkpoint", tmp_path / "run"
-    assert main([*SMOKE_RUN, "--minutes", "0.06", "--start", str(checkpoint), "--out", str(out)]) == 0
+    assert main([*SMOKE_RUN, "--seed", "1", "--minutes", "0.06", "--start", str(checkpoint), "--out", str(out)]) == 0
     for part in ("tokenizer/tokenizer.json", "text_encoder/model.safetensors", "clip/model.safetensors"):
         assert (out / "checkpoint" / part).read_bytes() == (checkpoint / part).read_bytes()
     old, new = (UNet2DConditionModel.from_pretrained(folder / "unet") for folder in (checkpoint, out / "checkpoint"))
     apart = max(float((a - b).abs().max()) for a, b in zip(old.parameters(), new.parameters(), strict=True))
     assert 0 < apart < 0.1  # trained on, not begun anew
-    story = json.loads((out / "checkpoint" / "training.json").read_text())["story"]
-    assert len(story) == 7 and "trained on" in story[5]
+    folders = (checkpoint, out, out / "checkpoint")
+    factors = {AutoencoderKL.load_config(folder / "vae")["scaling_factor"] for folder in folders}
+    assert len(factors) == 1  # although it was measured on other pictures
+    training = json.loads((out / "checkpoint" / "training.json").read_text())
+    assert len(training["story"]) == 8
+    assert "with seed 1" in training["story"][5] and "trained on" in training["story"][6]
+    first, second = training["command"].split(" && ")
+    assert first == json.loads((checkpoint / "training.json").read_text())["command"]
+    assert "--size-of-run smoke --start runs/tiny/checkpoint --out runs/tiny-on --unet-minutes" in second
     assert main([*SMOKE_RUN, "--start", str(tmp_path), "--out", str(tmp_path / "other")]) == 2
     assert "cannot be started from: it has no tokenizer" in capsys.readouterr().err
+
+
+def test_a_unet_of_another_autoencoder_is_not_exported_with_this_one(smoke, tmp_path, capsys):
+    out = tmp_path / "run"
+    shutil.copytree(smoke, out)
+    longer = [*SMOKE_RUN, "--minutes", "0.06", "--vae-minutes", "0.2", "--out", str(out)]
+    assert main([*longer, "--stages", "vae,unet,export"]) == 2
+    assert "latents.npy, which is not there; run the earlier stages first" in capsys.readouterr().err
+    assert main(longer) == 2
+    assert "belongs to another text encoder or autoencoder" in capsys.readouterr().err
+    (out / "unet.checkpoint.pt").unlink()
+    assert main(longer) == 0 and main(longer) == 0
 
 
 def test_help_is_printed(capsys):

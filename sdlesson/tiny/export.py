@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, LMSDiscreteScheduler, StableDiffusionPipeli
 from transformers import CLIPImageProcessor, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from ..models import ARTICLE_SCHEDULE
-from .saving import check_checkpoint, read_story, replace_folder
+from .saving import check_checkpoint, read_training, replace_folder
 from .unet import GUIDANCE_SCALE
 
 
@@ -84,13 +84,19 @@ def _progress(folder: Path, stage: str) -> dict:
 
 
 def command(folder: Path) -> str:
-    """What makes a model like the run's, on a machine as fast."""
+    """What makes a model like the run's, on a machine as fast; what made its start, where it has one, comes first."""
     settings = json.loads((folder / "settings.json").read_text("utf-8"))
     options = {name: settings[name] for name in ("pictures", "batch_factor", "seed")}
-    stages = ("unet",) if (folder / "start").exists() else ("clip", "vae", "unet")
+    if settings["name"] != "tiny":
+        options["size_of_run"] = settings["name"]
+    earlier, stages = "", ("clip", "vae", "unet")
+    if (folder / "start").exists():
+        earlier, stages = f"{read_training(folder / 'start')['command']} && ", ("unet",)
+        run = f"runs/tiny{'-on' * earlier.count('--start')}"
+        options |= {"start": f"{run}/checkpoint", "out": f"{run}-on"}
     options |= {f"{stage}_minutes": f"{_progress(folder, stage)['elapsed'] / 60:.1f}" for stage in stages}
     words = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in options.items())
-    return f'make train ARGS="{words}"'
+    return f'{earlier}make train ARGS="{words}"'
 
 
 def story(folder: Path) -> list[str]:
@@ -104,7 +110,7 @@ def story(folder: Path) -> list[str]:
     }
     lines = [f"Training pictures: {settings['pictures']:,}, drawn by sdlesson.world with seed {settings['seed']}."]
     if (folder / "start").exists():
-        lines = read_story(folder / "start")
+        lines = [*read_training(folder / "start")["story"], f"Then {lines[0][0].lower()}{lines[0][1:]}"]
         shapes = {"unet": "UNet, trained on from these weights at half the learning rates"}
     for stage, shape in shapes.items():
         progress = _progress(folder, stage)

@@ -20,7 +20,7 @@ def cache_latents(folder: Path, accelerator: Accelerator, batch_size: int = 200)
     """Write `folder`/latents.npy: float16 (N, 4, h, w), the latents' means, not yet scaled.
 
     Measures the scaling factor 1/std over all of them (Rombach et al. 2022, appendix G) and writes it into the
-    autoencoder's config, so that scaled latents have unit variance.
+    autoencoder's config, so that scaled latents have unit variance; an adopted autoencoder keeps its own.
     """
     pictures = Pictures(folder / "pictures", accelerator.device)
     vae = AutoencoderKL.from_pretrained(folder / "vae").to(accelerator.device).eval()
@@ -31,7 +31,8 @@ def cache_latents(folder: Path, accelerator: Accelerator, batch_size: int = 200)
             mean = vae.encode(pixels).latent_dist.mode()
         parts.append(mean.float().cpu())
     latents = torch.cat(parts)
-    vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
-    save_model(vae, folder / "vae")
+    if not (folder / "start").exists():
+        vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
+        save_model(vae, folder / "vae")
     with whole_file(folder / "latents.npy") as file:
         np.save(file, latents.half().numpy())

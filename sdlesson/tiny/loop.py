@@ -44,7 +44,8 @@ class Job:
     `objective` is a module whose `forward(*batch)` returns the loss (a scalar tensor); `batch(generator)` makes tensors
     from nothing but that generator, on its device; `save(folder)` writes the network (averaged weights in place), and
     `sheet(path)` draws a picture of what it can do. `before(used, batch)` is called before each step with the share of
-    the time that is used up. `slow` names parameters of `edges` that learn at a tenth of AdamW's rate. A `compiled`
+    the time that is used up. `rests_on` names the other networks that it is trained for: a checkpoint serves no others.
+    `slow` names parameters of `edges` that learn at a tenth of AdamW's rate. A `compiled`
     objective is compiled on a GPU.
     """
 
@@ -62,6 +63,7 @@ class Job:
     before: Callable[[float, list[torch.Tensor]], None] = lambda used, batch: None
     slow: tuple[str, ...] = ()
     compiled: bool = False
+    rests_on: str = ""
 
 
 @dataclass
@@ -73,6 +75,7 @@ class Progress:
     history: list[tuple[int, float, float]] = field(default_factory=list)  # (step, seconds, mean loss)
     processes: int = 1
     published: bool = False  # is the network saved as it is now?
+    rests_on: str = ""
 
 
 class Trainer:
@@ -86,7 +89,7 @@ class Trainer:
             self.model = torch.compile(self.model)
         self.optimizer = MuonAdamW(job.objective, job.edges, job.muon_rate, job.adam_rate, job.slow)
         self.averages = [p.detach().clone() for p in self.optimizer.parameters]
-        self.progress = Progress(processes=accelerator.num_processes)
+        self.progress = Progress(processes=accelerator.num_processes, rests_on=job.rests_on)
         self._marks = {"checkpoint": 0.0, "sheet": 0.0}
         if self.file.exists():
             self._restore()
@@ -177,6 +180,11 @@ class Trainer:
             state = torch.load(self.file, map_location=self.accelerator.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError):
             raise BadInput(f"{self.file} cannot be read; delete it, and its stage begins again.") from None
+        if state["progress"].get("rests_on", "") != self.job.rests_on:
+            raise BadInput(
+                f"{self.file} belongs to another text encoder or autoencoder than this run's; "
+                "delete it, and its stage begins again."
+            )
         self.job.objective.load_state_dict(state["objective"])
         self.averages = state["averages"]
         self.optimizer.load_state_dict(state["optimizer"])

@@ -24,12 +24,14 @@ from .classifiers import CLASSIFIERS, EYE, load_other
 from .classify import draw_scenes, train_classifier
 from .data import as_pixels
 from .likeness import likeness
+from .saving import write_atomically
 from .sheets import save_sheet
 from .vae import round_trip
 
 ARTICLE = "a photograph of an astronaut riding a horse"
 SEEDS = list(range(42, 58))  # of the card's sheet
 BATCH = 100  # pictures that are painted at once
+LIKENESS_COUNT = 240  # captions of the likeness table
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,13 @@ def settings_to_measure(recommended: float) -> list[Setting]:
 
 
 def measure_adherence(sd: StableDiffusion, classifiers: dict[str, nn.Module], count: int) -> list[dict]:
-    """A row a setting: the shipped classifier's shares for trained and held-out pairs, and the others' beside them."""
+    """A row a setting: the shipped classifier's shares for trained and held-out pairs, and the others' beside them.
+
+    `count` pictures a kind of pairs at the recommended setting, half as many at each other.
+    """
     rows = []
     for setting in tqdm(settings_to_measure(sd.guidance_scale), desc="settings"):
-        pictures = count if setting.order == 4 and setting.steps == 20 else count // 2
+        pictures = count if setting == Setting(sd.guidance_scale) else count // 2
         row: dict = {"setting": str(setting), "pictures": pictures, **vars(setting)}
         row["others"] = {name: {} for name in classifiers if name != "classifier"}
         for split in ("trained", "heldout"):
@@ -139,7 +144,9 @@ def _two_drawings(scenes: list[Scene]) -> list[np.ndarray]:
     return [np.stack([np.asarray(draw(scene, rng)) for scene in scenes]) for _ in range(2)]
 
 
-def measure_likeness(sd: StableDiffusion, classifier: nn.Module, count: int = 240) -> dict[str, dict[str, float]]:
+def measure_likeness(
+    sd: StableDiffusion, classifier: nn.Module, count: int = LIKENESS_COUNT
+) -> dict[str, dict[str, float]]:
     """likeness.likeness of what the autoencoder gives back and of what is painted, by guidance scale (order 4)."""
     scenes = exam_scenes(count, heldout=False)
     drawn, anew = _two_drawings(scenes)
@@ -185,6 +192,7 @@ def measure(folder: Path, others: Path, count: int = 200, ablations: Path | None
         "others": accuracy,
         "psnr": reconstruction(sd.vae),
         "two_seeds": two_seeds(sd),
+        "likeness_count": LIKENESS_COUNT,
         "likeness": measure_likeness(sd, eye),
         "adherence": measure_adherence(sd, classifiers, count),
         "ablations": measure_ablations(ablations, eye) if ablations else {},
@@ -205,7 +213,7 @@ def main():
         "folder", type=Path, nargs="?", default=checkpoint_path(), help="a checkpoint; default: the bundled"
     )
     parser.add_argument(
-        "--count", type=int, default=200, help="pictures a split with K-LMS of order 4, half as many with others"
+        "--count", type=int, default=400, help="pictures a kind of pairs, half as many at other settings (default: 400)"
     )
     parser.add_argument(
         "--classifiers",
@@ -219,9 +227,11 @@ def main():
     make_classifiers(arguments.classifiers, arguments.minutes)
     torch.backends.cudnn.allow_tf32 = False  # measured in the precision in which it paints on a CPU
     results = measure(arguments.folder, arguments.classifiers, arguments.count, arguments.ablations)
-    (arguments.folder / "quality.json").write_text(json.dumps(results, indent=1) + "\n")
+    ablations = "--ablations runs/tiny/ablations" if arguments.ablations else ""
+    results["command"] = f"python -m sdlesson.tiny.quality --count {arguments.count} {ablations}".strip()
     save_seeds(load(arguments.folder), arguments.folder / "seeds.png")
-    (arguments.folder / "README.md").write_text(model_card(arguments.folder), encoding="utf-8")
+    write_atomically(arguments.folder / "quality.json", json.dumps(results, indent=1) + "\n")
+    write_atomically(arguments.folder / "README.md", model_card(arguments.folder))
     print(recommended_table(results), likeness_table(results), guidance_table(results), sep="\n\n")
     print(json.dumps({key: results[key] for key in ("psnr", "classifier", "others", "two_seeds")}, indent=1))
 

@@ -16,7 +16,7 @@ from ..loading.errors import BadInput
 from ..loading.writing import recover_all
 from .data import CHUNK, draw_pictures, drawn
 from .loop import Trainer
-from .saving import check_checkpoint, read_story, replace_folder, write_atomically
+from .saving import check_checkpoint, read_training, replace_folder, write_atomically
 from .settings import Settings
 
 #: Each stage, the share of the minutes that it gets, and the folders or files of earlier stages that it needs.
@@ -124,7 +124,7 @@ def adopt(run: Run, checkpoint: Path) -> None:
     missing = [name for name in (*ADOPTED, "unet", "training.json") if not (checkpoint / name).exists()]
     if missing:
         raise TrainingError(f"{checkpoint} cannot be started from: it has no {', '.join(missing)}.")
-    if not read_story(checkpoint):
+    if not read_training(checkpoint):
         raise TrainingError(f"{checkpoint} cannot be started from: its training.json is damaged.")
     for name in ADOPTED:
         replace_folder(run.folder / name, lambda part, name=name: copytree(checkpoint / name, part, dirs_exist_ok=True))

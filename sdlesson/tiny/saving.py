@@ -23,20 +23,21 @@ def write_atomically(file: Path, text: str) -> None:
         stream.write(text.encode())
 
 
-def read_story(checkpoint: Path) -> list[str]:
-    """The sentences in which an export says how its run went; empty where `checkpoint` is no export of a run."""
+def read_training(checkpoint: Path) -> dict:
+    """How an export says that its run went: "story", sentences, and "command"; empty where `checkpoint` is none."""
     try:
-        story = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))["story"]
+        training = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
+        told = [*training["story"], training["command"]]
     except (OSError, ValueError, TypeError, KeyError):
-        return []
-    return story if isinstance(story, list) and all(isinstance(line, str) for line in story) else []
+        return {}
+    return training if isinstance(training["story"], list) and all(isinstance(text, str) for text in told) else {}
 
 
 def check_checkpoint(checkpoint: Path) -> None:
     """Raise BadInput unless an export may write `checkpoint`: it is new, empty, or an older export."""
     target = check_folder(checkpoint)
     others = {path.name for path in target.iterdir()} - set(KEPT) if target.exists() else set()
-    if others and not (read_story(target) and (target / "sdlesson.json").is_file()):
+    if others and not (read_training(target) and (target / "sdlesson.json").is_file()):
         raise BadInput(
             f"{checkpoint} holds what no training has made ({min(others)}); name another folder with --checkpoint."
         )

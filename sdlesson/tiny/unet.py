@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, LMSDiscreteScheduler, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTokenizer
 
 from ..guidance import guide
+from ..loading.folders import digest
 from ..models import ARTICLE_SCHEDULE
 from ..training import Examples, NoisePrediction, build_unet, prepare
 from ..unet import predict
@@ -104,4 +105,5 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
         adam_rate=0.75e-3 if goes_on else 1.5e-3,
         average=0.9998,
         compiled=True,
+        rests_on=digest(sorted(file for part in ("clip", "vae") for file in (folder / part).glob("*.safetensors"))),
     )

@@ -98,6 +98,13 @@ class Reconstruction(nn.Module):
             loss = loss + PERCEPTUAL * self.distance(decoded, pixels, shift)
         return loss
 
+    def get_extra_state(self) -> int:
+        """What a checkpoint keeps beside the weights (torch.nn.Module): the steps of the adversarial term so far."""
+        return self._steps
+
+    def set_extra_state(self, state: int) -> None:
+        self._steps = state
+
     def follow(self, used: float, batch: list[torch.Tensor]) -> None:
         """Switch the adversarial term on when it is time, and weigh it anew now and then (Esser et al. 2021, eq. 7)."""
         self.adversarial = "adversarial" in self.terms and used >= SETTLED
@@ -146,6 +153,10 @@ def vae_job(
         pixels = mirror_half(pictures.batch(torch.randint(len(pictures), (batch_size,), **drawn)), generator)
         return pixels, torch.randn(latent_shape, **drawn), torch.randint(PATCH, (2,), **drawn)
 
+    def save() -> None:
+        (folder / "latents.npy").unlink(missing_ok=True)  # those of the autoencoder as it was
+        save_model(vae, folder / "vae")
+
     def sheet(path: Path) -> None:
         decoded = round_trip(vae, unseen)
         pairs = torch.stack([unseen, decoded]).view(2, 3, 8, *unseen.shape[1:]).transpose(0, 1).flatten(0, 2)
@@ -162,7 +173,7 @@ def vae_job(
         batch=batch,
         batch_size=batch_size,
         seconds=seconds,
-        save=lambda: save_model(vae, folder / "vae"),
+        save=save,
         sheet=sheet,
         edges=("encoder.conv_in", "decoder.conv_out", "discriminator"),
         slow=("discriminator",),
