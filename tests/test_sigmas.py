@@ -482,10 +482,16 @@ def loop(*, fresh=True, first=True, scale=True, index=False, prev=True):
     return walk
 
 
+def reads_too_far(scheduler, noise, guess, steps):
+    scheduler.set_timesteps(steps)
+    return noise * [scheduler.timesteps[i + 1] for i in range(steps)][0]
+
+
 @pytest.mark.parametrize(
     ("walk", "words"),
     [
         (loop(), "well done"),
+        (reads_too_far, "Which line does it?"),  # an IndexError that is none of the scheduler's
         (loop(fresh=False), "IndexError"),
         (loop(index=True), "IndexError"),
         (loop(first=False), "Times what?"),

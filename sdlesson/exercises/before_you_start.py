@@ -79,7 +79,7 @@ def _broadcast(answer) -> Mistake | None:
 )
 def _normal(answer) -> Mistake | None:
     """A function z -> numbers of mean 3 and standard deviation 2, from standard normal ones."""
-    z = random(4, 5)
+    z = random(20)
     got = shaped(call(answer, z), z.shape, "Give back as many numbers as came in.", "It gives {}.")
     wrong = {
         "The variance is 2, not the standard deviation.": z * math.sqrt(2) + 3,
@@ -139,6 +139,8 @@ def _softmax(answer) -> Mistake | None:
 )
 def _matrix(answer) -> Mistake | None:
     """The product of [[1, 2], [3, 4]] and [10, 1]."""
+    if alike(answer, [[12, 34]]):
+        return Mistake("The right numbers, one bracket too many: (…, …).", "It is a row inside another list.")
     if alike(answer, [[12], [34]]):
         return Mistake("The right numbers. Give them in one row: (…, …).", "It is a column of two rows.")
     got = listed(answer, 2, Mistake("Two rows give two numbers.", "It has {} numbers."))

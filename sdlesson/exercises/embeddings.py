@@ -264,12 +264,22 @@ def _mixed(one, other, share):
     return (1 - share) * one + share * other
 
 
+def _writes_into_its_input(exchange) -> Mistake | None:
+    tokens = random(5, 4)
+    before = tokens.clone()
+    exchange(tokens, 1, 3)
+    if tokens.equal(before):
+        return None
+    return Mistake("Right rows. And `tokens`, is it still as it was?", "It writes into `tokens` itself: copy it first.")
+
+
 @puzzle(
     "embeddings.8",
     given=lambda seed: {"tokens": numbers(seed, 5 + seed, 4 + seed), "a": 1, "b": 3 + seed},
     hint="A copy first (clone). Then read both rows from `tokens` and write them into the copy.",
     learned="Before the encoder this only changes the order of the words: position vectors are added later.",
     formula="new = tokens.clone(); new[[a, b]] = tokens[[b, a]].",
+    more=_writes_into_its_input,
     wrong={
         "Where is the old row a? It is overwritten before it is read, so one row is there twice.": lambda x, a, b: (
             _ordered(x, {a: b})

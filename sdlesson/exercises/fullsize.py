@@ -73,7 +73,7 @@ def _least_time(answer, *, step, rate, steps) -> Mistake | None:
 )
 def _fits(answer, *, libraries) -> Mistake | None:
     """A function (memory, gib, working, by_turns) -> does the largest of the parts' moments stay below the memory?"""
-    gib, working = {"a": 1.0, "b": 3.0, "c": 0.5}, {"a": 0.25, "b": 1.0, "c": 2.0}
+    gib, working = {"a": 1.0, "b": 3.0, "c": 0.5}, {"a": 0.25, "b": 1.0, "c": 4.0}
 
     def flips_at(peak, more=0.05) -> bool:
         """Does the function say False below the peak (gib, working, by_turns) -> GiB, and True above it?"""
@@ -131,10 +131,16 @@ _WRONG_PEAKS = {
     "Do the largest weights and the largest work belong to one part? By turns, take both of the same part.": (
         lambda g, w, turns: _weights(g, turns) + max(w.values())
     ),
-    "And the work? It needs room, too: by turns, part b and its work come to 4 GiB.": lambda g, w, turns: _weights(
+    "And the work? It needs room, too: by turns, part c and its work come to 4.5 GiB.": lambda g, w, turns: _weights(
         g, turns
     ),
 }
+
+
+def _stays_in_16_bits(keep) -> Mistake | None:
+    if getattr(keep(torch.ones(2)), "dtype", None) != torch.bfloat16:
+        return None
+    return Mistake("Right numbers. Of how many bits is each?", "They are still of 16 bits: .float() is missing.")
 
 
 @puzzle(
@@ -143,6 +149,7 @@ _WRONG_PEAKS = {
     hint="A tensor has .bfloat16() and .float().",
     learned="Two or three digits are left, and the whole range of float32.",
     formula="x.bfloat16().float().",
+    more=_stays_in_16_bits,
     wrong={
         "Which of the two 16-bit kinds? In float16 the large number overflows.": lambda x: x.half().float(),
         "Is anything different yet? Nothing is kept in 16 bits.": lambda x: x,

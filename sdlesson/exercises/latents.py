@@ -33,6 +33,10 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
         return Mistake(
             f"Channels: this VAE has {channels}.", f"{shape[1]} channels are not this VAE's; it has {channels} of them."
         )
+    if shape[1] != channels:
+        return Mistake("How many channels has this VAE?", f"It has {channels}, not {shape[1]}.")
+    if shape[0] != 1:
+        return Mistake("How many pictures go in?", f"One picture, not {shape[0]}.")
     if shape != right:
         return Mistake("Height and width, each halved three times.", f"The shape is {right}, not {shape}.")
     known = {

@@ -21,17 +21,19 @@ def puzzle(
     wrong: Mapping[str, Callable],
     picture: bool = False,
     rtol: float = 1e-4,
+    more: Callable[[Callable], Mistake | None] = lambda answer: None,
 ) -> Callable[[Callable], Callable]:
     """Decorate the right function of a drawn puzzle so that `check(name, ...)` judges and draws a learner's.
 
     `given` makes the arguments by name from a seed, for each seed of other sizes; `formula` is the right answer in
     words; `wrong` is a question and what is wrong ("Which side? It is …") -> the function that does it; the question
-    is the hint. `picture`: arrays of colours are drawn in them.
+    is the hint. `picture`: arrays of colours are drawn in them. `more` looks at a function whose numbers are right.
     """
 
     def decorate(right):
         def judge(answer) -> Mistake | None:
-            return _judge(answer, [given(seed) for seed in range(_TRIED)], right, wrong, hint, formula, rtol)
+            cases = [given(seed) for seed in range(_TRIED)]
+            return _judge(answer, cases, right, wrong, hint, formula, rtol) or more(answer)
 
         def draw(answer):
             from ..figures.puzzle import figure_puzzle

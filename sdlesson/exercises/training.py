@@ -76,7 +76,10 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
         "Write the error of x0 as a multiple of the error of the noise, then square it.",
         "The mean squared error of x0 is σ² times that of the noise.",
     )
-    known = not_squared + known
+    root = told(
+        "Is it the loss, or its root?", {"That is the root. The loss is the mean of squares.": sigma * error**0.5}
+    )
+    known = not_squared + root + known
     return compared(number(answer), sigma**2 * error, known, otherwise, atol=0, rtol=0.004)
 
 

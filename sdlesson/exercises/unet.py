@@ -95,7 +95,7 @@ def _window(answer) -> Mistake | None:
     got = shaped(
         answer,
         (3, 3),
-        "Give three rows of three numbers: [[…, …, …], [… …], […]].",
+        "Give three rows of three numbers: [[…, …, …], […, …, …], […, …, …]].",
         "The window has the shape {}, and should have (3, 3).",
     )
     right = torch.zeros(3, 3)
@@ -247,7 +247,8 @@ _RULES = {
 )
 def _group_norm(answer) -> Mistake | None:
     """A function (x, groups) -> x with each group of channels of each picture brought to mean 0 and variance 1."""
-    x = random(2, 6, 3, 5) * torch.arange(1.0, 7).view(6, 1, 1) + torch.tensor([1.0, -4]).view(2, 1, 1, 1)
+    faint = torch.tensor([0.002, 1]).view(2, 1, 1, 1)  # there the 1e-5 beside the variance counts
+    x = faint * (random(2, 6, 3, 5) * torch.arange(1.0, 7).view(6, 1, 1) + torch.tensor([1.0, -4]).view(2, 1, 1, 1))
     got = shaped(
         call(answer, x, 2),
         x.shape,
@@ -265,9 +266,10 @@ def _not_normed(x: torch.Tensor) -> list[tuple[torch.Tensor, Mistake]]:
     """Wrong results for x (2, 6, 3, 5) in 2 groups, and what to say to each."""
     grouped = x.view(2, 2, 3, 3, 5)
 
-    def normed(values, over, correction=0, root=True, centred=True):
+    def normed(values, over, correction=0, root=True, centred=True, under=1e-5, beside=0.0):
         variance, mean = torch.var_mean(values, dim=over, correction=correction, keepdim=True)
-        return ((values - mean * centred) / (variance + 1e-5) ** (0.5 if root else 1)).reshape(x.shape)
+        divisor = (variance + under) ** (0.5 if root else 1) + beside
+        return ((values - mean * centred) / divisor).reshape(x.shape)
 
     mixed = x.view(2, 3, 2, 3, 5)
     return [
@@ -286,6 +288,13 @@ def _not_normed(x: torch.Tensor) -> list[tuple[torch.Tensor, Mistake]]:
         *told(
             "Variance or standard deviation?",
             {"Divide by the root of the variance.": normed(grouped, (2, 3, 4), root=False)},
+        ),
+        *told(
+            "One of the two pictures is very faint. Which small number counts there?",
+            {
+                "The 1e-5 under the root is missing.": normed(grouped, (2, 3, 4), under=0),
+                "The 1e-5 stands beside the root, not under it.": normed(grouped, (2, 3, 4), under=0, beside=1e-5),
+            },
         ),
         *told(
             "What is the mean afterwards?", {"The mean is not taken away.": normed(grouped, (2, 3, 4), centred=False)}

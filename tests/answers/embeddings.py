@@ -52,6 +52,11 @@ def exchanged(tokens, a, b):
     return new
 
 
+def exchanged_in_place(tokens, a, b):
+    tokens[[a, b]] = tokens[[b, a]]
+    return tokens
+
+
 def exchanged_by_order(tokens, a, b):
     order = list(range(len(tokens)))
     order[a], order[b] = b, a
@@ -214,6 +219,7 @@ PLANTED = {
             "all rows are turned round": lambda tokens, a, b: tokens.flip(0),
             "the mean of both, not exchanged": averaged,
             "the two rows alone": lambda tokens, a, b: tokens[[b, a]],
+            "it writes into `tokens` itself": exchanged_in_place,
         },
     },
 }

@@ -78,6 +78,9 @@ PLANTED = {
             "the largest weights and the largest work of two parts": lambda m, g, w, t: (
                 LIBRARIES + (max(g.values()) if t else sum(g.values())) + max(w.values()) < m
             ),
+            "the work of the part with the largest weights": lambda m, g, w, t: (
+                LIBRARIES + (max(g.values()) + w[max(g, key=g.get)] if t else sum(g.values()) + max(w.values())) < m
+            ),
             "the peak, not True or False": lambda m, g, w, t: LIBRARIES + sum(g.values()) + max(w.values()),
         },
     },
@@ -87,9 +90,9 @@ PLANTED = {
             lambda x: x.bfloat16().float(),
             lambda x: x.to(torch.bfloat16).to(torch.float32),
             lambda x: torch.stack([each.type(torch.bfloat16).double() for each in x]),
-            lambda x: x.bfloat16() * 1.0,
         ),
         "wrong": {
+            "still of 16 bits: .float() is missing": lambda x: x.bfloat16(),
             "float16: large numbers overflow": lambda x: x.half().float(),
             "nothing is kept in 16 bits": lambda x: x,
             "whole numbers": lambda x: x.round(),

@@ -75,6 +75,8 @@ PLANTED = {
             "the colours are not counted: 64 / 16": ((1, 16, 96, 128), 4),
             "upside down, not how many times fewer": ((1, 16, 96, 128), 1 / 12),
             "rows and columns the other way round": ((1, 16, 128, 96), 12),
+            "two pictures, as if guided": ((2, 16, 96, 128), 12),
+            "three times four channels": ((1, 12, 96, 128), 16),
             "4 channels, as v1.4's VAE has": ((1, 4, 96, 128), 48),
             "pixels, not halved": ((1, 16, 768, 1024), 12),
             "places only, 64, neither colours nor channels": ((1, 16, 96, 128), 64),

@@ -45,10 +45,10 @@ def fits_by_gcd(height, width, halvings):
     return math.gcd(height, width) % (2 ** (3 + halvings)) == 0
 
 
-def normed(x, groups, over=(2, 3, 4), correction=0, mean=True, root=True):
+def normed(x, groups, over=(2, 3, 4), correction=0, mean=True, root=True, under=1e-5):
     grouped = x.unflatten(1, (groups, -1))
     m, v = grouped.mean(over, keepdim=True), grouped.var(over, correction=correction, keepdim=True)
-    return ((grouped - m * mean) / (v + 1e-5) ** (0.5 if root else 1)).flatten(1, 2)
+    return ((grouped - m * mean) / (v + under) ** (0.5 if root else 1)).flatten(1, 2)
 
 
 def normed_by_loops(x, groups):
@@ -183,6 +183,7 @@ PLANTED = {
             "the pictures of the batch are mixed": lambda x, g: normed(x, g, over=(0, 2, 3, 4)),
             "variance divided by n − 1": lambda x, g: normed(x, g, correction=1),
             "the mean is not taken away": lambda x, g: normed(x, g, mean=False),
+            "no 1e-5 under the root": lambda x, g: normed(x, g, under=0),
             "divided by the variance, not its root": lambda x, g: normed(x, g, root=False),
             "the groups are not taken apart: another shape": lambda x, g: normed(x, g).unflatten(1, (g, -1)),
             "nothing is changed": lambda x, g: x,
