@@ -111,7 +111,7 @@ def story(folder: Path) -> list[str]:
     lines = [f"Training pictures: {settings['pictures']:,}, drawn by sdlesson.world with seed {settings['seed']}."]
     if (folder / "start").exists():
         lines = [*read_training(folder / "start")["story"], f"Then {lines[0][0].lower()}{lines[0][1:]}"]
-        shapes = {"unet": "UNet, trained on from these weights at half the learning rates"}
+        shapes = {"unet": "UNet, trained on from these weights at a tenth of the learning rates"}
     for stage, shape in shapes.items():
         progress = _progress(folder, stage)
         batch = settings[f"{stage}_batch"] * settings["batch_factor"] * progress.get("processes", 1)

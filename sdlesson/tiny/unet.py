@@ -71,7 +71,8 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
     clip = CLIPModel.from_pretrained(folder / "clip").to(device).eval()
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     start = folder / "start" / "unet"
-    goes_on = start.is_dir()  # then half of the learning rates: what it knows is not to be shaken up
+    goes_on = start.is_dir()
+    rate = 0.1 if goes_on else 1.0  # at half, what it knew got 12 % worse in five minutes; at a tenth, 3 %
     unet = (
         prepare(UNet2DConditionModel.from_pretrained(start))
         if goes_on
@@ -101,8 +102,8 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
         save=lambda: save_model(unet, folder / "unet"),
         sheet=sheet,
         edges=("conv_in", "conv_out", "time_embedding", "time_emb_proj"),
-        muon_rate=1.5e-3 if goes_on else 3e-3,
-        adam_rate=0.75e-3 if goes_on else 1.5e-3,
+        muon_rate=rate * 3e-3,
+        adam_rate=rate * 1.5e-3,
         average=0.9998,
         compiled=True,
         rests_on=digest(sorted(file for part in ("clip", "vae") for file in (folder / part).glob("*.safetensors"))),
