@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -131,9 +132,18 @@ def denoise(
     embeddings = _embeddings(sd, run, text_embeddings, steering)
     if text_embeddings is None:
         warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
+    if not start and float(solver.timestep(0)) < sd.scheduler.config.num_train_timesteps / 2:
+        _warn_of_a_late_beginning(solver)
     if progress:
         solver.times = tqdm(solver.times)
     return _descend(sd, solver, latents, embeddings, run.guidance_scale, steering)
+
+
+def _warn_of_a_late_beginning(solver) -> None:
+    """One step of diffusers' schedulers is their last one."""
+    name, timestep = type(solver.scheduler).__name__, float(solver.timestep(0))
+    words = f"begins at timestep {timestep:g}, where the UNet expects little noise, and paints noise; take 2 or more"
+    warnings.warn(f"one step of {name} {words}", stacklevel=3)
 
 
 def guide(noise_uncond, noise_text, guidance_scale: float):

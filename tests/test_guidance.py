@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import math
 import re
+import warnings
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -595,3 +596,11 @@ def test_figure_of_the_guesses_tells_lengths_and_angles():
 def test_figures_of_a_real_run(toy):
     steps = record(toy, PROMPT, num_inference_steps=3, guidance_scale=2).steps
     assert "over 3 steps" in figure_guesses(steps, 1, [0, 1, 8]).words
+
+
+def test_one_step_that_begins_at_the_quiet_end_is_told(toy):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        record(toy, PROMPT, num_inference_steps=2)
+    with pytest.warns(UserWarning, match="one step of LMSDiscreteScheduler begins at timestep 0, .* take 2 or more"):
+        record(toy, PROMPT, num_inference_steps=1)
