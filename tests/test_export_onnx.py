@@ -105,7 +105,8 @@ def test_an_exporter_that_fails_is_one_sentence(tiny, tmp_path, monkeypatch, cap
     assert export_onnx.main([]) == 2
 
 
-def test_a_missing_library_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "onnxscript", None)
+@pytest.mark.parametrize("name", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_library_is_one_sentence(tmp_path, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(BadInput, match="needs the extra 'live'"):
         export_onnx.export(tmp_path)

@@ -694,6 +694,13 @@ def test_space_that_a_broken_download_takes_is_not_asked_for_again(tmp_path, mon
         hub._check_space("org/toy", tmp_path, files)
 
 
+def test_what_lies_in_the_cache_and_is_no_stable_diffusion_is_told_offline(tmp_path, monkeypatch):
+    (tmp_path / "model_index.json").write_text("{}")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(tmp_path))
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE forbids the network: .* is not a whole Stable Diffusion"):
+        hub.from_hub("org/other")
+
+
 def test_v1_4_and_v1_5_are_pinned_and_others_are_not(monkeypatch):
     asked = []
 

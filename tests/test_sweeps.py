@@ -266,6 +266,18 @@ def test_a_prompt_is_only_words_on_the_page(tmp_path):
     assert "<script" not in page and html.escape(prompt) in page
 
 
+def test_a_picture_that_is_gone_leaves_a_gap(swept, tmp_path):
+    shutil.copytree(swept, tmp_path / "some")
+    first, *rest = sorted((tmp_path / "some" / table.PICTURES).iterdir())
+    first.unlink()
+    page = report.write_report(tmp_path / "some").read_text(encoding="utf-8")
+    counts = re.findall(r'<img src="sheet-\d+[^"]+" alt="[^"]*?(\d+) pictures', page)
+    assert sum(map(int, counts)) == 15
+    for file in rest:
+        file.unlink()
+    assert "sheet-" not in report.write_report(tmp_path / "some").read_text(encoding="utf-8")
+
+
 def test_no_report_without_a_table(tmp_path):
     with pytest.raises(BadInput, match="cannot be read as the table"):
         report.write_report(tmp_path)

@@ -7,7 +7,6 @@ checksum, size and name is looked at first, and the small files before the large
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
@@ -73,13 +72,18 @@ def from_hub(name: str, revision: str | None = None, *, seconds: float = 10.0) -
     if revision is not None and not (isinstance(revision, str) and _REVISION.fullmatch(revision)):
         raise ModelError(f"There is no revision {revision!r} of {name}: name a branch, a tag or a commit.")
     small = [pattern for pattern in HUB_FILES["allow_patterns"] if "safetensors" not in pattern]
-    with contextlib.suppress(OSError, ModelError):  # not cached, or not whole: ask the network
+    why = ""
+    try:
         wanted = {"revision": revision, "allow_patterns": small}
         return check_folder(Path(hub.snapshot_download(name, **wanted, local_files_only=True)))
+    except ModelError as error:  # not whole, or of another kind: ask the network
+        why = f": {error}"
+    except OSError:  # not cached
+        pass
     if hub.constants.HF_HUB_OFFLINE:
         raise ModelError(
             f"There is no folder {name}; as a hub id it is not (wholly) in the local cache, and HF_HUB_OFFLINE forbids "
-            "the network."
+            f"the network{why or '.'}"
         )
     if urlsplit(hub.constants.ENDPOINT).scheme not in ("http", "https"):
         raise ModelError(f"HF_ENDPOINT is {hub.constants.ENDPOINT!r}; it must begin with https:// or http://.")

@@ -43,11 +43,11 @@ def write_report(folder: str | os.PathLike) -> Path:
         f"<h2>How well pictures fit their prompts</h2>{_figure(figure_scores(scores, down, across), folder, 'scores')}"
     )
     parts.append(_means(scores))
-    sheets = list(contact_sheets(rows, folder))
-    for number, sheet in enumerate(sheets[:_SHEETS], 1):
+    sheets = contact_sheets(rows, folder)
+    for number, sheet in enumerate(itertools.islice(sheets, _SHEETS), 1):
         parts.append(_figure(sheet, folder, f"sheet-{number}"))
-    if len(sheets) > _SHEETS:
-        parts.append(f"<p>{len(sheets) - _SHEETS} more sheets are left out; the table has every picture.</p>")
+    if next(sheets, None):
+        parts.append(f"<p>Only the first {_SHEETS} sheets are shown; the table has every picture.</p>")
     page = f"""<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>A sweep of {len(rows)} pictures</title><style>{_STYLE}</style><h1>A sweep of {len(rows)} pictures</h1>
 {"".join(parts)}</html>
@@ -70,7 +70,10 @@ def compared(rows: Sequence[dict]) -> tuple[str, str]:
 
 
 def contact_sheets(rows: Sequence[dict], folder: Path) -> Iterator[WordedFigure]:
-    """Sheets of the pictures: seeds across, what is compared down; one sheet for each combination of the rest."""
+    """Sheets of the pictures: seeds across, what is compared down; one sheet for each combination of the rest.
+
+    A picture that is not in the folder any more leaves a gap.
+    """
     from PIL import Image
 
     values, (down, _) = values_of(rows), compared(rows)
@@ -83,8 +86,8 @@ def contact_sheets(rows: Sequence[dict], folder: Path) -> Iterator[WordedFigure]
         )
         for sides, tops in itertools.product(_cut(values[down], _ROWS), _cut(values["seed"], _COLUMNS)):
             shown = [row for row in here if row[down] in sides and row["seed"] in tops]
-            if shown:
-                pictures = {(row[down], row["seed"]): Image.open(folder / row["picture"]) for row in shown}
+            files = {(row[down], row["seed"]): folder / row["picture"] for row in shown}
+            if pictures := {place: Image.open(file) for place, file in files.items() if file.is_file()}:
                 yield figure_contact_sheet(pictures, sides, tops, names=(down.replace("_", " "), "seed"), title=title)
 
 

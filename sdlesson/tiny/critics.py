@@ -17,7 +17,7 @@ class PerceptualDistance(nn.Module):
     """How far apart two pictures are for a frozen CLIP picture tower: over all layers, in the features of its patches.
 
     `forward(a, b, shift)`: two batches (B, 3, H, W) in [-1, 1] -> a scalar. Both are rolled by `shift`, two integers
-    (down, right), before the tower cuts them into patches, so that the patches' borders leave no grid. Each patch's
+    (up, left), before the tower cuts them into patches, so that the patches' borders leave no grid. Each patch's
     features are brought to unit length first, as Zhang et al. 2018 do.
     """
 

@@ -109,6 +109,6 @@ def mirror_half(pixels: torch.Tensor, generator: torch.Generator) -> torch.Tenso
 
 
 def fresh_pictures(seed: int, count: int, size: int, split: str = "train") -> tuple[torch.Tensor, list[str]]:
-    """Draw pictures that no training set holds (their seed is another one): (count, 3, size, size) and captions."""
-    examples = [draw_example(2**31 + seed, index, size, split) for index in range(count)]
+    """Draw pictures that no training set holds (no run can have their seed): (count, 3, size, size) and captions."""
+    examples = [draw_example(2**32 + seed, index, size, split) for index in range(count)]
     return as_pixels(np.stack([picture for picture, _ in examples])), [caption for _, caption in examples]

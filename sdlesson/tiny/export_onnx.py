@@ -6,6 +6,7 @@ starts a graph widens them (`widened`) and hands them over as its external data,
 
 from __future__ import annotations
 
+import importlib
 import logging
 import sys
 import tempfile
@@ -131,7 +132,8 @@ def export(folder: Path, sd: StableDiffusion | None = None, parts: Sequence[str]
     that torch's exporter cannot write, or that gives other numbers than torch.
     """
     try:
-        import onnxscript  # noqa: F401 torch's exporter needs it
+        for name in ("onnx", "onnxscript", "onnxruntime"):  # torch's exporter needs the second
+            importlib.import_module(name)
     except ImportError as error:
         raise BadInput(f"The live page's model needs the extra 'live' ({error}): pip install -e '.[live]'.") from None
     folder.mkdir(parents=True, exist_ok=True)

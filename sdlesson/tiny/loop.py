@@ -42,7 +42,7 @@ class Job:
     """One network's training.
 
     `objective` is a module whose `forward(*batch)` returns the loss (a scalar tensor); `batch(generator)` makes tensors
-    from nothing but that generator, on its device; `save(folder)` writes the network (averaged weights in place), and
+    from nothing but that generator, on its device; `save()` writes the network (averaged weights in place), and
     `sheet(path)` draws a picture of what it can do. `before(used, batch)` is called before each step with the share of
     the time that is used up. `rests_on` names the other networks that it is trained for: a checkpoint serves no others.
     `slow` names parameters of `edges` that learn at a tenth of AdamW's rate. A `compiled`
