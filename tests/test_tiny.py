@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 pytest.importorskip("accelerate")
 
@@ -22,6 +23,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from sdlesson import BadInput
+from sdlesson.tiny import curves
 from sdlesson.tiny import run as training_run
 from sdlesson.tiny.__main__ import main
 from sdlesson.tiny.data import CHUNK, Pictures, draw_example, draw_pictures
@@ -604,3 +606,20 @@ def test_optimizer_learns():
         optimizer.step(1 - step / 150)
         losses.append(loss.item())
     assert losses[-1] < 0.3 * losses[0]
+
+
+def test_curves_of_two_runs_lie_over_each_other(smoke, tmp_path, monkeypatch):
+    plotted = []
+    monkeypatch.setattr(curves, "_plot", lambda lines, *rest: plotted.append(lines))
+    history = [(step, 1.0, step) for step in range(1, 6)] + [(20 * k, 60.0 * k, 10.0 + k) for k in range(1, 13)]
+    curves.plot_runs({"long": history, "short": history[:11]}, "unet", tmp_path / "a.png")
+    assert {name: points.tolist() for name, points in plotted[0].items()} == {
+        "long": [[60, 13], [160, 18]],
+        "short": [[60, 13]],
+    }
+    monkeypatch.undo()
+    monkeypatch.setattr(
+        sys, "argv", ["curves", str(smoke), str(smoke), "--stage", "clip", "--out", str(tmp_path / "b.png")]
+    )
+    curves.main()
+    assert Image.open(tmp_path / "b.png").size == (660, 352)

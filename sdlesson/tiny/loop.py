@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 
-import matplotlib.figure
 import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from ..loading.errors import BadInput
 from ..loading.writing import whole_file
 from ..training import average_decay, batch_generator, learning_share
+from .curves import plot_history
 from .optimizer import MuonAdamW
 
 CHECKPOINT_EVERY = 60.0  # seconds
@@ -209,14 +209,3 @@ class Trainer:
             torch._foreach_copy_(parameters, self.averages)
             yield
             torch._foreach_copy_(parameters, live)
-
-
-def plot_history(history: list[tuple[int, float, float]], name: str, path: Path) -> None:
-    """Draw the loss against the minutes of training, on a logarithmic scale, into a PNG file."""
-    figure = matplotlib.figure.Figure(figsize=(6, 3.2), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([seconds / 60 for _, seconds, _ in history], [loss for *_, loss in history], linewidth=1)
-    axes.set(xlabel="minutes of training", ylabel="loss", title=name)
-    if all(loss > 0 for *_, loss in history):
-        axes.set_yscale("log")
-    figure.savefig(path, dpi=110)
