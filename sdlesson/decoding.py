@@ -77,7 +77,7 @@ def to_pil(pictures: torch.Tensor) -> list[Image.Image]:
     other shapes, such as latents, and for whole numbers.
     """
     words, given = "(batch, 3, height, width) of floats in -1 ... 1", pictures
-    pictures = checks.tensor(pictures, "pictures", words, 4)
+    pictures = checks.tensor(pictures, "pictures", words, 4).float()
     if pictures.shape[1] != 3 or not torch.is_floating_point(torch.as_tensor(given)):
         raise BadInput(f"Pictures are a tensor {words}, not {checks.told(given)}; `decode` makes pictures of latents.")
     if not bool(torch.isfinite(pictures).all()):

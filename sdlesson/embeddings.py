@@ -128,10 +128,13 @@ def flat_map(vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The flat picture of a cloud of vectors (n, dim) that loses least: places (n, 2), and each axis' share (2,).
 
     Principal component analysis: the two directions in which the vectors differ most. A direction and its opposite are
-    equally good; the one is taken whose largest number is above 0, so that every machine draws the same map.
+    equally good; the one is taken whose largest number is above 0, so that every machine draws the same map. Raises
+    BadInput for fewer than two vectors or numbers in each, and where all are equal.
     """
     centred = checks.tensor(vectors, "vectors", "(n, dim)", 2).detach().float().cpu()
     centred = centred - centred.mean(dim=0)
+    if min(centred.shape) < 2 or not centred.any():
+        raise BadInput(f"A flat map needs two vectors or more that differ, not {checks.told(vectors)}.")
     _, singular, directions = torch.linalg.svd(centred, full_matrices=False)
     axes = directions[:2]
     axes = axes * axes.gather(1, axes.abs().argmax(dim=1, keepdim=True)).sign()

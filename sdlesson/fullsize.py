@@ -14,6 +14,7 @@ import psutil
 import torch
 
 from .engine.openvino import core
+from .loading.errors import BadInput
 from .loading.quiet import quiet
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ _KINDS = {"convolution": "convolutions", "addmm": "matrices", "mm": "matrices"} 
 def empty_parts(model: str = "v1.4", divide: int = 1, size: int = 512) -> dict[str, Module]:
     """The text encoder, UNet and VAE of `model` ("v1.4", "v2.1-base") without memory: on the device "meta".
 
-    `divide` divides every width; `size` is the side of the pictures in pixels, a multiple of 64.
+    `divide` divides every width; `size` is the side of the pictures in pixels, a multiple of 64. Raises BadInput for
+    another model.
     """
+    if model not in SHAPES:
+        raise BadInput(f"The shapes of {model!r} are not known here; those of {', '.join(SHAPES)} are.")
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 

@@ -80,12 +80,17 @@ def resolve_settings(
     negatives = pair(prompts, negative_prompt)[: len(prompts)]
     check_scheduler(sd.scheduler)
     steps = checks.whole(num_inference_steps, "number of steps", 1, sd.scheduler.config.num_train_timesteps)
-    scale = sd.guidance_scale if guidance_scale is None else guidance_scale
-    if abs(scale := checks.number(scale, "guidance scale")) > checks.MOST_GUIDANCE:
-        raise BadInput(f"The guidance scale must lie between -1e6 and 1e6: {scale:g} would overflow.")
+    scale = check_guidance(sd.guidance_scale if guidance_scale is None else guidance_scale)
     height, width = (own if side is None else side for side, own in zip((height, width), sd.size, strict=True))
     check_size(height, width, sd.vae_factor)
     return Settings(tuple(prompts), tuple(negatives), steps, scale, int(height), int(width))
+
+
+def check_guidance(scale: float) -> float:
+    """The guidance scale as a number of Python; raises BadInput where it is none, or would overflow."""
+    if abs(scale := checks.number(scale, "guidance scale")) > checks.MOST_GUIDANCE:
+        raise BadInput(f"The guidance scale must lie between -1e6 and 1e6: {scale:g} would overflow.")
+    return scale
 
 
 def denoise(
@@ -110,7 +115,8 @@ def denoise(
 
     Works with any of diffusers' schedulers for Stable Diffusion as `sd.scheduler` (a copy is used). Default size and
     `guidance_scale` are the model's own. Noise: `latents` of spread 1 (batch, 4, h/8, w/8) if given, else drawn from
-    `generator`, else from `seed`, on the CPU; a list of either gives each picture its own. `text_embeddings`, (2 *
+    `generator`, else from `seed`, on the CPU; a list of either gives each picture its own. A scheduler that adds fresh
+    noise draws it there, too: beside given latents from where the run of that seed would. `text_embeddings`, (2 *
     batch, 77, dim), replace those of negative_prompt and prompt. With `start` that many steps are left out, and
     `latents` are those before the next one, as Step.noisy. `steering` is a steering.Steering, which takes a hand in the
     run; None leaves it alone. `order` is that of K-LMS; `progress` shows a bar.
@@ -120,14 +126,16 @@ def denoise(
     run = resolve_settings(sd, prompt, negative_prompt, num_inference_steps, guidance_scale, height, width)
     if steering is not None:
         checks.part(steering, "a sdlesson.steering.Steering", "guides")
-    generator = check_generator(seeded(seed) if generator is None else generator)
+    given = generator is not None
+    generator = check_generator(generator if given else seeded(seed), len(run.prompts))
     if not 0 <= checks.whole(start, "start") <= run.num_inference_steps:
         raise BadInput(f"A run of {run.num_inference_steps} steps can start at 0 to that number, not at {start!r}.")
     if start and latents is None:
         raise BadInput("A run that starts on its way needs the latents that it starts from.")
     order = checks.whole(order, "order")
     solver = sigmas.way_down(sd.scheduler, run.num_inference_steps, start, order, generator, sd.unet.device)
-    latents = _noise(sd, run, latents, generator).to(sd.unet.device, torch.float32)
+    drawn = 0 if given else 1 + solver.start
+    latents = _noise(sd, run, latents, generator, drawn).to(sd.unet.device, torch.float32)
     latents = latents if start else latents * float(solver.scheduler.init_noise_sigma)
     embeddings = _embeddings(sd, run, text_embeddings, steering)
     if text_embeddings is None:
@@ -207,11 +215,18 @@ def record(
     return Trace(settings, ids, embeddings.float().cpu(), steps)
 
 
-def _noise(sd: StableDiffusion, run: Settings, latents: torch.Tensor | None, generator) -> torch.Tensor:
-    """The given latents, if they fit, else fresh noise; (batch, 4, h/8, w/8)."""
+def _noise(sd: StableDiffusion, run: Settings, latents: torch.Tensor | None, generator, drawn: int) -> torch.Tensor:
+    """The given latents, if they fit, else fresh noise; (batch, 4, h/8, w/8).
+
+    Beside given latents the generator first draws `drawn` times: what a scheduler adds in its steps must not be the
+    noise that the latents are made of.
+    """
     batch, channels, factor = len(run.prompts), sd.unet.config.in_channels, sd.vae_factor
+    shape = {"channels": channels, "factor": factor}
     if latents is None:
-        return initial_noise(batch, run.height, run.width, generator=generator, channels=channels, factor=factor)
+        return initial_noise(batch, run.height, run.width, generator=generator, **shape)
+    for _ in range(drawn):
+        initial_noise(batch, run.height, run.width, generator=generator, **shape)
     return as_latents(latents, shape=(batch, channels, run.height // factor, run.width // factor))
 
 

@@ -80,7 +80,7 @@ def psnr(picture: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     picture, other = (checks.tensor(each, "pictures", "(batch, 3, height, width)", 4) for each in (picture, other))
     if picture.shape != other.shape:
         raise BadInput(f"Pictures of shape {tuple(picture.shape)} and {tuple(other.shape)} cannot be compared.")
-    error = (picture.clamp(-1, 1) - other.clamp(-1, 1)).square().mean(dim=(1, 2, 3))
+    error = (picture.float().clamp(-1, 1) - other.float().clamp(-1, 1)).square().mean(dim=(1, 2, 3))
     return 10 * torch.log10(2**2 / error)
 
 
@@ -140,23 +140,23 @@ def initial_noise(
     """
     batch, channels = checks.whole(batch, "batch", 1), checks.whole(channels, "number of channels", 1)
     check_size(height, width, checks.whole(factor, "side of a latent square", 1))
-    check_generator(generator)
+    generator = check_generator(generator, batch)
     shape = (channels, height // factor, width // factor)
     if isinstance(generator, torch.Generator):
         return torch.randn((batch, *shape), generator=generator, device=generator.device)
-    if len(generator) != batch:
-        raise BadInput(f"There are {len(generator)} seeds for {batch} pictures; give one, or one for each picture.")
     return torch.stack([torch.randn(shape, generator=one, device=one.device) for one in generator])
 
 
 def check_generator(
-    generator: torch.Generator | Sequence[torch.Generator],
-) -> torch.Generator | Sequence[torch.Generator]:
-    """The generator, or the list of them; raises BadInput for anything else."""
+    generator: torch.Generator | Sequence[torch.Generator], batch: int | None = None
+) -> torch.Generator | list[torch.Generator]:
+    """The generator, or the list of them; raises BadInput for anything else, and where `batch` is not their number."""
     each = [generator] if isinstance(generator, torch.Generator) else generator
     if not isinstance(each, Sequence) or not all(isinstance(one, torch.Generator) for one in each):
         raise BadInput(f"A generator is a torch.Generator, or one for each picture in a list, not {checks.told(each)}.")
-    return generator
+    if not isinstance(generator, torch.Generator) and batch not in (None, len(each)):
+        raise BadInput(f"There are {len(each)} seeds for {batch} pictures; give one, or one for each picture.")
+    return generator if isinstance(generator, torch.Generator) else list(each)
 
 
 def seeded(seed: int | Sequence[int]) -> torch.Generator | list[torch.Generator]:

@@ -53,8 +53,8 @@ class StableDiffusion:
 
     `guidance_scale` is the one recommended for this model; `name` is what was loaded ("tiny", a hub id or a folder) and
     `folder` where its files are. Parts may be replaced: `sd.scheduler =
-    DDIMScheduler.from_config(sd.scheduler.config)`. `engine`, if any, computes in the place of `unet` and `vae` when
-    whole pictures are painted (`fastest`).
+    DDIMScheduler.from_config(sd.scheduler.config, timestep_spacing="leading")`. `engine`, if any, computes in the place
+    of `unet` and `vae` when whole pictures are painted (`fastest`).
     """
 
     tokenizer: CLIPTokenizer
@@ -229,7 +229,8 @@ def _device(device, torch) -> torch.device:
 
 def _dtype(dtype, torch) -> torch.dtype | None:
     if isinstance(dtype, str):
-        dtype = getattr(torch, dtype.removeprefix("torch."), dtype)
+        known = getattr(torch, dtype.removeprefix("torch."), None)
+        dtype = known if isinstance(known, torch.dtype) else dtype
     if dtype not in (None, torch.float32, torch.bfloat16, torch.float16, torch.float64):
         raise ModelError(f"{dtype!r} is no dtype to compute in; take float32, bfloat16 or float16.")
     return dtype
@@ -291,7 +292,9 @@ def _load_parts(folder: Path, device: torch.device, dtypes: dict[str, torch.dtyp
             for part, kind in (("unet", UNet2DConditionModel), ("vae", AutoencoderKL)):
                 parts[part] = image_part(kind, folder / part, dtypes[part]).to(device)
             part = "scheduler"
-            parts[part] = LMSDiscreteScheduler.from_config(fit.schedule(folder) or ARTICLE_SCHEDULE)
+            schedule = fit.schedule(folder) or ARTICLE_SCHEDULE
+            # K-LMS never clips, but others that are made from its config would clip latents as if they were pixels
+            parts[part] = LMSDiscreteScheduler.from_config({"clip_sample": False, **schedule})
         except ModelError:
             raise
         except Exception as error:  # the libraries raise OSError, ValueError, RuntimeError, KeyError, their own ...

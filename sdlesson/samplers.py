@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from .embeddings import text_embeddings
-from .guidance import guesses, guide, needed
+from .guidance import check_guidance, guesses, guide, needed
 from .loading import checks
 from .loading.errors import BadInput
 from .models import StableDiffusion
@@ -161,8 +161,8 @@ class Denoiser:
 
     @property
     def scale(self) -> float:
-        """The guidance scale in use."""
-        return self.sd.guidance_scale if self.guidance_scale is None else self.guidance_scale
+        """The guidance scale in use; raises BadInput for what is no finite number."""
+        return check_guidance(self.sd.guidance_scale if self.guidance_scale is None else self.guidance_scale)
 
     @cached_property
     def embeddings(self) -> torch.Tensor:

@@ -75,8 +75,8 @@ class Steering:
         """
         if self.loss is None:
             return guided
-        original = sigmas.pred_original(x, guided, sigma, prediction_type).detach().requires_grad_()
-        with torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad():
+            original = sigmas.pred_original(x, guided, sigma, prediction_type).detach().clone().requires_grad_()
             loss = self.loss(original)
             if not isinstance(loss, torch.Tensor) or loss.numel() != 1 or not loss.requires_grad:
                 raise BadInput("Steering's loss gives back one number, a tensor made from the predicted original.")
@@ -136,6 +136,8 @@ def noised(sd: StableDiffusion, clean: torch.Tensor, noise: torch.Tensor, step: 
     if step == steps:  # behind the last step: no noise
         return clean
     times = scheduler.timesteps[step * scheduler.order].repeat(len(clean))
+    if hasattr(scheduler, "set_begin_index"):  # two steps may have one timestep
+        scheduler.set_begin_index(step * scheduler.order)
     return scheduler.add_noise(clean, noise.to(clean), times)
 
 
@@ -263,12 +265,17 @@ def pull_colour(matrix: torch.Tensor, colour: Sequence[float], pull: float | Seq
 
     `matrix` (channels + 1, 3) is `latents.fit_preview`'s; the loss takes latents (batch, 4, h/8, w/8). `colour` says
     how much red, green and blue count: (-0.5, -0.5, 1) is "bluer, not brighter". A sum over the squares: each is pulled
-    alike in pictures of any size. One pull, or one for each picture.
+    alike in pictures of any size. One pull, or one for each picture. Raises BadInput for another number of either.
     """
-    weights, pulls = torch.tensor(colour).view(1, 3, 1, 1), torch.as_tensor(pull, dtype=torch.float32)
+    weights, pulls = torch.as_tensor(colour, dtype=torch.float32), torch.as_tensor(pull, dtype=torch.float32)
+    if weights.shape != (3,):
+        raise BadInput(f"A colour is three numbers, for red, green and blue, not {checks.told(colour)}.")
+    weights = weights.view(1, 3, 1, 1)
 
     def loss(original: torch.Tensor) -> torch.Tensor:
         shown = (preview(original, matrix.to(original)) * weights.to(original)).sum(dim=(1, 2, 3))  # (batch,)
+        if pulls.numel() not in (1, len(shown)):
+            raise BadInput(f"There are {pulls.numel()} pulls for {len(shown)} pictures; give one, or one for each.")
         return -(pulls.to(original) * shown).sum()
 
     return loss

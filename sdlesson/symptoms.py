@@ -47,14 +47,16 @@ class Chart:
     pixels: list[torch.Tensor] = field(default_factory=list, repr=False)  # (n, 3, height, width), about -1 ... 1
 
     def pictures(self) -> list[Image]:
-        """The decoded pictures; those that are not finite are black."""
+        """The decoded pictures; those that are not finite are black. Raises BadInput where none was decoded."""
+        if not self.pixels:
+            raise BadInput("No picture was decoded while this chart was kept.")
         return to_pil(torch.cat(self.pixels).nan_to_num(-1.0, -1.0, -1.0))
 
     def of(self, k: int) -> Chart:
-        """The chart of picture k alone, out of a guided batch [empty ..., prompt ...]."""
+        """The chart of picture k alone, out of a guided batch [empty ..., prompt ...], or of one without guidance."""
         one = Chart(self.empty)
         for call in self.calls:
-            rows = [k, len(call.seen) // 2 + k]
+            rows = [k, len(call.seen) // 2 + k] if _guided(call) else [k]
             one.calls.append(Call(call.timestep, call.seen[rows], call.texts[rows], call.guess[rows]))
         one.latents, one.pixels = ([torch.cat(values)[k : k + 1]] for values in (self.latents, self.pixels))
         return one
@@ -104,10 +106,13 @@ def signs(chart: Chart) -> dict[str, float]:
 
     Spreads are standard deviations, "prompt's say" is |text - uncond| / |uncond|, a mean over the calls. The picture's
     are in levels of 255; "cut off" is the share of values more than 5 levels beyond black or white, "roughness" the
-    mean step between neighbours / contrast, "seeds apart" the mean difference of the first and the last picture.
+    mean step between neighbours / contrast, "seeds apart" the mean difference of the first and the last picture. Raises
+    BadInput for a chart without a UNet call or a decoded picture.
     """
+    if not chart.calls or not chart.pixels:
+        raise BadInput("The signs are those of a whole run: at least one UNet call, and a decoded picture.")
     first, last = chart.calls[0], chart.calls[-1]
-    half = len(first.texts) // 2
+    half = len(first.texts) // 2 if _guided(first) else 0
     latents, pixels = torch.cat(chart.latents), 127.5 * (torch.cat(chart.pixels) + 1)
     shown = pixels.clamp(0, 255)
     neighbours = (shown.diff(dim=-1).abs().mean() + shown.diff(dim=-2).abs().mean()) / 2
@@ -131,11 +136,17 @@ def signs(chart: Chart) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
+def _guided(call: Call) -> bool:
+    """Is the batch the same latents twice: once for the empty prompt, once for yours?"""
+    half = len(call.seen) // 2
+    return len(call.seen) == 2 * half and torch.equal(call.seen[:half].nan_to_num(), call.seen[half:].nan_to_num())
+
+
 def _say(call: Call) -> float:
     """How far apart the two guesses are, as a share of the first; nan where the batch is not the same latents twice."""
-    half = len(call.seen) // 2
-    if len(call.seen) % 2 or not torch.equal(call.seen[:half].nan_to_num(), call.seen[half:].nan_to_num()):
+    if not _guided(call):
         return math.nan
+    half = len(call.seen) // 2
     return float((call.guess[half:] - call.guess[:half]).norm() / call.guess[:half].norm())
 
 

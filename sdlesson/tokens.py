@@ -119,7 +119,12 @@ def cut_words(tokenizer: CLIPTokenizer, text: str) -> list[str]:
 
 
 def pieces(tokenizer: CLIPTokenizer, ids: torch.Tensor | Sequence[int]) -> list[str]:
-    """The pieces of words that the ids of one prompt stand for, padding included; `</w>` marks the end of a word."""
+    """The pieces of words that the ids of one prompt stand for, padding included; `</w>` marks the end of a word.
+
+    Raises BadInput for the ids of several prompts, (batch, 77).
+    """
+    if getattr(ids, "ndim", 1) != 1:
+        raise BadInput(f"`pieces` takes the ids of one prompt, such as ids[0], not {checks.told(ids)}.")
     return tokenizer.convert_ids_to_tokens([int(number) for number in ids])
 
 

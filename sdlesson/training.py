@@ -17,6 +17,7 @@ from transformers import AddedToken
 
 from .embeddings import embed_texts
 from .latents import encode
+from .loading import checks
 from .loading.errors import BadInput
 from .models import ARTICLE_SCHEDULE, StableDiffusion
 from .tiny.optimizer import MuonAdamW
@@ -67,11 +68,14 @@ def loss_at(
     """The UNet's mean squared error on the noise at each timestep, without weights: float32, (len(timesteps),).
 
     Scaled latents and noise (B, 4, h, w), texts (B, 77, dim); the same noise at every timestep (Ho et al. 2020,
-    equation 14, one t at a time).
+    equation 14, one t at a time). Raises BadInput for what is no timestep of the training.
     """
     _check_noise_is_guessed(sd)
+    if len(texts) != len(latents):
+        raise BadInput(f"There are {len(texts)} texts for {len(latents)} latents; give one for each.")
     losses = []
     for t in timesteps:
+        t = checks.whole(t, "timestep", 0, len(sd.scheduler.alphas_cumprod) - 1)
         kept = sd.scheduler.alphas_cumprod[t].to(latents)
         noisy = (kept.sqrt() * latents + (1 - kept).sqrt() * noise).to(sd.unet.device, sd.unet.dtype)
         with torch.no_grad():
@@ -129,14 +133,18 @@ def train(
 def with_new_word(sd: StableDiffusion, word: str, like: Sequence[str]) -> StableDiffusion:
     """A copy of `sd` whose tokenizer knows `word` as one token; its vector is the mean of the words' in `like`.
 
-    UNet and VAE are `sd`'s own. Raises BadInput where the tokenizer has the word already, as a word or as a piece.
+    UNet and VAE are `sd`'s own. Raises BadInput where the tokenizer has the word already, as a word or as a piece, and
+    where one of `like` is empty.
     """
     tokenizer, encoder = copy.deepcopy(sd.tokenizer), copy.deepcopy(sd.text_encoder)
     known = len(encode_pieces(tokenizer, word).ids) == 1
     if known or not tokenizer.add_tokens([AddedToken(word, single_word=True)]) or len(tokenizer) == len(sd.tokenizer):
         raise BadInput(f"The tokenizer knows {word!r} already; take another word.")
     old = encoder.get_input_embeddings().weight
-    vectors = [old[encode_pieces(sd.tokenizer, each).ids].mean(dim=0) for each in as_prompts(like)]
+    alike = {each: encode_pieces(sd.tokenizer, each).ids for each in as_prompts(like)}
+    if empty := [each for each, ids in alike.items() if not ids]:
+        raise BadInput(f"{empty[0]!r} has no pieces; name a word that the new one is like.")
+    vectors = [old[ids].mean(dim=0) for ids in alike.values()]
     with torch.random.fork_rng():  # new rows begin as random numbers
         encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     encoder.get_input_embeddings().to(sd.dtype)  # of a big model it may have been stored in another one
@@ -159,17 +167,42 @@ def learn_word(
 
     `latents` (n, 4, h, w) are those of n drawings with their `captions`, in which the new word stands. Each step shows
     every drawing `copies` times, with fresh noise at timesteps that are spread over 0 ... 999. The row is changed in
-    place; the UNet's and the encoder's weights get no gradients.
+    place; the UNet's and the encoder's weights get no gradients. Raises BadInput unless `with_new_word` made `sd`, and
+    each drawing has a caption with the new word in it.
     """
     _check_noise_is_guessed(sd)
+    checks.whole(copies, "number of copies", 1)
+    ids = _captions_with_the_new_word(sd, captions, len(latents))
+    parts = (sd.unet, sd.text_encoder)
+    trained = [each for part in parts for each in part.parameters() if each.requires_grad]  # of parts that others share
+    try:
+        return _learn_last_row(sd, latents, ids, steps, copies, rate, seed)
+    finally:
+        for each in trained:
+            each.requires_grad_()
+
+
+def _captions_with_the_new_word(sd: StableDiffusion, captions: Sequence[str], count: int) -> torch.Tensor:
+    """The captions' ids, (count, 77); raises BadInput unless there are so many, with the last added word in each."""
+    new = len(sd.tokenizer) - 1
+    if new not in sd.tokenizer.get_added_vocab().values() or new in sd.tokenizer.all_special_ids:
+        raise BadInput("This model's tokenizer has no new word; make a copy of the model by with_new_word first.")
+    ids, word = tokenize(sd.tokenizer, captions), sd.tokenizer.convert_ids_to_tokens(new)
+    if len(ids) != count:
+        raise BadInput(f"There are {len(ids)} captions for {count} drawings; give one for each.")
+    if not (ids == new).any(dim=1).all():
+        raise BadInput(f"The new word, {word!r}, must stand in each caption.")
+    return ids
+
+
+def _learn_last_row(sd, latents, ids, steps: int, copies: int, rate: float, seed: int) -> list[float]:
     encoder, device = sd.text_encoder.requires_grad_(False), sd.unet.device
-    trained = [each for each in sd.unet.parameters() if each.requires_grad]  # of a UNet that others share
     objective = NoisePrediction(sd.unet.requires_grad_(False), sd.scheduler.alphas_cumprod).to(device)
     table = encoder.get_input_embeddings().weight
     name = next(name for name, weight in encoder.named_parameters() if weight is table)
     row = table[-1].float().clone().requires_grad_()  # Adam's small numbers need 32 bits
     optimizer, generator = torch.optim.Adam([row], lr=rate), torch.Generator().manual_seed(seed)
-    ids, clean, count = tokenize(sd.tokenizer, captions), latents.repeat(copies, 1, 1, 1), copies * len(latents)
+    clean, count = latents.repeat(copies, 1, 1, 1), copies * len(latents)
     losses = []
     for _ in range(steps):
         taught = torch.cat([table[:-1], row[None].to(table.dtype)])
@@ -184,8 +217,6 @@ def learn_word(
         losses.append(loss.item())
     with torch.no_grad():
         table[-1] = row
-    for each in trained:
-        each.requires_grad_()
     return losses
 
 
@@ -196,7 +227,11 @@ def _check_noise_is_guessed(sd: StableDiffusion) -> None:
 
 
 def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:
-    """The interval in which a share lies with 95 % confidence when `right` of `count` are right (Wilson 1927)."""
+    """The interval in which a share lies with 95 % confidence when `right` of `count` are right (Wilson 1927).
+
+    Raises BadInput unless 0 <= right <= count and there is at least one.
+    """
+    checks.whole(right, "number of right ones", 0, checks.whole(count, "count", 1))
     share, squared = right / count, z * z / count
     middle = (share + squared / 2) / (1 + squared)
     half = z * math.sqrt(share * (1 - share) / count + squared / (4 * count)) / (1 + squared)

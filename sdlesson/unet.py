@@ -27,9 +27,11 @@ def predict(
 
     `x` (batch, 4, h/8, w/8) are latents as the UNet wants to see them, scaled; `embeddings` (halves * batch, 77, dim)
     are [negative ..., prompt ...], or one half of that. A guess is the noise, or v in models that predict v. Gradients
-    flow where they are asked for.
+    flow where they are asked for. Raises BadInput where the two do not go together.
     """
     halves = len(embeddings) // len(x)
+    if halves not in (1, 2) or len(embeddings) != halves * len(x):
+        raise BadInput(f"{len(x)} latents need as many text embeddings, or twice as many, not {len(embeddings)}.")
     model_input = torch.cat([x] * halves).to(unet.device, unet.dtype)  # (batch, ...) -> (halves * batch, ...)
     texts = embeddings.to(unet.device, unet.dtype)
     output = unet(model_input, timestep, encoder_hidden_states=texts, return_dict=False)[0]
@@ -57,7 +59,7 @@ def record_maps(layers: Mapping[str, Module]) -> Iterator[dict[str, list[torch.T
     maps = {name: [] for name in layers}
 
     def note(name, output):
-        first = output[0] if isinstance(output, tuple) else output  # a down block gives its skips, too
+        first = output if isinstance(output, torch.Tensor) else output[0]  # a down block gives its skips, too
         with torch.inference_mode(False):  # an ordinary tensor, whoever made it
             maps[name].append(first if first.is_meta else first.detach().float().cpu().clone())
 
@@ -168,8 +170,9 @@ def sinusoids(timestep: torch.Tensor | float, width: int) -> torch.Tensor:
     v1's family. `timestep` is one number, or n of them.
     """
     half = width // 2
-    frequencies = torch.exp(-math.log(10_000) * torch.arange(half) / half)
-    angles = torch.as_tensor(timestep, dtype=torch.float32).reshape(-1, 1) * frequencies  # (n, width / 2)
+    times = torch.as_tensor(timestep, dtype=torch.float32).reshape(-1, 1)
+    frequencies = torch.exp(-math.log(10_000) * torch.arange(half, device=times.device) / half)
+    angles = times * frequencies  # (n, width / 2)
     return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 

@@ -138,11 +138,18 @@ def test_trace(here):
 
 
 def test_cut_words_are_named_on_stderr(here, capsys):
-    assert run("paint", " ".join(["horse"] * 75 + ["moon"]), "--steps", 1) == 0
+    assert run("paint", " ".join(["horse"] * 75 + ["moon"]), "--steps", 2) == 0
     err = capsys.readouterr().err
     assert err.startswith("sdlesson: warning: ")
     assert 'cut off: "moon"' in err
     assert err.count("\n") == 1
+
+
+def test_one_step_is_told_to_be_noise(here, capsys):
+    assert run("paint", "horse", "--steps", 1) == 0
+    assert capsys.readouterr().err.startswith(
+        "sdlesson: warning: one step of LMSDiscreteScheduler begins at timestep 0"
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,7 +216,7 @@ def test_a_wrong_model_name_is_told_at_once_for_ten_thousand_pictures(here, caps
 
 
 def paint_in_a_process(*words, **options):
-    command = [sys.executable, "-m", "sdlesson", "paint", *words, "--steps", "1"]
+    command = [sys.executable, "-m", "sdlesson", "paint", *words, "--steps", "2"]
     return subprocess.run(command, timeout=250, **({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options))
 
 
@@ -249,10 +256,10 @@ def test_words_that_the_tiny_model_never_read_are_named_on_stderr(here, capsys, 
     monkeypatch.setattr("sdlesson.cli._AT_ONCE", 2 * 6 * 6)  # several batches
     shutil.copytree(toy_folder, "closed")
     (here / "closed/sdlesson.json").write_text('{"name": "tiny"}')
-    assert run("paint", "a cat on a sofa", "--model", "closed", "--steps", 1, "-n", 5) == 0
+    assert run("paint", "a cat on a sofa", "--model", "closed", "--steps", 2, "-n", 5) == 0
     err = capsys.readouterr().err
     assert err.startswith('sdlesson: warning: this model never read "cat", "sofa"') and err.count("\n") == 1
-    assert run("paint", PROMPT, "--model", "closed", "--steps", 1) == 0
+    assert run("paint", PROMPT, "--model", "closed", "--steps", 2) == 0
     assert capsys.readouterr().err == ""
 
 
@@ -317,10 +324,10 @@ def test_help_is_quick():
 
 
 def test_as_a_process_of_its_own(here):
-    command = [sys.executable, "-m", "sdlesson", "paint", PROMPT, "--steps", "1"]
+    command = [sys.executable, "-m", "sdlesson", "paint", PROMPT, "--steps", "2"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("out.png: 48x48, 1 steps")
+    assert done.stdout.startswith("out.png: 48x48, 2 steps")
     done = subprocess.run([*command, "--size", "9x9"], capture_output=True, text=True, timeout=250)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

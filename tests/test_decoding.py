@@ -32,7 +32,7 @@ from sdlesson.figures.decoding import (
     plot_amounts,
 )
 from sdlesson.guidance import record
-from sdlesson.latents import initial_noise, seeded
+from sdlesson.latents import initial_noise, psnr, seeded
 from sdlesson.loading import writing as files
 from sdlesson.loading.errors import BadInput
 from sdlesson.models import ARTICLE_SCHEDULE
@@ -506,3 +506,10 @@ def signed(picture):
 )
 def test_exercise_furthest(said, furthest, words):
     assert words in twice(said, "decoding.5", furthest)
+
+
+def test_pictures_of_16_bits_lose_no_more_than_these():
+    ramp = torch.linspace(-1, 1, 256).view(1, 1, 16, 16).repeat(1, 3, 1, 1).bfloat16()
+    assert np.array_equal(*(np.asarray(to_pil(each)[0]) for each in (ramp, ramp.float())))
+    other = ramp.flip(-1)
+    assert float(psnr(ramp, other)) == float(psnr(ramp.float(), other.float()))

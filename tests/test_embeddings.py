@@ -116,6 +116,9 @@ def test_the_flat_map_shows_the_two_broadest_directions():
     assert torch.corrcoef(torch.stack([places[:, 0], centred[:, 0]]))[0, 1] > 0.99  # and its sign is fixed
     assert torch.corrcoef(torch.stack([places[:, 1], centred[:, 3]]))[0, 1] > 0.99
     torch.testing.assert_close(flat_map(cloud.flip(0))[0], places.flip(0), rtol=1e-3, atol=1e-3)
+    for odd in (torch.ones(3, 24), torch.randn(1, 24), torch.randn(4, 1)):
+        with pytest.raises(BadInput, match="two vectors or more that differ"):
+            flat_map(odd)
 
 
 def test_the_sum_of_tokens_and_positions_is_drawn():

@@ -245,6 +245,8 @@ def test_the_guidance_explorer_needs_to_know_seeds_and_one_prompt(toy, runs):
         explore_guidance(toy, [*runs, runs[0]])
     with pytest.raises(BadInput, match="one size and one number of steps"):
         explore_guidance(toy, [*runs, record(toy, "a horse", num_inference_steps=9)])
+    with pytest.raises(BadInput, match="of one negative prompt"):
+        explore_guidance(toy, [*runs, record(toy, "a horse", num_inference_steps=3, guidance_scale=5)])
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +272,13 @@ def test_the_attention_explorer_shows_the_heat_of_the_chosen_words(toy, attended
     assert "Choose at least one word." in explorer.said.value
     words.value = ("(padding)",)
     assert "Heat of (padding)" in alts(explorer)[0] and explorer.said.value == ""
+
+
+def test_the_attention_explorer_shows_the_prompts_half_where_both_were_kept(toy, attended):
+    with record_attention(toy.unet, keep="all") as both:
+        trace = record(toy, "a red horse", num_inference_steps=3)
+    shown = [alts(explore_attention(toy, trace, heat)) for heat in (attended[1], both)]
+    assert shown[0] == shown[1]
 
 
 def test_the_attention_explorer_leaves_out_words_that_are_cut(toy):

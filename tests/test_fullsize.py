@@ -252,7 +252,7 @@ def no_turns(memory, gib, working, by_turns):
     ("answer", "words"),
     [
         (bare, "The libraries take 0.45 GiB, too."),
-        (no_work, "part b and its work come to 4 GiB"),
+        (no_work, "part c and its work come to 4.5 GiB"),
         (no_turns, "only the weights of the part at work are there"),
         (all_work, "the work of the others does not count"),
         (lambda *_: 3, "not True or False"),
@@ -301,3 +301,8 @@ def test_the_bench_paints_by_turns_and_keeps_a_table(bench, toy_half, tmp_path, 
     assert json.loads((tmp_path / "table").read_text())[0]["device"] == bench.device_name(
         torch.device("cpu"), torch.float32
     )
+
+
+def test_a_model_of_unknown_shapes_is_told():
+    with pytest.raises(BadInput, match="those of v1.4, v2.1-base are"):
+        fullsize.empty_parts("v1.5")

@@ -598,6 +598,34 @@ def test_figures_of_a_real_run(toy):
     assert "over 3 steps" in figure_guesses(steps, 1, [0, 1, 8]).words
 
 
+@pytest.mark.parametrize(
+    "kind", ["EulerAncestralDiscreteScheduler", "DDPMScheduler", "KDPM2AncestralDiscreteScheduler"]
+)
+@pytest.mark.parametrize("seed", [42, [42]], ids=("one", "each"))
+def test_given_latents_do_not_come_again_as_fresh_noise(toy, kind, seed):
+    """The run of a seed, the run of its noise, and for one draw a call the run that goes on from its middle are one."""
+    sd = dataclasses.replace(toy, scheduler=getattr(diffusers, kind)(**ARTICLE_SCHEDULE))
+    noise = initial_noise(1, *sd.size, generator=seeded(seed))
+    options = {"num_inference_steps": 5, "guidance_scale": 3, "seed": seed}
+    whole = list(denoise(sd, PROMPT, **options))
+    assert torch.equal(last(denoise(sd, PROMPT, latents=noise, **options)), whole[-1].latents)
+    if kind == "EulerAncestralDiscreteScheduler":
+        rest = last(denoise(sd, PROMPT, latents=whole[2].noisy, start=2, **options))
+        assert relative(rest, whole[-1].latents) < 1e-5
+
+
+def test_generators_in_a_tuple_and_of_another_number(toy):
+    scheduler = diffusers.EulerAncestralDiscreteScheduler(**ARTICLE_SCHEDULE)
+    sd, noise = dataclasses.replace(toy, scheduler=scheduler), initial_noise(2, *toy.size, generator=seeded(1))
+    options = {"num_inference_steps": 2, "guidance_scale": 3}
+    one, other = (last(denoise(sd, PROMPT, generator=kind([seeded(1)]), **options)) for kind in (list, tuple))
+    assert torch.equal(one, other)
+    with pytest.raises(BadInput, match="3 seeds for 2 pictures"):
+        denoise(sd, [PROMPT] * 2, latents=noise, seed=[1, 2, 3], **options)
+    with pytest.raises(BadInput, match="str is no scheduler"):
+        denoise(dataclasses.replace(toy, scheduler="ddim"), PROMPT)
+
+
 def test_one_step_that_begins_at_the_quiet_end_is_told(toy):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)

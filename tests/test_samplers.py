@@ -374,3 +374,9 @@ def test_a_second_slope_that_is_not_divided_is_not_heuns(said):
         return x + (here + tried - denoise(tried, after)) / 2 * (after - sigma)
 
     assert "divided by its level" in said("samplers.4", step) + said("samplers.4", step)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), "8", 1e9])
+def test_a_denoiser_takes_no_odd_guidance(toy, scale):
+    with pytest.raises(BadInput, match="guidance scale"):
+        samplers.Denoiser(toy, PROMPT, guidance_scale=scale)(torch.zeros(1, 4, 6, 6), 1.0)

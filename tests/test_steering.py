@@ -270,3 +270,36 @@ def weighted(noises, weights):
 )
 def test_judge_of_the_mix(said, mix, words):
     assert words in said("steering.4", mix) + said("steering.4", mix)
+
+
+@pytest.mark.parametrize("kind", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
+def test_of_two_steps_with_one_timestep_each_has_its_own_noise(toy, kind):
+    make = getattr(diffusers, kind)
+    sd = replace(toy, scheduler=make.from_config(toy.scheduler.config, use_karras_sigmas=True))
+    clean = torch.zeros(1, 4, 6, 6)
+    noise = initial_noise(1, *toy.size, generator=seeded(1))
+    times = sd.scheduler
+    times.set_timesteps(50)
+    twice = [k for k in range(49) if times.timesteps[k] == times.timesteps[k + 1]]
+    assert twice
+    for step in (twice[0], twice[0] + 1):
+        (first, *_) = denoise(sd, "a horse", latents=noise, start=step, num_inference_steps=50)
+        level = first.sigma / (first.sigma**2 + 1) ** 0.5
+        torch.testing.assert_close(noised(sd, clean, noise, step, 50), level * noise, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_may_be_asked_for_under_inference_mode(toy):
+    steering = Steering(loss=lambda x: x.square().sum())
+    with torch.inference_mode():
+        *_, inside = denoise(toy, "a horse", num_inference_steps=2, steering=steering)
+    *_, outside = denoise(toy, "a horse", num_inference_steps=2, steering=steering)
+    torch.testing.assert_close(inside.latents, outside.latents)
+
+
+def test_pulls_and_colours_of_another_number(toy):
+    matrix, latents = torch.ones(5, 3), torch.ones(3, 4, 2, 2)
+    with pytest.raises(BadInput, match="2 pulls for 3 pictures"):
+        pull_colour(matrix, (0, 0, 1), [1.0, 2.0])(latents)
+    with pytest.raises(BadInput, match="three numbers"):
+        pull_colour(matrix, (0, 1), 1.0)
+    assert pull_colour(matrix, (0, 0, 1), [1.0, 2.0, 3.0])(latents).ndim == 0

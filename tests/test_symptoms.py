@@ -222,3 +222,19 @@ def test_the_causes_are_those_of_k_lms(toy):
     other = replace(toy, scheduler=EulerDiscreteScheduler.from_config(toy.scheduler.config))
     with pytest.raises(BadInput, match="The causes are those of K-LMS; this model has EulerDiscreteScheduler"):
         fall_ill(other, PROMPT)
+
+
+def test_a_chart_without_pictures_is_told(toy):
+    with listen(toy) as chart:
+        list(denoise(toy, "a horse", num_inference_steps=2))
+    for asked in (lambda: signs(chart), chart.pictures):
+        with pytest.raises(BadInput, match="decoded"):
+            asked()
+
+
+def test_two_pictures_without_guidance_are_no_two_halves(toy):
+    with listen(toy) as chart:
+        sdlesson.paint(["a horse", "the moon"], model=toy, num_inference_steps=2, guidance_scale=1)
+    assert math.isnan(signs(chart)["text 1 − empty"])
+    second = chart.of(1).calls[0]
+    assert torch.equal(second.seen, chart.calls[0].seen[1:]) and len(chart.of(1).pictures()) == 1

@@ -78,6 +78,8 @@ def test_a_long_prompt_keeps_its_first_words_and_names_the_lost(toy):
     assert len(caught) == 1
     assert caught[0].filename == __file__
     assert pieces(toy.tokenizer, ids[0])[75:] == ["astronaut</w>", "<|endoftext|>"]
+    with pytest.raises(BadInput, match=r"such as ids\[0\]"):
+        pieces(toy.tokenizer, ids)
 
 
 def test_a_word_cut_in_two_counts_as_cut(toy):

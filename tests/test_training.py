@@ -103,6 +103,52 @@ def test_a_learned_word_leaves_the_unet_as_it_was(toy, examples):
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(
+    ("captions", "options", "words"),
+    [
+        (["a moon"], {}, "must stand in each caption"),
+        (["a zuzu", "a zuzu"], {}, "2 captions for 1 drawings"),
+        (["a zuzu"], {"copies": 0}, "number of copies"),
+    ],
+)
+def test_what_no_word_can_be_learned_from(toy, examples, captions, options, words):
+    taught = with_new_word(toy, "zuzu", like=["horse"])
+    with pytest.raises(BadInput, match=words):
+        learn_word(taught, examples.latents[:1], captions, steps=1, **options)
+
+
+def test_a_model_without_a_new_word_keeps_its_end_mark(toy, examples):
+    table = toy.text_encoder.get_input_embeddings().weight
+    before = table.detach().clone()
+    with pytest.raises(BadInput, match="has no new word; make a copy"):
+        learn_word(toy, examples.latents[:1], ["a zuzu"], steps=1)
+    assert torch.equal(table, before)
+    with pytest.raises(BadInput, match="has no pieces"):
+        with_new_word(toy, "zuzu", like=["moon", " "])
+
+
+def test_learning_that_is_interrupted_leaves_the_parts_trainable(toy, examples, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    taught = with_new_word(toy, "zuzu", like=["horse"])
+    monkeypatch.setattr(torch.optim.Adam, "step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        learn_word(taught, examples.latents[:1], ["a zuzu"], steps=1)
+    parts = (taught.unet, taught.text_encoder)
+    assert all(each.requires_grad for part in parts for each in part.parameters())
+
+
+def test_losses_are_those_of_timesteps_of_the_training(toy, examples):
+    latents, texts = examples.latents[:2], examples.texts[:2]
+    noise = torch.zeros_like(latents)
+    for odd in (-1, 1000, 946.42):
+        with pytest.raises(BadInput, match="timestep"):
+            loss_at(toy, latents, noise, texts, [odd])
+    with pytest.raises(BadInput, match="give one for each"):
+        loss_at(toy, latents, noise, texts[:1], [500])
+
+
 def test_a_unet_that_guesses_no_noise_has_another_loss(toy, examples):
     scheduler = LMSDiscreteScheduler.from_config(toy.scheduler.config, prediction_type="v_prediction")
     other = replace(toy, scheduler=scheduler)
@@ -115,6 +161,9 @@ def test_a_unet_that_guesses_no_noise_has_another_loss(toy, examples):
 def test_wilson():
     assert wilson(12, 12) == pytest.approx((0.7575, 1.0), abs=1e-3)
     assert wilson(5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-3)
+    for right, count in ((0, 0), (3, 2), (-1, 2)):
+        with pytest.raises(BadInput):
+            wilson(right, count)
 
 
 def test_figures():

@@ -532,3 +532,13 @@ def test_a_layer_that_is_not_called_is_told(toy):
         pass
     with pytest.raises(NameError), record_maps(stages(toy.unet)):
         nothing  # noqa: B018, F821 - what went wrong inside is what is told
+
+
+def test_latents_and_texts_that_do_not_go_together(toy):
+    with pytest.raises(BadInput, match="3 latents need as many text embeddings, or twice as many, not 4"):
+        predict(toy.unet, torch.zeros(3, 4, 6, 6), 5, torch.zeros(4, 77, 24))
+    with record_maps({"unet": toy.unet}) as maps:
+        toy.unet(
+            torch.zeros(1, 4, 6, 6), 5, encoder_hidden_states=torch.zeros(1, 77, toy.unet.config.cross_attention_dim)
+        )
+    assert maps["unet"][0].shape == (1, 4, 6, 6)

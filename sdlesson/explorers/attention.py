@@ -29,13 +29,16 @@ def explore_attention(sd: StableDiffusion, trace: Trace, heat: Heat) -> Explorer
     if heat.calls != len(trace.steps):
         raise BadInput(f"The run has {len(trace.steps)} steps, but the heat was recorded at {heat.calls} UNet calls.")
     prompt = trace.settings["prompts"][0]
+    first_image = -len(trace.settings["prompts"])  # from the end: the negative prompts come first, where they are kept
     places = _named_places(sd.tokenizer, prompt)
     expected = expected_pictures(sd, trace)
 
     def show(words: tuple[str, ...], step: int, side: tuple[int, ...]) -> str:
         if not words:
             raise BadInput("Choose at least one word.")
-        map_ = heat.of([place for word in words for place in places[word]], calls=step, side=side or None)
+        map_ = heat.of(
+            [place for word in words for place in places[word]], calls=step, side=side or None, image=first_image
+        )
         most = float(map_.max())
         upon = picture_source(map_picture(map_, most, SEQUENTIAL))
         style = "position:absolute;inset:0;width:100%;height:100%;opacity:0.62;image-rendering:pixelated"

@@ -21,7 +21,7 @@ def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
 
     `traces` are runs of one prompt and one number of steps, one or several pictures each. Shown are the picture, the
     largest latent, and how much of the picture was cut off at black and white. A run that is painted joins the rest.
-    Raises BadInput where the traces have no seeds, or different prompts, sizes or numbers of steps.
+    Raises BadInput where the traces have no seeds, or different prompts, negative prompts, sizes or numbers of steps.
     """
     if len({prompt for trace in traces for prompt in trace.settings["prompts"]}) != 1:
         raise BadInput("The guidance explorer takes at least one recorded run, all of one prompt.")
@@ -30,6 +30,8 @@ def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
     alike = ("num_inference_steps", "height", "width")
     if len({tuple(trace.settings[name] for name in alike) for trace in traces}) != 1:
         raise BadInput("The guidance explorer takes runs of one size and one number of steps.")
+    if len({negative for trace in traces for negative in trace.settings["negative_prompts"]}) != 1:
+        raise BadInput("The guidance explorer takes runs of one negative prompt, or of none.")
     settings, painted = traces[0].settings, _Painted(sd, traces[0].settings["prompts"][0])
     for trace in traces:
         scale, seeds = trace.settings["guidance_scale"], trace.settings["seeds"]

@@ -271,7 +271,7 @@ def _is_number(value: object) -> bool:
 
 def check_scheduler(scheduler) -> None:
     """Raise BadInput unless the scheduler's noise is that of a Stable Diffusion, and its UNet can predict with it."""
-    name, config = type(scheduler).__name__, scheduler.config
+    name, config = type(scheduler).__name__, getattr(scheduler, "config", {})
     if not hasattr(scheduler, "alphas_cumprod"):
         raise BadInput(f"{name} is no scheduler for Stable Diffusion: it has no alphas_cumprod.")
     parameters = inspect.signature(scheduler.step).parameters.values()
