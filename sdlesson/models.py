@@ -121,9 +121,9 @@ def load(
     what the device is fast in (lean.fast_dtype). Weights go straight into it, without a copy of the whole file in
     memory. `engine` is what computes the UNet and the VAE's decoder when pictures are painted: "auto" is OpenVINO for a
     big model on a CPU where that is installed (the extra `fast`), can compute in `dtype`, and has the memory it needs;
-    it converts the model the first time, which takes a minute. `low_memory` lets the parts of a big model leave the
-    memory while another works, and stay in the files' 16 bits; "auto" does so where too little memory is free for
-    anything else, and says it. It counts on the CPU only.
+    it converts the model the first time, in up to a minute. `low_memory` lets the parts of a big model leave the memory
+    while another works, and stay in the files' 16 bits; "auto" does so where too little memory is free for anything
+    else, and says it. It counts on the CPU only.
     `revision` is the hub's branch, tag or commit; where it is None, v1.4 and v1.5 are pinned to a commit
     (sdlesson.loading.hub.PINNED). The scheduler is K-LMS (LMSDiscreteScheduler) on the model's own noise schedule.
     Weights in 16 bits (`*.fp16.safetensors`) are taken where there are no others. On a CPU the first load sets torch's

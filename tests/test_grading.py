@@ -593,6 +593,7 @@ def test_what_is_graded_is_not_graded_again(tmp_path, monkeypatch):
         return room.grade_all(where, submissions.submissions(tmp_path / "subs")[0], 1)
 
     first = grade()
+    assert (tmp_path / "grades").stat().st_mode & 0o777 == 0o700  # in a room on one server nobody else may read them
     assert first[0] == ["onepage.3"] and first[1]["anna"]["exercises"]["onepage.3"][0] == judge.RIGHT
     assert len(runs) == 2  # the lesson, which wrote no facts here, and the submission
     assert grade() == first and len(runs) == 3

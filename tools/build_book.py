@@ -74,7 +74,19 @@ def api() -> dict[str, list[str]]:
         ]
         pages[topic] = [topic, *beside]
     taken = {module for modules in pages.values() for module in modules}
-    for folder in ("figures", "explorers", "exercises", "loading", "engine", "lab", "world", "tiny"):
+    for folder in (
+        "figures",
+        "explorers",
+        "exercises",
+        "loading",
+        "engine",
+        "lab",
+        "grading",
+        "sweeps",
+        "doctor",
+        "world",
+        "tiny",
+    ):
         inside = [f"{folder}.{path.stem}" for path in sorted((package / folder).glob("*.py")) if path.stem[0] != "_"]
         judges = folder == "exercises"  # what they know is not for learners' eyes
         pages[folder] = [folder, *(module for module in inside if module not in taken and not judges)]

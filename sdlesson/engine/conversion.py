@@ -1,4 +1,4 @@
-"""A big model's UNet and VAE decoder converted for OpenVINO, once, and kept in a cache folder: a minute for v1.4."""
+"""A big model's UNet and VAE decoder converted for OpenVINO, once, and kept in a cache: up to a minute for v1.4."""
 
 from __future__ import annotations
 

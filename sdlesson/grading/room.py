@@ -39,11 +39,12 @@ class Room:
         self.originals = [path for path, those in found.items() if those]
         judges = [path for path in PACKAGE.rglob("*") if path.suffix in (".py", ".safetensors")]
         self.version = f"{digest({str(path): path for path in judges + self.originals})} {version('torch')}"
-        for name in ("results", "facts", "pages"):
-            try:
-                (into / name).mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise BadInput(f"{into / name} cannot be made: {error.strerror}.") from None
+        try:
+            into.mkdir(mode=0o700, parents=True, exist_ok=True)  # grades are nobody else's to read
+            for name in ("results", "facts", "pages"):
+                (into / name).mkdir(exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"{error.filename} cannot be made: {error.strerror}.") from None
         self.facts: list[Path] = []
 
     def collect(self, original: Path) -> Path:

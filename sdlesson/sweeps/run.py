@@ -191,5 +191,5 @@ def _check_installed() -> None:
     if missing := [name for name in ("distributed", "pyarrow", "cryptography") if find_spec(name) is None]:
         raise BadInput(
             f"A sweep needs {listed(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed: "
-            'python -m pip install "sdlesson[sweep]", or in a clone: python -m pip install -e ".[sweep]".'
+            'in the clone, python -m pip install -c constraints.txt -e ".[sweep]".'
         )
