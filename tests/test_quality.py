@@ -18,7 +18,7 @@ from sdlesson.tiny.critics import PerceptualDistance, build_discriminator, foole
 from sdlesson.tiny.data import as_pixels, mirror_half
 from sdlesson.tiny.likeness import contrast, frechet, high_frequencies, likeness, sharpness
 from sdlesson.tiny.quality import ARTICLE, SEEDS, adherence, save_seeds
-from sdlesson.tiny.settings import SMOKE
+from sdlesson.tiny.settings import SIZES, SMOKE
 from sdlesson.world.classifier import QUESTIONS, look, save_classifier
 
 
@@ -145,9 +145,9 @@ def test_ablations_stand_in_the_card_only_where_measured():
 
 
 def test_a_checkpoint_keeps_when_the_critics_are_weighed_again(clip):
-    first, second = (vae.Reconstruction(vae.build_vae(SMOKE), clip) for _ in range(2))
+    first, second = (vae.Reconstruction(vae.build_vae(SIZES["tiny"]), clip) for _ in range(2))
     for _ in range(3):
-        first.follow(1.0, [torch.rand(1, 3, 64, 64), torch.rand(1, 4, 8, 8), torch.tensor([3, 5])])
+        first.follow(1.0, [torch.rand(1, 3, 128, 128), torch.rand(1, 4, 16, 16), torch.tensor([3, 5])])
     second.load_state_dict(first.state_dict())
     assert first.balance > 0 and second.balance == first.balance and second._steps == 3
 

@@ -218,7 +218,7 @@ def test_a_file_in_the_folders_place_is_one_sentence(tmp_path, toy_folder):
 
 def test_without_the_extra_one_sentence_names_it(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BadInput, match=r"pyarrow and cryptography, which are not installed.*sdlesson\[sweep\]"):
+    with pytest.raises(BadInput, match=r"pyarrow and cryptography, which are not installed.*\.\[sweep\]"):
         sdlesson.sweep(HORSE, into=tmp_path)
 
 

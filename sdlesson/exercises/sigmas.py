@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import traceback
+import re
 import warnings
 
 import numpy as np
@@ -246,8 +246,8 @@ def _run(walk, scheduler, noise, guess, steps: int):
     try:
         got = call(walk, scheduler, noise, guess, steps)
     except IndexError as error:
-        if "diffusers" not in traceback.extract_tb(error.__traceback__)[-1].filename:
-            raise  # the loop's own
+        if not re.search(rf"with size (0|{steps + 1})$", str(error)):
+            raise  # the loop's own: the scheduler looks beyond its levels, or finds no timestep
         mistake = Mistake(
             "An IndexError comes from a scheduler that looks beyond its list: see (a), (b), (c) in the table.",
             f"IndexError: {error}. Either the scheduler was not set back before the loop, or it got a loop index "
