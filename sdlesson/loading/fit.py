@@ -271,9 +271,10 @@ def _is_number(value: object) -> bool:
 
 def check_scheduler(scheduler) -> None:
     """Raise BadInput unless the scheduler's noise is that of a Stable Diffusion, and its UNet can predict with it."""
-    name, config = type(scheduler).__name__, getattr(scheduler, "config", {})
+    name = type(scheduler).__name__
     if not hasattr(scheduler, "alphas_cumprod"):
         raise BadInput(f"{name} is no scheduler for Stable Diffusion: it has no alphas_cumprod.")
+    config = scheduler.config
     parameters = inspect.signature(scheduler.step).parameters.values()
     asked = {each.name for each in parameters if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD}
     reasons = {
