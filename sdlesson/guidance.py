@@ -140,7 +140,7 @@ def denoise(
     embeddings = _embeddings(sd, run, text_embeddings, steering)
     if text_embeddings is None:
         warn_of_unknown_words(sd, run.prompts + run.negative_prompts)
-    if not start and float(solver.timestep(0)) < sd.scheduler.config.num_train_timesteps / 2:
+    if not start and float(solver.timestep(0)) < sd.scheduler.config["num_train_timesteps"] / 2:
         _warn_of_a_late_beginning(solver)
     if progress:
         solver.times = tqdm(solver.times)

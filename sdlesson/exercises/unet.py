@@ -262,7 +262,7 @@ def _group_norm(answer) -> Mistake | None:
     return compared(got, group_norm(x, 2), _not_normed(x), otherwise, atol=1e-4)
 
 
-def _not_normed(x: torch.Tensor) -> list[tuple[torch.Tensor, Mistake]]:
+def _not_normed(x: torch.Tensor) -> list[tuple[object, Mistake]]:
     """Wrong results for x (2, 6, 3, 5) in 2 groups, and what to say to each."""
     grouped = x.view(2, 2, 3, 3, 5)
 
