@@ -141,10 +141,10 @@ def with_new_word(sd: StableDiffusion, word: str, like: Sequence[str]) -> Stable
     if known or not tokenizer.add_tokens([AddedToken(word, single_word=True)]) or len(tokenizer) == len(sd.tokenizer):
         raise BadInput(f"The tokenizer knows {word!r} already; take another word.")
     old = encoder.get_input_embeddings().weight
-    alike = {each: encode_pieces(sd.tokenizer, each).ids for each in as_prompts(like)}
-    if empty := [each for each, ids in alike.items() if not ids]:
-        raise BadInput(f"{empty[0]!r} has no pieces; name a word that the new one is like.")
-    vectors = [old[ids].mean(dim=0) for ids in alike.values()]
+    alike = [encode_pieces(sd.tokenizer, each).ids for each in as_prompts(like)]
+    if not all(alike):
+        raise BadInput("One of the words that the new one is to be like is empty; name words.")
+    vectors = [old[ids].mean(dim=0) for ids in alike]
     with torch.random.fork_rng():  # new rows begin as random numbers
         encoder.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     encoder.get_input_embeddings().to(sd.dtype)  # of a big model it may have been stored in another one

@@ -123,7 +123,7 @@ def test_a_model_without_a_new_word_keeps_its_end_mark(toy, examples):
     with pytest.raises(BadInput, match="has no new word; make a copy"):
         learn_word(toy, examples.latents[:1], ["a zuzu"], steps=1)
     assert torch.equal(table, before)
-    with pytest.raises(BadInput, match="has no pieces"):
+    with pytest.raises(BadInput, match="is to be like is empty"):
         with_new_word(toy, "zuzu", like=["moon", " "])
 
 

@@ -76,7 +76,7 @@ column is all four on unseen drawings, half of them of held-out pairs: more than
 captions. Sharpness: the mean difference of neighbouring grey values; fine detail: the spectral power beyond an eighth
 of the sampling rate; both and the contrast as shares of the drawings'. The Fréchet distance (features of a
 classifier that learned from drawings as they are) counts in multiples of that between two sets of drawings, its
-floor. With {likeness_count} pictures for 256 features most of the floor is chance: 1.1 is no worse than 1.0.
+floor. Other pairs of sets of {likeness_count} drawings lie 0.9 to 1.1 of it apart: a tenth more or less says nothing.
 
 {likeness}
 

@@ -43,10 +43,10 @@ class Job:
 
     `objective` is a module whose `forward(*batch)` returns the loss (a scalar tensor); `batch(generator)` makes tensors
     from nothing but that generator, on its device; `save()` writes the network (averaged weights in place), and
-    `sheet(path)` draws a picture of what it can do. `before(used, batch)` is called before each step with the share of
-    the time that is used up. `rests_on` names the other networks that it is trained for: a checkpoint serves no others.
-    `slow` names parameters of `edges` that learn at a tenth of AdamW's rate. A `compiled`
-    objective is compiled on a GPU.
+    `sheet(path)` draws a picture of what it can do. `before(used, step, batch)` is called before each step with
+    the share of the time that is used up. `rests_on` names the other networks that it is trained for: a checkpoint
+    serves no others. `slow` names parameters of `edges` that learn at a tenth of AdamW's rate. A `compiled` objective
+    is compiled on a GPU.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Job:
     muon_rate: float = 3e-3
     adam_rate: float = 2e-3
     average: float = 0.998  # of the moving average, per step, at most
-    before: Callable[[float, list[torch.Tensor]], None] = lambda used, batch: None
+    before: Callable[[float, int, list[torch.Tensor]], None] = lambda used, step, batch: None
     slow: tuple[str, ...] = ()
     compiled: bool = False
     rests_on: str = ""
@@ -118,7 +118,7 @@ class Trainer:
         device = self.accelerator.device
         generator = batch_generator(self.seed, self.progress.step, self.accelerator.process_index, device)
         batch = list(self.job.batch(generator))
-        self.job.before(used, batch)
+        self.job.before(used, self.progress.step, batch)
         loss = self.model(*batch)
         self.accelerator.backward(loss)
         self.optimizer.step(learning_share(used))
@@ -180,7 +180,7 @@ class Trainer:
             state = torch.load(self.file, map_location=self.accelerator.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError):
             raise BadInput(f"{self.file} cannot be read; delete it, and its stage begins again.") from None
-        if state["progress"].get("rests_on", "") != self.job.rests_on:
+        if state["progress"].setdefault("rests_on", self.job.rests_on) != self.job.rests_on:
             raise BadInput(
                 f"{self.file} belongs to another text encoder or autoencoder than this run's; "
                 "delete it, and its stage begins again."

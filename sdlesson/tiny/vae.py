@@ -67,7 +67,7 @@ class Reconstruction(nn.Module):
         super().__init__()
         self.vae, self.discriminator = vae, build_discriminator()
         self.distance = PerceptualDistance(clip)
-        self.terms, self.adversarial, self._steps = frozenset(terms), False, 0
+        self.terms, self.adversarial = frozenset(terms), False
         self.register_buffer("balance", torch.zeros(()))  # the adversarial term's weight
 
     def forward(self, pixels: torch.Tensor, noise: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
@@ -98,19 +98,11 @@ class Reconstruction(nn.Module):
             loss = loss + PERCEPTUAL * self.distance(decoded, pixels, shift)
         return loss
 
-    def get_extra_state(self) -> int:
-        """What a checkpoint keeps beside the weights (torch.nn.Module): the steps of the adversarial term so far."""
-        return self._steps
-
-    def set_extra_state(self, state: int) -> None:
-        self._steps = state
-
-    def follow(self, used: float, batch: list[torch.Tensor]) -> None:
+    def follow(self, used: float, step: int, batch: list[torch.Tensor]) -> None:
         """Switch the adversarial term on when it is time, and weigh it anew now and then (Esser et al. 2021, eq. 7)."""
         self.adversarial = "adversarial" in self.terms and used >= SETTLED
-        if self.adversarial and self._steps % BALANCE_EVERY == 0:
+        if self.adversarial and step % BALANCE_EVERY == 0:
             self._weigh(*(tensor[:16] for tensor in batch))
-        self._steps += self.adversarial
 
     def _weigh(self, pixels: torch.Tensor, noise: torch.Tensor, shift: torch.Tensor) -> None:
         decoded, _ = self._round_trip(pixels, noise)
