@@ -139,9 +139,10 @@ def test_perceptual_distance_grows_with_the_change(clip, drawings):
 
 def test_ablations_stand_in_the_card_only_where_measured():
     assert ablations_table(results()) == ablations_table({**results(), "ablations": {}}) == ""
-    row = {"pictures": 9600, "psnr": 21.5, "sharpness": 0.9, "high_frequencies": 0.5, "frechet": 2.0}
+    row = {"psnr": 21.5, "sharpness": 0.9, "high_frequencies": 0.5, "frechet": 2.0, "latents_std": 1.5}
+    row["pictures"] = 9600
     text = ablations_table({"ablations": {"nothing": row, "kl": row}})
-    assert "| kl | 9,600 | 21.50 | 0.90 | 0.50 | 2.00 |" in text and text.endswith("\n\n")
+    assert "| kl | 9,600 | 21.50 | 0.90 | 0.50 | 2.00 | 1.50 |" in text and text.endswith("\n\n")
 
 
 def test_the_critics_are_weighed_at_steps_that_a_restart_knows(clip):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,15 +24,16 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from sdlesson import BadInput
-from sdlesson.tiny import curves
+from sdlesson.tiny import ablation, curves
 from sdlesson.tiny import run as training_run
 from sdlesson.tiny.__main__ import main
 from sdlesson.tiny.data import CHUNK, Pictures, draw_example, draw_pictures
 from sdlesson.tiny.export import export
-from sdlesson.tiny.loop import Job, Trainer
+from sdlesson.tiny.loop import Job, Progress, Trainer
 from sdlesson.tiny.optimizer import MuonAdamW, orthogonalize
 from sdlesson.tiny.settings import SMOKE
 from sdlesson.tiny.tokenizer import END, START, byte_characters, clip_vocabulary
+from sdlesson.tiny.vae import vae_job
 from sdlesson.training import batch_generator, learning_share
 
 SMOKE_RUN = ["--size-of-run", "smoke", "--cpu", "--mixed-precision", "no"]
@@ -623,3 +625,15 @@ def test_curves_of_two_runs_lie_over_each_other(smoke, tmp_path, monkeypatch):
     )
     curves.main()
     assert Image.open(tmp_path / "b.png").size == (660, 352)
+
+
+def test_an_ablation_trains_the_runs_own_autoencoder_on_at_a_tenth(smoke, tmp_path, monkeypatch):
+    run, jobs = shutil.copytree(smoke, tmp_path / "run"), []
+    monkeypatch.setattr(ablation, "Trainer", lambda job, *_, **__: jobs.append(job) or SimpleNamespace(run=Progress))
+    monkeypatch.setattr(ablation, "fast_in_bfloat16", lambda device: False)  # as the run was made
+    ablation.train_without(run, "kl", minutes=1, batch_size=2)
+    given = AutoencoderKL.from_pretrained(run / "vae").state_dict()
+    assert all(torch.equal(value, given[name]) for name, value in jobs[0].objective.vae.state_dict().items())
+    fresh = vae_job(run, SMOKE, Accelerator(cpu=True), 60, 2)
+    assert (jobs[0].muon_rate, jobs[0].adam_rate) == (0.1 * fresh.muon_rate, 0.1 * fresh.adam_rate)
+    assert jobs[0].objective.terms == fresh.objective.terms - {"kl"}

@@ -1,7 +1,7 @@
-"""What each term of the autoencoder's loss is good for: autoencoders trained without it, on equal short budgets.
+"""What each term of the autoencoder's loss is good for: a trained autoencoder, trained on without it.
 
-`python -m sdlesson.tiny.ablation runs/tiny --minutes 2` needs a run's pictures and CLIP pair; the measurement of a
-checkpoint (quality.py) then compares what it leaves in the run's folder `ablations`.
+`python -m sdlesson.tiny.ablation runs/tiny --minutes 5` needs a run's pictures, CLIP pair and autoencoder; the
+measurement of a checkpoint (quality.py) then compares what it leaves in the run's folder `ablations`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 from diffusers import AutoencoderKL
 
-from .loop import Trainer
+from .loop import TRAINED_ON, Trainer
 from .optimizer import fast_in_bfloat16
 from .saving import save_model, write_atomically
 from .settings import SIZES
@@ -22,12 +22,14 @@ from .vae import TERMS, vae_job
 
 
 def train_without(run: Path, term: str, minutes: float, batch_size: int) -> None:
-    """Train an autoencoder without `term` ("nothing": with all of them) and save it in `run`/ablations/`term`."""
+    """Train the run's autoencoder on without `term` ("nothing": with all) and save it in `run`/ablations/`term`."""
     settings = SIZES[json.loads((run / "settings.json").read_text("utf-8"))["name"]]
     precision = "bf16" if fast_in_bfloat16("cuda" if torch.cuda.is_available() else "cpu") else "no"
     accelerator = Accelerator(mixed_precision=precision)
     torch.manual_seed(0)
     job = vae_job(run, settings, accelerator, 60 * minutes, batch_size, set(TERMS) - {term})
+    job.objective.vae.load_state_dict(AutoencoderKL.from_pretrained(run / "vae").state_dict())
+    job.muon_rate, job.adam_rate = TRAINED_ON * job.muon_rate, TRAINED_ON * job.adam_rate
     folder = run / "ablations" / term
     folder.mkdir(parents=True, exist_ok=True)
     job.save = lambda: save_model(job.objective.vae, folder / "vae")
@@ -49,9 +51,9 @@ def load_ablations(folder: Path) -> dict[str, tuple[AutoencoderKL, int]]:
 
 
 def main():
-    """Train one autoencoder without each term, and one with all of them."""
+    """Train the run's autoencoder on without each term, and with all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("run", type=Path, help="a run folder with pictures and the CLIP pair")
+    parser.add_argument("run", type=Path, help="a run folder with pictures, the CLIP pair and the autoencoder")
     parser.add_argument("--minutes", type=float, default=10, help="for each (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--without", choices=("nothing", *TERMS), help="this one alone")

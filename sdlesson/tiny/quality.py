@@ -100,6 +100,13 @@ def reconstruction(vae, count: int = 500, seed: int = 424_242) -> dict[str, floa
     return {"all": float(values.mean()), "worst": float(values.min()), **by_style}
 
 
+@torch.no_grad()
+def latents_std(vae, pictures: np.ndarray, batch: int = 16) -> float:
+    """Standard deviation of the latents' means of pictures uint8 (N, H, W, 3), before the scaling factor."""
+    parts = as_pixels(pictures).to(vae.device).split(batch)
+    return torch.cat([vae.encode(part).latent_dist.mean for part in parts]).std().item()
+
+
 def two_seeds(sd: StableDiffusion) -> float:
     """Mean absolute difference, in levels of 255, between two seeds' pictures of the article's prompt."""
     a, b = (np.asarray(paint(ARTICLE, model=sd, seed=seed)[0]).astype(float) for seed in (42, 43))
@@ -159,13 +166,14 @@ def measure_likeness(
 
 
 def measure_ablations(folder: Path, classifier: nn.Module, count: int = 120) -> dict[str, dict[str, float]]:
-    """likeness.likeness and PSNR of the autoencoders that ablation.py has left in `folder`, by the term left out."""
+    """likeness.likeness, PSNR and latents_std of the autoencoders that ablation.py left in `folder`, by term."""
     drawn, anew = _two_drawings(exam_scenes(count, heldout=False))
     rows = {}
     for term, (vae, pictures) in load_ablations(folder).items():
         decoded = round_trips(vae.to(next(classifier.parameters()).device), anew)
         rows[term] = {"pictures": pictures, "psnr": psnr(as_pixels(anew), as_pixels(decoded)).mean().item()}
         rows[term] |= likeness(classifier, drawn, anew, {"decoded": decoded})["decoded"]
+        rows[term]["latents_std"] = latents_std(vae, anew)
     return rows
 
 
@@ -223,12 +231,14 @@ def main():
     )
     parser.add_argument("--ablations", type=Path, help="folder that sdlesson.tiny.ablation has made")
     parser.add_argument("--minutes", type=float, default=15, help="training of a missing classifier (default: 15)")
+    parser.add_argument("--seen", default="", help="for the card: what a viewer finds wrong in the sheet of sixteen")
     arguments = parser.parse_args()
     make_classifiers(arguments.classifiers, arguments.minutes)
     torch.backends.cudnn.allow_tf32 = False  # measured in the precision in which it paints on a CPU
     results = measure(arguments.folder, arguments.classifiers, arguments.count, arguments.ablations)
     ablations = "--ablations runs/tiny/ablations" if arguments.ablations else ""
     results["command"] = f"python -m sdlesson.tiny.quality --count {arguments.count} {ablations}".strip()
+    results["seen"] = arguments.seen
     save_seeds(load(arguments.folder), arguments.folder / "seeds.png")
     write_atomically(arguments.folder / "quality.json", json.dumps(results, indent=1) + "\n")
     write_atomically(arguments.folder / "README.md", model_card(arguments.folder))

@@ -23,7 +23,7 @@ from ..unet import predict
 from ..world import random_scene
 from .clip import encode_captions
 from .data import read_captions
-from .loop import Job
+from .loop import TRAINED_ON, Job
 from .saving import save_model
 from .settings import Settings
 from .sheets import save_sheet
@@ -72,7 +72,7 @@ def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     start = folder / "start" / "unet"
     goes_on = start.is_dir()
-    rate = 0.1 if goes_on else 1.0  # at half, what it knew got 12 % worse in five minutes; at a tenth, 3 %
+    rate = TRAINED_ON if goes_on else 1.0
     unet = (
         prepare(UNet2DConditionModel.from_pretrained(start))
         if goes_on
