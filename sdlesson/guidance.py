@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from . import sigmas
 from .embeddings import embed, embed_texts, pair
-from .latents import as_latents, as_seeds, check_generator, check_size, initial_noise, seeded
+from .latents import as_latents, as_seeds, check_generator, initial_noise, seeded
 from .loading import checks
 from .loading.errors import BadInput
 from .loading.fit import check_scheduler
@@ -82,7 +82,7 @@ def resolve_settings(
     steps = checks.whole(num_inference_steps, "number of steps", 1, sd.scheduler.config.num_train_timesteps)
     scale = check_guidance(sd.guidance_scale if guidance_scale is None else guidance_scale)
     height, width = (own if side is None else side for side, own in zip((height, width), sd.size, strict=True))
-    check_size(height, width, sd.vae_factor)
+    checks.size(height, width, sd.vae_factor)
     return Settings(tuple(prompts), tuple(negatives), steps, scale, int(height), int(width))
 
 

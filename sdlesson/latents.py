@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +46,7 @@ def encode(
     checks.part(vae, "a VAE, such as sd.vae", "encoder")
     values = _pixels(picture)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    check_size(*values.shape[-2:], factor)
+    checks.size(*values.shape[-2:], factor)
     with torch.no_grad():
         gaussian = vae.encode(values.to(vae.device, vae.dtype)).latent_dist
     gaussian = type(gaussian)(gaussian.parameters.float())  # a seed draws the same noise whatever the VAE computes in
@@ -139,7 +138,7 @@ def initial_noise(
     no multiples of `factor`, or another number of generators than pictures.
     """
     batch, channels = checks.whole(batch, "batch", 1), checks.whole(channels, "number of channels", 1)
-    check_size(height, width, checks.whole(factor, "side of a latent square", 1))
+    checks.size(height, width, checks.whole(factor, "side of a latent square", 1))
     generator = check_generator(generator, batch)
     shape = (channels, height // factor, width // factor)
     if isinstance(generator, torch.Generator):
@@ -205,10 +204,3 @@ def cuda_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
     radius, angle = (words[k] * 2.0**-32 + 2.0**-33 for k in (0, 1))  # evenly spread over 0 ... 1
     values = np.sqrt(-2 * np.log(radius)) * np.sin(2 * np.pi * angle)
     return torch.from_numpy(values.astype(np.float32)).view(*shape)
-
-
-def check_size(height: int, width: int, factor: int = 8) -> None:
-    """Raise BadInput unless both sides are positive multiples of `factor`, the VAE's square in pixels."""
-    for name, side in (("height", height), ("width", width)):
-        if isinstance(side, bool) or not isinstance(side, Integral) or side < factor or side % factor:
-            raise BadInput(f"The {name} must be a positive multiple of {factor} pixels, not {checks.told(side)}.")

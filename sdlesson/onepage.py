@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from .loading import checks
+
 
 def machine_shapes(sd, batch: int = 1, height: int | None = None, width: int | None = None) -> dict[str, tuple]:
     """The shapes of all that flows through the machine, from its configuration alone.
 
     `height` and `width` are the picture's, in pixels (default: the model's own size). Keys: ids, embeddings, latents,
     unet input, unet output, picture. The text and the UNet work on twice the batch: an empty prompt for each prompt.
+    Raises BadInput for a batch below 1, and for sides that are no positive multiples of the VAE's factor.
     """
-    rows, columns = ((asked or own) // sd.vae_factor for asked, own in zip((height, width), sd.size, strict=True))
+    checks.whole(batch, "batch", 1)
+    sides = [own if asked is None else asked for asked, own in zip((height, width), sd.size, strict=True)]
+    checks.size(*sides, sd.vae_factor)
+    rows, columns = (side // sd.vae_factor for side in sides)
     tokens = sd.tokenizer.model_max_length
     channels = sd.unet.config.in_channels
     return {

@@ -66,7 +66,8 @@ class Chart:
 def listen(sd: StableDiffusion) -> Iterator[Chart]:
     """Note what goes in and out of the UNet and the decoder of `sd`, whichever program calls them, into a Chart.
 
-    Nothing is changed: these are forward hooks, which are taken off at the end.
+    Nothing is changed: these are forward hooks, which are taken off at the end. Raises BadInput in a UNet call whose
+    latents stand at several timesteps, as in training.
     """
     chart = Chart(embed_texts(sd, [""])[0].float().cpu())
     arguments = inspect.signature(sd.unet.forward)
@@ -75,7 +76,10 @@ def listen(sd: StableDiffusion) -> Iterator[Chart]:
         given = arguments.bind(*args, **kwargs).arguments
         tensors = (given["sample"], given["encoder_hidden_states"], output[0])
         seen, texts, guess = (each.detach().float().cpu().clone() for each in tensors)
-        chart.calls.append(Call(float(given["timestep"]), seen, texts, guess))
+        timesteps = torch.as_tensor(given["timestep"]).unique()
+        if len(timesteps) > 1:
+            raise BadInput(f"listen follows one painting, not latents at {len(timesteps)} timesteps in one call.")
+        chart.calls.append(Call(float(timesteps), seen, texts, guess))
 
     def latents(module, args):
         chart.latents.append(args[0].detach().float().cpu() * sd.vae.config.scaling_factor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 
@@ -231,6 +232,18 @@ def test_scores_are_scaled_products(toy):
     wide = q.shape[-1] // attn.heads
     one = q[4, wide : 2 * wide] @ k[3, wide : 2 * wide] / math.sqrt(wide)
     torch.testing.assert_close(got[0, 1, 4, 3], one)
+
+
+def test_products_that_float16_cannot_hold_are_scaled_in_time(toy):
+    attn = copy.deepcopy(next(iter(cross_attentions(toy.unet).values()))).half()
+    wide = attn.to_q.out_features // attn.heads
+    for each in (attn.to_q, attn.to_k):
+        torch.nn.init.constant_(each.weight, 1 / each.in_features)
+    big = math.sqrt(80_000 / wide)  # one query times one key: 80,000, where float16 ends at 65,504
+    squares, texts = (torch.full((1, 2, each.in_features), big).half() for each in (attn.to_q, attn.to_k))
+    torch.testing.assert_close(
+        scores(attn, squares, texts).float().mean().item(), 80_000 / math.sqrt(wide), rtol=0.01, atol=0
+    )
 
 
 @pytest.mark.parametrize(

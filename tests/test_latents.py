@@ -11,7 +11,6 @@ from toy import TOY_SCALING
 
 from sdlesson.figures.latents import figure_histograms, figure_latents, figure_round_trip, plot_histogram
 from sdlesson.latents import (
-    check_size,
     cuda_noise,
     encode,
     fit_preview,
@@ -21,6 +20,7 @@ from sdlesson.latents import (
     seeded,
     to_tensor,
 )
+from sdlesson.loading import checks
 from sdlesson.loading.errors import BadInput
 
 
@@ -89,7 +89,7 @@ def test_seeds_must_be_as_many_as_pictures():
 @pytest.mark.parametrize("size", [(64, 60), (0, 64), (-8, 64), (64.0, 64), ("64", 64)])
 def test_sizes_that_do_not_fit(size):
     with pytest.raises(BadInput, match="multiple of 8 pixels"):
-        check_size(*size)
+        checks.size(*size)
 
 
 def test_maps_of_latents_are_centred_on_zero_and_keep_their_squares():

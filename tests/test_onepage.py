@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sdlesson import lesson_number, onepage
+from sdlesson import BadInput, lesson_number, onepage
 from sdlesson.figures.base import figure_pictures, new_figure, plot_map, plot_matrix
 from sdlesson.figures.onepage import figure_machine, figure_way
 from sdlesson.figures.sigmas import plot_sigmas
@@ -46,6 +46,12 @@ def test_shapes_come_from_the_configuration(machine):
         "unet output": (4, 6, 20, 30),
         "picture": (2, 3, 80, 120),
     }
+
+
+@pytest.mark.parametrize("asked", [{"height": 82}, {"width": 0}, {"height": -8}, {"batch": 0}, {"batch": 1.5}])
+def test_shapes_of_what_cannot_be_are_refused(machine, asked):
+    with pytest.raises(BadInput, match=next(iter(asked))):
+        onepage.machine_shapes(machine, **asked)
 
 
 def test_the_map_bears_the_shapes_and_lights_the_parts_asked_for(machine):

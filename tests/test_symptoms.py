@@ -54,6 +54,15 @@ def test_listening_changes_nothing_and_leaves_no_hook(toy):
     assert len(chart.pixels) == 1  # the hooks are off
 
 
+def test_a_call_has_one_timestep(toy):
+    latents, texts = torch.zeros(2, 4, 8, 8), torch.zeros(2, 5, 24)
+    with listen(toy) as chart, torch.no_grad():
+        toy.unet(latents, torch.tensor([7, 7]), texts)
+        with pytest.raises(BadInput, match="2 timesteps"):
+            toy.unet(latents, torch.tensor([7, 8]), texts)
+    assert [call.timestep for call in chart.calls] == [7]
+
+
 def test_hooks_come_off_after_an_error(toy):
     with pytest.raises(ZeroDivisionError), listen(toy), bend(toy.unet, lambda x, t, i: (x, t)):
         raise ZeroDivisionError

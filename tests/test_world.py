@@ -19,6 +19,7 @@ from sdlesson.world import (
     parse_caption,
     random_scene,
 )
+from sdlesson.world.brush import Brush
 from sdlesson.world.classifier import (
     NOT_SAID,
     QUESTIONS,
@@ -195,6 +196,14 @@ def test_the_painter_knows_where_it_drew(style, mount):
         around = np.any([around[i : i + 128, j : j + 128] for i in range(5) for j in range(5)], axis=0)
         assert changed.sum() > 40 and (changed & ~around).sum() <= 3  # thin lines of the rider let some through
         assert 0.02 < where[part].mean() < 0.3
+
+
+@pytest.mark.parametrize("scene", [Scene("photograph", "robot", "horse"), Scene("photograph", "queen")])
+def test_a_shadow_belongs_to_nobody(scene, monkeypatch):
+    where = locate(scene, np.random.default_rng(3))
+    monkeypatch.setattr(Brush, "shadow", lambda *_: None)
+    bare = locate(scene, np.random.default_rng(3))
+    assert all((where[part] == bare[part]).all() for part in bare)
 
 
 def test_locating_leaves_the_generator_to_the_painter():

@@ -94,6 +94,13 @@ def noise_levels(sigmas) -> None:
         raise BadInput("Two noise levels in a row are equal: between them there is no step.")
 
 
+def size(height: int, width: int, factor: int = 8) -> None:
+    """Raise BadInput unless both sides are positive multiples of `factor`, the VAE's square in pixels."""
+    for name, side in (("height", height), ("width", width)):
+        if isinstance(side, bool) or not isinstance(side, Integral) or side < factor or side % factor:
+            raise BadInput(f"The {name} must be a positive multiple of {factor} pixels, not {told(side)}.")
+
+
 def tensor(value, name: str, shape: str, dims: int) -> torch.Tensor:
     """A tensor of numbers with so many `dims`, as it is; arrays and lists become one, whole numbers become float32.
 

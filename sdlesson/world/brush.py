@@ -87,6 +87,7 @@ class Brush:
     def __init__(self, canvas: skia.Canvas, style: str, light: int = -1):
         self.canvas, self.style, self.light = canvas, style, light
         self.distant = False  # the background: blurred in photographs, no outline in cartoons, pencil in drawings
+        self.shadows = True
         self.tint: Colour | None = None  # the colour of the lines of a coloured subject in a line drawing
 
     @contextmanager
@@ -217,7 +218,7 @@ class Brush:
 
     def shadow(self, x: float, y: float, rx: float, ry: float, alpha: float = 0.5):
         """Lay a soft shadow on the ground (flat in a cartoon, none in a line drawing)."""
-        if self.style == "line drawing":
+        if self.style == "line drawing" or not self.shadows:
             return
         if self.style == "cartoon":
             self.canvas.drawPath(ellipse(x, y, rx, ry), self._paint((10, 8, 30), 0.25))

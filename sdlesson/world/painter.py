@@ -48,7 +48,7 @@ def locate(scene: Scene, rng: np.random.Generator, size: int = 128) -> dict[str,
     """Where `draw(scene, rng, size)` draws the rider and the mount: masks of the pixels that can be seen of each.
 
     "rider" and "mount", as far as the scene has them -> boolean array (size, size). A pixel belongs to what covers at
-    least half of it; shadows, which cover less, belong to nobody. The generator is left in the state that `draw` needs.
+    least half of it; shadows belong to nobody. The generator is left in the state that `draw` needs.
     """
     covered = {part: _silhouette(scene, copy.deepcopy(rng), size, part) for part in ("rider", "mount")}
     covered["mount"] &= ~covered["rider"]  # who rides is painted last
@@ -63,6 +63,7 @@ def _silhouette(scene: Scene, rng: np.random.Generator, size: int, part: str) ->
     brush = Brush(canvas, scene.style, light=int(rng.choice((-1, 1))))
     _background(brush, scene, rng)
     canvas.clear(skia.ColorTRANSPARENT)
+    brush.shadows = False
     _subject(brush, scene, rng, only=part)
     pixels = surface.makeImageSnapshot().toarray(colorType=skia.kRGBA_8888_ColorType)
     return pixels[..., 3] >= 128
