@@ -161,6 +161,11 @@ def test_sheets_and_curves_are_there(smoke):
         assert (smoke / f"{stage}-loss.png").stat().st_size > 1000
 
 
+def test_an_export_does_not_say_in_which_folder_it_was_made(smoke):
+    texts = [path.read_text("utf-8") for path in (smoke / "checkpoint").rglob("*.json")]
+    assert len(texts) > 5 and not any(str(smoke) in text for text in texts)
+
+
 def test_export_keeps_what_others_wrote(smoke, tmp_path):
     target = tmp_path / "checkpoint"
     (target / "classifier").mkdir(parents=True)

@@ -34,6 +34,7 @@ def export(folder: Path, checkpoint: Path) -> None:
         ).save_pretrained(part)
         for half in ("unet", "vae"):
             shutil.rmtree(part / half)
+            parts[half].register_to_config(_name_or_path="")  # whoever made it keeps the folder's name
             parts[half].half().save_pretrained(part / half)
         CLIPModel.from_pretrained(folder / "clip").save_pretrained(part / "clip")
         _picture_processor(size).save_pretrained(part / "clip")
