@@ -210,6 +210,7 @@ def test_figures(toy, picture):
     assert "strength 0.25: 5 steps left, from sigma 0.6" in fig.words and "strength 1: 20 steps" in fig.words
     ax = fig.axes[0]
     assert ax.get_yscale() == "log" and len(ax.lines[0].get_ydata()) == 20 and min(ax.lines[0].get_ydata()) > 0
+    assert max(ax.get_xticks()) < 20
     one, other = torch.randn((2, 1, 4, 8, 8), generator=torch.Generator().manual_seed(0))
     fig = figure_mixes(one, other, [0, 0.5, 1])
     assert len(fig.axes) == 2 and "degrees apart" in fig.words

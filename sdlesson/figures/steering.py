@@ -79,6 +79,7 @@ def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
         ax.annotate(words, (step, levels[step]), **place)
         told.append(f"{words}, from sigma {levels[step]:.2f}")
     ax.set_xlim(None, 1.3 * (len(levels) - 1))
+    ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick < len(levels)])  # words need room, steps end
     ax.set_ylim(None, 2 * max(levels))
     fig.words = f"The falling curve of the noise levels, with the points where the loop is entered: {'; '.join(told)}."
     return fig
