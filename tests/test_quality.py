@@ -11,7 +11,14 @@ from transformers import CLIPModel
 from sdlesson.decoding import paint
 from sdlesson.models import checkpoint_path
 from sdlesson.tiny import ablation, vae
-from sdlesson.tiny.card import ablations_table, guidance_table, likeness_table, model_card, recommended_table
+from sdlesson.tiny.card import (
+    ablations_table,
+    curves_text,
+    guidance_table,
+    likeness_table,
+    model_card,
+    recommended_table,
+)
 from sdlesson.tiny.classifiers import CLASSIFIERS, load_other
 from sdlesson.tiny.classify import draw_scenes
 from sdlesson.tiny.critics import PerceptualDistance, build_discriminator, fooled, told_apart
@@ -143,6 +150,12 @@ def test_ablations_stand_in_the_card_only_where_measured():
     row["pictures"] = 9600
     text = ablations_table({"ablations": {"nothing": row, "kl": row}})
     assert "| kl | 9,600 | 21.50 | 0.90 | 0.50 | 2.00 | 1.50 |" in text and text.endswith("\n\n")
+
+
+def test_curves_stand_in_the_card_only_where_told():
+    assert curves_text({}) == ""
+    told = curves_text({"curves": "Two runs."})
+    assert told.startswith("Two runs.\n\n![") and "(curves.png)" in told
 
 
 def test_the_critics_are_weighed_at_steps_that_a_restart_knows(clip):

@@ -62,7 +62,7 @@ Make it again with `{command}`,
 and measure it again with `{measured}`. A seed fixes the pictures and the order of the batches;
 how many there is time for depends on the machine.
 
-## How good it is
+{curves}## How good it is
 
 **Pictures follow their prompt.** Captions drawn at random, spread evenly over the pairs, every third mount with a
 colour; each picture has noise of its own, and is painted at the recommended setting. Three classifiers of other
@@ -177,6 +177,13 @@ def ablations_table(results: dict) -> str:
     return f"{_ABLATIONS}{table([*header, 'std of the latents'], lines)}\n\n"
 
 
+def curves_text(training: dict) -> str:
+    """What smaller runs of the recipe showed, with their losses (curves.png); nothing where none is told."""
+    if not training.get("curves"):
+        return ""
+    return f"{fill(training['curves'], 118)}\n\n![The losses of two smaller runs against their steps](curves.png)\n\n"
+
+
 def model_card(folder: Path) -> str:
     """The text of the checkpoint's README.md; raises FileNotFoundError where one of its JSON files is missing."""
     quality = json.loads((folder / "quality.json").read_text("utf-8"))
@@ -196,6 +203,7 @@ def model_card(folder: Path) -> str:
         held_out=", ".join(f"{rider} on {mount}" for rider, mount in sorted(HELD_OUT)),
         command=training.get("command", "make train"),
         training="\n".join(f"- {line}" for line in training["story"]),
+        curves=curves_text(training),
         recommended=recommended_table(quality),
         likeness=likeness_table(quality),
         likeness_count=quality["likeness_count"],
