@@ -186,6 +186,27 @@ def test_an_error_and_the_common_generator_are_told(ends):
     assert not torch.equal(before, torch.get_rng_state())
 
 
+def test_what_a_function_writes_into_its_arguments_is_told(ends):
+    def exchange(rows, a, b, *_):
+        rows[[a, b]] = rows[[b, a]]
+        return rows
+
+    given = torch.arange(6.0).view(3, 2)
+    assert there_and_back(ends, lambda rows: rows.flip(0))(given).tolist() == [[4, 5], [2, 3], [0, 1]]
+    assert given.tolist() == [[0, 1], [2, 3], [4, 5]]
+    assert there_and_back(ends, exchange)(given, 0, 2).tolist() == given.tolist() == [[4, 5], [2, 3], [0, 1]]
+    task = lesson_exercises("embeddings")["embeddings.8"]
+    told = judged(task, exchange, {})
+    assert told is not None and judged(task, there_and_back(ends, exchange), {}) == told
+
+
+@pytest.mark.parametrize("written", [None, 3, "x", [], [3], [torch.zeros(2)], {"0": torch.zeros(3)}])
+def test_only_numbers_that_fit_are_written_into_arguments(written):
+    given = torch.ones(3)
+    peer._write_into((given,), written)
+    assert given.tolist() == [1, 1, 1]
+
+
 class Liar:
     """It says that it equals everything, whatever is asked."""
 

@@ -74,6 +74,7 @@ class Peer:
         """What function `number` of the other end gives; raises what it raises, or Lost.
 
         Where an argument names a file that is not yet there, and the function writes a picture to it, so does this.
+        What it writes into tensors that are arguments is written into them here, too.
         """
         file = _new_file(arguments)
         self.send(call=number, arguments=[Path(x) if x is file else x for x in arguments], keywords=keywords)
@@ -84,6 +85,7 @@ class Peer:
             raise
         if heard.get("random") is True:
             torch.rand(())  # it drew from the generator that all share; so that one is seen to change here, too
+        _write_into(arguments, heard.get("arguments"))
         if "error" in heard:
             raise _error(heard["error"])
         if file and isinstance(heard.get("file"), Image.Image):
@@ -96,8 +98,11 @@ class Peer:
         try:
             function, given = self.offered[message["call"]], message["arguments"]
             file = _new_file(given) if self.trusts else None
+            kept = [each.clone() if isinstance(each, torch.Tensor) else None for each in given]
             with limited(self.call_seconds * _SOONER if self.trusts else None):
                 reply = {"result": function(*given, **message["keywords"])}
+            if any(old is not None and not torch.equal(old, new) for old, new in zip(kept, given, strict=True)):
+                reply["arguments"] = given
             if file and os.path.isfile(file):
                 with Image.open(file) as picture:
                     reply["file"] = picture.convert("RGB")
@@ -174,6 +179,13 @@ def _new_file(arguments) -> str | None:
     """The first argument that is the whole path of a file to be written; a text of a lesson is none."""
     paths = (each for each in arguments if isinstance(each, str) and os.path.isabs(each))
     return next((path for path in paths if not os.path.exists(path)), None)
+
+
+def _write_into(arguments, written) -> None:
+    """Give tensors among the arguments the numbers that the other end says it wrote into them."""
+    for mine, theirs in zip(arguments, written if isinstance(written, list) else [], strict=False):
+        if isinstance(mine, torch.Tensor) and isinstance(theirs, torch.Tensor) and mine.shape == theirs.shape:
+            mine.data.copy_(theirs)
 
 
 def _error(said) -> Exception:
