@@ -129,6 +129,13 @@ def test_a_scale_can_be_logarithmic_on_both_sides_of_0():
     assert abs(down - high) < 1e-6 and abs(low - up) < 1e-6  # the same above 0 and below
 
 
+def test_curves_over_powers_of_ten_have_plain_numbers_beside_them():
+    fig = figure_curves({"": {"error": ([200, 800], [0.42, 0.009])}}, "t", "error", joined=False, logarithmic=True)
+    ax = fig.axes[0]
+    fig.canvas.draw()
+    assert ax.get_yscale() == "log" and {"0.01", "0.02", "0.05", "0.1"} <= {t.get_text() for t in ax.get_yticklabels()}
+
+
 def test_a_plot_is_stored_with_a_palette_and_looks_the_same():
     fig = figure_curves({"": {"up": (range(9), range(9)), "down": (range(9), range(9, 0, -1))}}, "step", "size")
     kind, file = fig.render()

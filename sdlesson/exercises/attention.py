@@ -250,7 +250,7 @@ def _weights(got, scores: torch.Tensor):
     "attention.6",
     given=lambda seed: {"weights": numbers(seed, 3, 4, 5 + seed).softmax(dim=-1)},
     hint="argmax(dim=…): the tokens are the last side.",
-    learned="Nearly always it is the start mark or a piece of padding: look at the word's share, too.",
+    learned="In the tiny model it is often the start mark or a small word: look at the share, too.",
     formula="weights.argmax(dim=-1).",
     wrong={
         "A place or a weight? This is the largest weight, not its place.": lambda w: w.amax(dim=-1),

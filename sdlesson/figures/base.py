@@ -215,12 +215,19 @@ def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, joined
 
 
 def figure_curves(
-    panels: Mapping[str, Mapping[str, tuple]], xlabel, ylabel: str, *, ylim=None, joined=True, linear: float = 0
+    panels: Mapping[str, Mapping[str, tuple]],
+    xlabel,
+    ylabel: str,
+    *,
+    ylim=None,
+    joined=True,
+    linear: float = 0,
+    logarithmic: bool = False,
 ) -> WordedFigure:
     """Panels of curves side by side, title -> (name -> (xs, ys)), on one scale upwards; `ylim` cuts off the rest.
 
     `xlabel` is one for all panels, or a list with one for each. Not `joined`: marks without lines. With `linear` the
-    scale is even up to ±`linear` and logarithmic beyond, above and below 0.
+    scale is even up to ±`linear` and logarithmic beyond, above and below 0; `logarithmic`: nowhere even.
     """
     fig = new_figure(figsize=(10 if len(panels) > 1 else 7, 2.9))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -231,6 +238,8 @@ def figure_curves(
         ax.set_title(title, fontsize=10)
         if linear:
             ax.set_yscale("symlog", linthresh=linear)
+        if logarithmic:
+            log_axes(ax.yaxis, subs=(1, 2, 5), minor=False)
         if ylim:
             ax.set_ylim(ylim)
         if ax.get_legend() and named >= curves.keys():  # a legend to the left has told all these names
