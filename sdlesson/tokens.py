@@ -148,8 +148,7 @@ def unknown_words(sd: StableDiffusion, texts: Sequence[str]) -> list[str]:
     for text in texts:
         for added in sd.tokenizer.get_added_vocab():
             text = text.replace(added, " ")
-        runs = itertools.groupby(text.lower(), _kind)
-        found |= dict.fromkeys("".join(letters) for kind, letters in runs if kind)
+        found |= dict.fromkeys(words(text))
     return [word for word in found if word not in vocabulary()]
 
 
@@ -168,6 +167,11 @@ def _is_of_the_world(sd: StableDiffusion) -> bool:
     except (OSError, ValueError, TypeError):  # made elsewhere: no such file, or no folder
         return False
     return isinstance(about, dict) and about.get("name") == "tiny"
+
+
+def words(text: str) -> list[str]:
+    """The words, numbers and signs of a text, in small letters and in their order; punctuation counts for nothing."""
+    return ["".join(letters) for kind, letters in itertools.groupby(text.lower(), _kind) if kind]
 
 
 def _kind(letter: str) -> str:
@@ -271,5 +275,5 @@ def _word_spans(prompt: str, word: str) -> list[tuple[int, int]]:
 
 
 def _goes_on(letter: str) -> bool:
-    """Whether a word that has `letter` at its edge goes on there: a letter, a digit, or an accent of its own."""
-    return letter.isalnum() or bool(letter and unicodedata.combining(letter))
+    """Whether a word that has `letter` at its edge goes on there: a letter, a digit, or a mark of its own."""
+    return bool(letter) and _kind(letter) == "word"

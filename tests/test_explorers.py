@@ -1,7 +1,9 @@
 """Explorers answer from what was recorded, escape what was typed, and survive bad input."""
 
+import gc
 import re
 import threading
+import weakref
 from dataclasses import replace
 from html import escape
 
@@ -9,6 +11,7 @@ import ipywidgets
 import numpy as np
 import pytest
 import torch
+from diffusers import HeunDiscreteScheduler
 from traitlets import TraitError
 
 from sdlesson.attention import record_attention
@@ -20,10 +23,12 @@ from sdlesson.explorers.sigmas import explore_sigmas
 from sdlesson.explorers.slider import Slider
 from sdlesson.explorers.steps import explore_steps
 from sdlesson.explorers.tokens import explore_tokens
+from sdlesson.explorers.unet import explore_unet
 from sdlesson.figures.base import SEQUENTIAL
 from sdlesson.guidance import denoise, record
 from sdlesson.loading.errors import BadInput
 from sdlesson.tokens import word_positions
+from sdlesson.unet import record_maps, stages
 
 BAD = '<script>alert("x")</script> & "riding" a horse'
 
@@ -163,9 +168,13 @@ def test_the_sigma_explorer_follows_its_knobs():
 
 def test_all_weights_lie_inside_the_frame():
     explorer = explore_sigmas()
-    explorer.knobs["steps"].value = 60  # the largest weights of all
-    heights = [float(y) for y in re.findall(r'cy="([-0-9.]+)"', explorer.page.value)]
-    assert len(heights) == 60 + 60 + 59 + 58 + 57 and min(heights) > 0 and max(heights) < 180
+    steps, levels = (explorer.knobs[name] for name in ("steps", "levels_of"))
+    for each in levels.options:
+        levels.value = each
+        for steps.value in (2, 20, 60):  # with 60 steps Karras's weights are the largest of all
+            heights = [float(y) for y in re.findall(r'cy="([-0-9.]+)"', explorer.page.value)]
+            assert min(heights) > 0 and max(heights) < 180
+    assert len(heights) == 60 + 60 + 59 + 58 + 57
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +298,19 @@ def test_the_attention_explorer_leaves_out_words_that_are_cut(toy):
     assert "moon" not in explorer.knobs["words"].options
 
 
+def test_the_attention_explorer_has_no_heat_of_words_that_were_not_read(toy):
+    with record_attention(toy.unet, keep="all") as heat:
+        trace = record(toy, "a horse", num_inference_steps=2, guidance_scale=0)
+    with pytest.raises(BadInput, match="never reads the prompt"):
+        explore_attention(toy, trace, heat)
+
+
+def test_the_attention_explorer_knows_words_of_other_alphabets(toy):
+    with record_attention(toy.unet) as heat:
+        trace = record(toy, "घोड़ा चाँद 🐎", num_inference_steps=2)
+    assert explore_attention(toy, trace, heat).knobs["words"].options[1:4] == ("घोड़ा", "चाँद", "🐎")
+
+
 def test_the_attention_explorer_refuses_the_heat_of_another_run(toy, attended):
     trace, heat = attended
     with pytest.raises(BadInput, match="3 steps"):
@@ -349,3 +371,29 @@ def test_a_run_that_fails_says_so():
 
     Painting("Paint", refused, said.append).start()
     assert said[-1] == "Too small."
+    Painting("Paint", lambda: 1 / 0, said.append).start()
+    assert said[-1] == "The run did not begin. ZeroDivisionError: division by zero"
+
+
+def test_a_run_of_second_order_has_more_steps_and_cuts_are_told(toy):
+    heun = replace(toy, scheduler=HeunDiscreteScheduler.from_config(toy.scheduler.config))
+    explorer = explore_two_prompts(heun, "a horse", "a duck" + " on a horse" * 40 + " lastly")
+    explorer.painting.start()
+    explorer.painting.wait(60)
+    assert explorer.painting.bar.max == explorer.painting.bar.value == 39 and "Step 38: 100%" in explorer.page.value
+    assert "Too long; not seen: " in explorer.page.value and "lastly." in explorer.page.value
+
+
+def test_a_closed_explorer_is_kept_by_nobody(toy, trace):
+    with record_maps(stages(toy.unet)) as maps:
+        record(toy, "a horse", num_inference_steps=4)
+    kept = weakref.ref(maps["mid_block"][0])
+    explorer = explore_unet(toy, trace, maps)
+    page = weakref.ref(explorer.page)
+    del maps
+    gc.collect()
+    assert kept() is None  # what is shown was copied
+    explorer.close()
+    del explorer
+    gc.collect()
+    assert page() is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from html import escape
 
 import ipywidgets
@@ -13,7 +12,7 @@ from ..figures.base import SEQUENTIAL
 from ..guidance import Trace
 from ..loading.errors import BadInput
 from ..models import StableDiffusion
-from ..tokens import tokenize, word_positions
+from ..tokens import tokenize, word_positions, words
 from .base import NARROW, WIDE, Explorer, in_a_row, map_picture, picture_source, tile
 from .slider import Slider
 from .steps import expected_pictures
@@ -24,8 +23,10 @@ def explore_attention(sd: StableDiffusion, trace: Trace, heat: Heat) -> Explorer
 
     `heat` was recorded during the run of `trace` (`with record_attention(sd.unet) as heat: trace = record(...)`). The
     heat of several words is added up; the colours end at its largest value. The picture is the predicted original.
-    Raises BadInput where `heat` has another number of UNet calls than the run has steps.
+    Raises BadInput where `heat` has another number of UNet calls than the run has steps, and for a run with guidance 0.
     """
+    if trace.settings["guidance_scale"] == 0:
+        raise BadInput("With guidance 0 the UNet never reads the prompt: there is no heat of its words.")
     if heat.calls != len(trace.steps):
         raise BadInput(f"The run has {len(trace.steps)} steps, but the heat was recorded at {heat.calls} UNet calls.")
     prompt = trace.settings["prompts"][0]
@@ -69,8 +70,8 @@ def _named_places(tokenizer, prompt: str) -> dict[str, list[int]]:
     """The positions of each of the prompt's words that the model sees, of the marks at its ends, and of the padding."""
     ids = tokenize(tokenizer, prompt)[0].tolist()
     end = ids.index(tokenizer.eos_token_id)
-    words = {}
-    for word in dict.fromkeys(each.lower() for each in re.findall(r"\w+", prompt)):
+    found = {}
+    for word in dict.fromkeys(words(prompt)):
         with contextlib.suppress(BadInput):  # cut off
-            words[word] = word_positions(tokenizer, prompt, word)
-    return {"(start)": [0], **words, "(end)": [end], "(padding)": list(range(end + 1, len(ids)))}
+            found[word] = word_positions(tokenizer, prompt, word)
+    return {"(start)": [0], **found, "(end)": [end], "(padding)": list(range(end + 1, len(ids)))}

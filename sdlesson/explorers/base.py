@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import itertools
 import threading
@@ -15,9 +16,9 @@ from matplotlib import colormaps
 from PIL import Image
 
 from ..figures.base import BLUE, DIVERGING, GREEN, ORANGE, PINK, new_figure, open_axes
-from ..guidance import Step
 from ..loading import checks
 from ..loading.errors import BadInput
+from ..models import StableDiffusion
 
 WIDE = {"description_width": "initial"}  # labels are never cut
 
@@ -59,6 +60,15 @@ class Explorer(ipywidgets.VBox):
         bundle = super()._repr_mimebundle_(**kwargs)
         return bundle and bundle | {"text/html": self.page.value}
 
+    def close(self) -> None:
+        """Close every widget of it and not the box alone: what is open, ipywidgets keeps, with all that it shows."""
+        waiting = list(self.children)
+        while waiting:
+            widget = waiting.pop()
+            waiting += getattr(widget, "children", ())
+            widget.close()
+        super().close()
+
     def refresh(self) -> None:
         """Make the page of the knobs' present values."""
         try:
@@ -74,6 +84,13 @@ class Explorer(ipywidgets.VBox):
         self.said.value = f'<p role="status" aria-live="polite">{escape(sentence)}</p>' if sentence else ""
 
 
+def unet_calls(sd: StableDiffusion, num_inference_steps: int) -> int:
+    """How many Steps a run has: with schedulers of second order more than `num_inference_steps`."""
+    scheduler = copy.deepcopy(sd.scheduler)
+    scheduler.set_timesteps(num_inference_steps)
+    return len(scheduler.timesteps)
+
+
 def typed_seed(value: float) -> int:
     """The seed that stands in a box for numbers; raises BadInput, where a narrower box would round or clamp unsaid."""
     return checks.whole(int(value) if float(value).is_integer() else value, "seed", 0, 2**32 - 1)
@@ -82,11 +99,12 @@ def typed_seed(value: float) -> int:
 class Painting:
     """A run that one button starts and another stops, with a progress bar; the kernel stays free meanwhile.
 
-    `run()` gives (Steps to come, how many, done), or raises BadInput, which is said. `done(steps)` gets all Steps; of a
-    run that was stopped nothing is kept. `row` is the widget to show, `say` writes a sentence.
+    `run()` gives (steps to come, how many, done), or raises BadInput, which is said. `done(steps)` gets all of them,
+    and cannot be stopped; of a run that was stopped nothing is kept. `row` is the widget to show, `say` writes a
+    sentence.
     """
 
-    def __init__(self, label: str, run: Callable[[], tuple[Iterator[Step], int, Callable]], say: Callable):
+    def __init__(self, label: str, run: Callable[[], tuple[Iterator, int, Callable]], say: Callable):
         self._run, self._say = run, say
         self.go = ipywidgets.Button(description=label, button_style="primary")
         self.halt = ipywidgets.Button(description="Stop", disabled=True)
@@ -105,6 +123,9 @@ class Painting:
         except BadInput as bad:
             self._say(str(bad))
             return
+        except Exception as error:  # a button's callback has nowhere else to say it
+            self._say(f"The run did not begin. {type(error).__name__}: {error}")
+            return
         self._say("")
         self._stopped.clear()
         self.bar.max, self.bar.value = count, 0
@@ -121,7 +142,7 @@ class Painting:
         if self._thread:
             self._thread.join(seconds)
 
-    def _work(self, steps: Iterator[Step], done: Callable) -> None:
+    def _work(self, steps: Iterator, done: Callable) -> None:
         kept = []
         try:
             for step in steps:
@@ -130,6 +151,7 @@ class Painting:
                 if self._stopped.is_set():
                     self._say(f"Stopped after {len(kept)} of {self.bar.max} steps. What was shown before stays.")
                     return
+            self.halt.disabled = True
             done(kept)
         except Exception as error:  # in a thread nobody else would see it
             self._say(f"The run ended early. {type(error).__name__}: {error}")

@@ -12,7 +12,7 @@ from ..decoding import decode, to_pil
 from ..guidance import Step, Trace, denoise
 from ..loading.errors import BadInput
 from ..models import StableDiffusion
-from .base import WIDE, WRAPPED, Explorer, Painting, in_a_row, picture_source, tile, typed_seed
+from .base import WIDE, WRAPPED, Explorer, Painting, in_a_row, picture_source, tile, typed_seed, unet_calls
 from .slider import Slider
 
 
@@ -44,7 +44,7 @@ def explore_guidance(sd: StableDiffusion, traces: Sequence[Trace]) -> Explorer:
         scale, seed = own_scale.value, typed_seed(own_seed.value)
         options = {name: settings[name] for name in alike} | {"negative_prompt": settings["negative_prompts"][0]}
         steps = denoise(sd, painted.prompt, guidance_scale=scale, seed=seed, **options)
-        return steps, settings[alike[0]], partial(done, scale, seed)  # the boxes may change meanwhile
+        return steps, unet_calls(sd, settings[alike[0]]), partial(done, scale, seed)  # the boxes may change meanwhile
 
     def done(scale: float, seed: int, steps: Sequence[Step]) -> None:
         painted.keep(steps[-1].latents, scale, [seed])

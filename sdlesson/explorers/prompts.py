@@ -11,8 +11,8 @@ import torch
 from ..decoding import paint_latents
 from ..guidance import denoise
 from ..models import StableDiffusion
-from ..tokens import unknown_words
-from .base import WIDE, Explorer, Painting, in_a_row, picture_source, tile, typed_seed
+from ..tokens import cut_words, unknown_words
+from .base import WIDE, Explorer, Painting, in_a_row, picture_source, tile, typed_seed, unet_calls
 from .slider import Slider
 
 
@@ -27,15 +27,18 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
     def run():
         prompts = [first_box.value, second_box.value]
         steps = denoise(sd, prompts, seed=[typed_seed(seed_box.value)] * 2)  # one seed for both: the same noise
-        return steps, 20, partial(done, prompts)  # the boxes may change meanwhile
+        pairs = ((step.pred_original, paint_latents(sd, step.pred_original)) for step in steps)
+        return pairs, unet_calls(sd, 20), partial(done, prompts)  # the boxes may change meanwhile
 
-    def done(prompts, steps):
-        expected = torch.stack([step.pred_original for step in steps])  # (steps, 2, 4, h/8, w/8)
-        pictures = paint_latents(sd, expected.flatten(0, 1))
+    def done(prompts, pairs):
+        expected = torch.stack([latents for latents, _ in pairs])  # (steps, 2, 4, h/8, w/8)
         apart = (expected[:, 0] - expected[:, 1]).flatten(1).norm(dim=1)
-        shares, sources = (apart / apart[-1].clamp(min=1e-12)).tolist(), [picture_source(each) for each in pictures]
+        shares, sources = (
+            (apart / apart[-1].clamp(min=1e-12)).tolist(),
+            [picture_source(each) for _, pair in pairs for each in pair],
+        )
         seen.update(prompts=prompts, apart=shares, sources=sources)  # at once: the slider may be moved meanwhile
-        slider.choose_from(range(len(steps)), len(steps) - 1)
+        slider.choose_from(range(len(pairs)), len(pairs) - 1)
         explorer.refresh()
 
     def show(step: int) -> str:
@@ -45,8 +48,11 @@ def explore_two_prompts(sd: StableDiffusion, first: str, second: str, *, seed: i
         tiles = [
             tile(source, prompt, f"{prompt}: the picture that is expected at step {step}") for prompt, source in pair
         ]
-        unknown = ", ".join(unknown_words(sd, seen["prompts"]))
-        told = f"<p>This model never read: {escape(unknown)}.</p>" if unknown else ""
+        unread = {
+            "This model never read": unknown_words(sd, seen["prompts"]),
+            "Too long; not seen": [word for prompt in seen["prompts"] for word in cut_words(sd.tokenizer, prompt)],
+        }
+        told = "".join(f"<p>{why}: {escape(', '.join(words))}.</p>" for why, words in unread.items() if words)
         return in_a_row(tiles) + f"<p>Step {step}: {seen['apart'][step]:.0%} as far apart as at the end.</p>{told}"
 
     wide = ipywidgets.Layout(width="min(100%, 44em)")

@@ -23,7 +23,9 @@ def explore_sigmas() -> Explorer:
     schedules["Karras's levels (the lesson on samplers)"] = karras_sigmas
     way = {"xlabel": "way through the steps", "xlim": (-0.03, 1.03), "xticks": [0, 1], "xticklabels": ["first", "last"]}
     levels = Plot(**way, ylabel="noise level σ", ylim=(0.008, 250), yscale="log")
-    shares = Plot(**way, ylabel="weight ÷ step", ylim=(-8.5, 7.5))
+    ticks = [-50, -10, -2, 0, 2, 10, 50]
+    scale = {"yscale": "symlog", "ylim": (-70, 70), "yticks": ticks, "yticklabels": ticks}
+    shares = Plot(**way, ylabel="weight ÷ step\n(logarithmic beyond ±2)", **scale)
 
     def show(steps: int, levels_of: str, order: int) -> str:
         sigmas = schedules[levels_of](steps).tolist()

@@ -34,22 +34,19 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
     if set(maps) != set(stages(sd.unet)) or any(len(kept) != count for kept in maps.values()):
         raise BadInput(f"The run has {count} steps; keep the maps of the stages at these {count} UNet calls.")
     names = skip_names(sd.unet)
-    spreads = {
-        stage: torch.stack([each[-pictures].std(dim=(1, 2)) for each in kept]).mean(dim=0)
-        for stage, kept in maps.items()
-    }
+    channels = {stage: _liveliest([each[-pictures] for each in kept]) for stage, kept in maps.items()}
+    whole = {stage: [each[-pictures][channels[stage]].clone() for each in kept] for stage, kept in maps.items()}
 
-    @lru_cache(maxsize=8)  # of v1.4 each takes some 30 MB
+    @lru_cache(maxsize=8)
     def without(step: int, cut: tuple[int, ...]):
-        return _without(sd, trace, step, cut)
+        found, picture = _without(sd, trace, step, cut)
+        return {stage: each[channels[stage]].clone() for stage, each in found.items()}, picture
 
     def show(stage: str, step: int, cut: tuple[int, ...]) -> str:
-        found, picture = without(step, cut) if cut else ({stage: maps[stage][step][-pictures]}, expected(step))
-        spread = spreads[stage]
-        channels = sorted(spread.topk(min(_SHOWN, len(spread))).indices.tolist())
-        some = found[stage][channels]  # (8, h, w)
+        found, picture = without(step, cut) if cut else ({stage: whole[stage][step]}, expected(step))
+        some = found[stage]  # (8, h, w)
         limit, sides = float(some.abs().max()), f"{some.shape[1]} by {some.shape[2]}"
-        tiles = [_map(each, number, stage, limit) for number, each in zip(channels, some, strict=True)]
+        tiles = [_map(each, number, stage, limit) for number, each in zip(channels[stage], some, strict=True)]
         beside = f'<div style="max-width:{4 * _SIDE + 36}px">{in_a_row(tiles)}</div>'  # rows of four
         state = "all skips whole" if not cut else f"without the {_told(names, cut)}"
         words = f"What the UNet expects at step {step}, {state}"
@@ -68,6 +65,12 @@ def explore_unet(sd: StableDiffusion, trace: Trace, maps: Mapping[str, list[torc
     }
     prompt = trace.settings["prompts"][0]
     return Explorer(f"UNet explorer: the maps of {len(maps)} stages at {count} steps of “{prompt}”.", knobs, show)
+
+
+def _liveliest(kept: list[torch.Tensor]) -> list[int]:
+    """The channels of maps (channels, h, w), one for each step, that vary most over their places; eight at most."""
+    spread = torch.stack([each.std(dim=(1, 2)) for each in kept]).mean(dim=0)
+    return sorted(spread.topk(min(_SHOWN, len(spread))).indices.tolist())
 
 
 def _map(values: torch.Tensor, channel: int, stage: str, limit: float) -> str:
@@ -93,4 +96,4 @@ def _without(sd: StableDiffusion, trace: Trace, step: int, cut: tuple[int, ...])
         noise_uncond, noise_text = guesses(sd.unet, scaled, now.timestep, texts, scale)
     guess = guide(noise_uncond, noise_text, scale)
     original = pred_original(scaled * shrink, guess, now.sigma, trace.settings["prediction_type"])
-    return {stage: kept[0][-1].clone() for stage, kept in found.items()}, paint_latents(sd, original)[0]
+    return {stage: kept[0][-1] for stage, kept in found.items()}, paint_latents(sd, original)[0]
