@@ -46,7 +46,8 @@ def encode(
     checks.part(vae, "a VAE, such as sd.vae", "encoder")
     values = _pixels(picture)
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
-    checks.size(*values.shape[-2:], factor)
+    height, width = values.shape[-2:]
+    checks.size(height, width, factor)
     with torch.no_grad():
         gaussian = vae.encode(values.to(vae.device, vae.dtype)).latent_dist
     gaussian = type(gaussian)(gaussian.parameters.float())  # a seed draws the same noise whatever the VAE computes in

@@ -13,9 +13,9 @@ def machine_shapes(sd, batch: int = 1, height: int | None = None, width: int | N
     Raises BadInput for a batch below 1, and for sides that are no positive multiples of the VAE's factor.
     """
     checks.whole(batch, "batch", 1)
-    sides = [own if asked is None else asked for asked, own in zip((height, width), sd.size, strict=True)]
-    checks.size(*sides, sd.vae_factor)
-    rows, columns = (side // sd.vae_factor for side in sides)
+    height, width = (own if asked is None else asked for asked, own in zip((height, width), sd.size, strict=True))
+    checks.size(height, width, sd.vae_factor)
+    rows, columns = height // sd.vae_factor, width // sd.vae_factor
     tokens = sd.tokenizer.model_max_length
     channels = sd.unet.config.in_channels
     return {

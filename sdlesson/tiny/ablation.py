@@ -28,7 +28,7 @@ def train_without(run: Path, term: str, minutes: float, batch_size: int) -> None
     accelerator = Accelerator(mixed_precision=precision)
     torch.manual_seed(0)
     job = vae_job(run, settings, accelerator, 60 * minutes, batch_size, set(TERMS) - {term})
-    job.objective.vae.load_state_dict(AutoencoderKL.from_pretrained(run / "vae").state_dict())
+    job.objective.get_submodule("vae").load_state_dict(AutoencoderKL.from_pretrained(run / "vae").state_dict())
     job.muon_rate, job.adam_rate = TRAINED_ON * job.muon_rate, TRAINED_ON * job.adam_rate
     folder = run / "ablations" / term
     folder.mkdir(parents=True, exist_ok=True)
