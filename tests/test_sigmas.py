@@ -312,7 +312,7 @@ def test_figure_ways_tells_where_they_end(panels):
     way = [np.array([5.0, -4.0, 1.0]), np.array([2.0, -2.0, 0.5]), np.array([1.0, -1.0, 0.2])]
     fig = drawn(figure_ways({f"way\n{k}": ([4.0, 1.0, 0.0], way) for k in range(panels)}))
     assert len(fig.axes) == panels and all(len(ax.lines) == 3 + 1 for ax in fig.axes)
-    assert [text.get_text() for text in fig.axes[0].get_legend().get_texts()] == ["ends above 0", "ends below 0"]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["ends above 0", "ends below 0"]
     np.testing.assert_allclose(fig.axes[0].lines[0].get_ydata(), [5 / 17**0.5, 2 / 2**0.5, 1])
     assert fig.axes[0].lines[0].get_color() == fig.axes[0].lines[1].get_color() != fig.axes[0].lines[2].get_color()
     assert fig.axes[0].xaxis_inverted() and 0 not in fig.axes[0].lines[0].get_xdata()

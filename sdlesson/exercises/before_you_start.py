@@ -156,7 +156,7 @@ def _matrix(answer) -> Mistake | None:
     7,
     "python",
     hint="A list to collect in, a loop over the words, a condition, and `return`.",
-    learned="That is all the Python that the lessons take for granted: lists, loops, functions.",
+    learned="Lists, loops and functions are enough for most answers; more Python you need only read.",
 )
 def _python(answer) -> Mistake | None:
     """A function that gives the words longer than n letters, in their order."""

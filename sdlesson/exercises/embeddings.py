@@ -131,7 +131,7 @@ def _clip_score(answer, **_facts) -> Mistake | None:
 @exercise(
     "embeddings.4",
     hint="Section 1 found the first end mark of one text. Here each row has its own, and so a vector of its own.",
-    learned="This is pooler_output: the one vector that has seen the whole sentence, and the one that CLIP trains.",
+    learned="This is pooler_output, of the first end mark: it has seen the whole sentence, and CLIP compares by it.",
 )
 def _end_vectors(answer, **_facts) -> Mistake | None:
     """A function (hidden (batch, length, dim), ids (batch, length), end) -> the vectors at the first end marks."""

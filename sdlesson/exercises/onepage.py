@@ -164,7 +164,7 @@ def _twice(latents):
     "onepage.5",
     given=lambda seed: {"values": torch.linspace(-1.4, 1.4, 8 + seed).repeat(seed + 1, 1)},
     hint="Take −1, 0 and 1 through your line: they should become 0, ½ and 1. Then cut off.",
-    learned="This is the decoder's last step before the bytes.",
+    learned="Two of the three small steps from the decoder's output to the bytes.",
     formula="(values / 2 + 0.5).clamp(0, 1).",
     wrong={
         "And what lies beyond −1 and 1? It is not cut off: clamp(0, 1) is missing.": lambda x: x / 2 + 0.5,

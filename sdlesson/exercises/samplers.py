@@ -132,7 +132,7 @@ def _wrong_heuns(denoise, x, sigma: float, after: float) -> dict[str, torch.Tens
 @exercise(
     "samplers.4",
     hint="Three lines: the slope here; Euler's step and the slope there; from x, a step along the mean of both slopes.",
-    learned="That is Heun's method, and algorithm 1 of Karras et al. (2022) without its fresh noise.",
+    learned="That is Heun's method: algorithm 1 of Karras et al. (2022).",
 )
 def _heun_step(answer, **_facts) -> Mistake | None:
     """A function (denoise, x, sigma, after) -> Heun's step; at after = 0 it is Euler's."""
@@ -179,7 +179,7 @@ puzzle(
     "samplers.5",
     given=lambda seed: {"low": 0.03, "high": 14.6 - seed, "n": 6 + seed},
     hint="torch.linspace between the two roots, then the 7th power of all.",
-    learned="Karras et al. (2022) chose 7 by trial: the best pictures for the fewest calls.",
+    learned="Karras et al. (2022) tell of better pictures with roots from 5 to 10, and took 7.",
     formula="torch.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7.",
     wrong={
         "Where do the levels stand close? They are even here: no root was taken.": lambda low, high, n: torch.linspace(

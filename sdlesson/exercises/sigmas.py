@@ -79,7 +79,7 @@ def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
 @exercise(
     "sigmas.3",
     hint="new x = x + slope × (how far σ moves). σ falls, so what is the sign of that way?",
-    learned="That is all of Euler's method; everything else in a sampler is about a better slope.",
+    learned="That is all of Euler's method; many other samplers only look for a better slope.",
 )
 def _euler(answer, **_facts) -> Mistake | None:
     """A function (x, denoised, sigma, sigma_next) -> x at sigma_next, by one step of Euler's method."""

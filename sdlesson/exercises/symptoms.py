@@ -178,7 +178,7 @@ puzzle(
     "symptoms.7",
     given=lambda seed: {"latents": _with_dead(seed)},
     hint="isfinite() answers for each number. A square is dead as soon as one of its four is.",
-    learned="A dead square spreads: each convolution carries it to its neighbours, until all is black.",
+    learned="A dead square spreads: a convolution carries it to its neighbours, a norm to its whole group.",
     formula="~latents.isfinite().all(dim=0).",
     wrong={
         "Is infinity finite? Only nan is found, infinite ones are not.": lambda x: x.isnan().any(dim=0),

@@ -34,7 +34,8 @@ def plot_embeddings(embeddings: torch.Tensor, *, limit: float, numbers: int = 64
     ax = given_axes(ax, (9, 2))
     plot_map(embeddings[:, :numbers].T, limit=limit, ax=ax)
     ax.set_aspect("auto")
-    ax.set_ylabel("number", fontsize=9)
+    dim = embeddings.shape[1]
+    ax.set_ylabel(f"first {numbers} of {dim}" if numbers < dim else "number", fontsize=9)
     return ax
 
 

@@ -59,7 +59,7 @@ def figure_errors(
             ax.set_ylabel("")
         ends = {name: (min(curve), max(curve)) for name, curve in errors.items()}
         spans = [
-            f"{name}, {errors[name][few]:.1g} at {few} to {errors[name][many]:.1g} at {many}"
+            f"{name}, {errors[name][few]:.2g} at {few} to {errors[name][many]:.2g} at {many}"
             + ("" if fit_from is None else f", order {_order(errors[name], fit_from):.1f}")
             for name, (few, many) in ends.items()
         ]

@@ -158,7 +158,7 @@ def figure_ways(ways: dict) -> Figure:
         ax.invert_xaxis()
         told.append(f"{title}, {up.sum()} of {len(up)} end above 0, {(abs(way[-1]) < 0.6).sum()} between -0.6 and 0.6")
     axes[0].set_ylabel("x ÷ √(σ² + 1)")
-    axes[0].legend(frameon=False, fontsize=8, loc="lower right")
+    fig.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=2)
     fig.words = f"Curves from noise on the left to data on the right. {'; '.join(told)}.".replace("\n", " ")
     return fig
 

@@ -35,7 +35,7 @@ def _plot(curves: Mapping[str, Sequence], below: str, title: str, path: Path, sc
     figure = matplotlib.figure.Figure(figsize=(6, 3.2), layout="constrained")
     axes = figure.subplots()
     for name, points in curves.items():
-        axes.plot(*np.array(points).T, linewidth=1, label=name)
+        axes.plot(*np.array(points).T, linewidth=1, label=name, marker="o" if len(points) < 10 else "", markersize=3)
     positive = all(loss > 0 for points in curves.values() for _, loss in points)
     axes.set(xlabel=below, ylabel="loss", title=title, yscale=scale if positive else "linear")
     if len(curves) > 1:
@@ -48,13 +48,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", help="run folders")
     parser.add_argument("--stage", default="unet", help="default: %(default)s")
+    parser.add_argument("--together", type=int, default=5, metavar="N", help="notes, of 20 steps each, in a mean")
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     histories = {}
     for run in given.runs:
         progress = torch.load(run / f"{given.stage}.checkpoint.pt", map_location="cpu", weights_only=True)["progress"]
         histories[f"{run.name}, {progress['elapsed'] / 60:.0f} minutes"] = progress["history"]
-    plot_runs(histories, f"{given.stage}: the mean loss of 100 steps", given.out)
+    title = f"{given.stage}: the mean loss of {20 * given.together} steps"
+    plot_runs(histories, title, given.out, given.together)
 
 
 if __name__ == "__main__":
