@@ -149,7 +149,7 @@ def test_ablations_stand_in_the_card_only_where_measured():
     row = {"psnr": 21.5, "sharpness": 0.9, "high_frequencies": 0.5, "frechet": 2.0, "latents_std": 1.5}
     row["pictures"] = 9600
     text = ablations_table({"ablations": {"nothing": row, "kl": row}})
-    assert "| kl | 9,600 | 21.50 | 0.90 | 0.50 | 2.00 | 1.50 |" in text and text.endswith("\n\n")
+    assert "| kl | 9,600 | 21.50 | 0.900 | 0.500 | 2.000 | 1.500 |" in text and text.endswith("\n\n")
 
 
 def test_curves_stand_in_the_card_only_where_told():

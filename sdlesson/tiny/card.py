@@ -169,7 +169,8 @@ def ablations_table(results: dict) -> str:
         [
             term,
             f"{row['pictures']:,}",
-            *(f"{row[name]:.2f}" for name in ("psnr", "sharpness", "high_frequencies", "frechet", "latents_std")),
+            f"{row['psnr']:.2f}",
+            *(f"{row[name]:.3f}" for name in ("sharpness", "high_frequencies", "frechet", "latents_std")),
         ]
         for term, row in results["ablations"].items()
     ]
