@@ -32,7 +32,7 @@ from sdlesson.figures.base import (
 )
 from sdlesson.figures.decoding import figure_amounts, figure_trace
 from sdlesson.figures.embeddings import figure_captions, figure_cosines, figure_fit, figure_heads, figure_mixture
-from sdlesson.figures.latents import figure_histograms, figure_latents, plot_histogram
+from sdlesson.figures.latents import figure_histograms, figure_latents, figure_round_trip, plot_histogram
 from sdlesson.figures.samplers import figure_errors, figure_levels
 from sdlesson.figures.sigmas import figure_schedules, figure_ways
 from sdlesson.figures.tokens import figure_learning, figure_merges, figure_pieces, figure_places
@@ -159,6 +159,34 @@ def test_a_map_can_be_drawn_on_axes_that_are_given():
     ax = fig.subplots()
     assert plot_map(torch.eye(2), ax=ax) is ax
     assert plt.get_fignums() == []  # no figure of ours belongs to pyplot
+
+
+@pytest.mark.parametrize("value, limit", [(0.0, 1), (torch.nan, 1), (2.0, 2)])
+def test_every_map_of_a_figure_has_the_scale_of_its_colour_bar(value, limit):
+    """Of zeros, of nothing but NaN, of one number: 0 stays white, and NaN has a colour of its own."""
+    latents = torch.zeros(1, 2, 4, 4)
+    latents[0, 0, 1, 1] = value
+    fig = figure_latents(latents)
+    fig.draw_without_rendering()  # where Matplotlib would widen a colour bar without a span
+    maps = [ax.images[0] for ax in fig.axes[:2]]
+    assert [each.get_clim() for each in maps] == [(-limit, limit)] * 2
+    planted, zero = (to_hex(each.to_rgba(each.get_array())[1, 1]) for each in maps)
+    assert zero == "#f7f7f6" and (planted == "#7f7f7f") == np.isnan(value)
+    assert fig.axes[0].get_xlabel() == ("grey: no number" if np.isnan(value) else "")
+
+
+def test_amounts_of_zeros_are_all_of_one_colour():
+    zeros = torch.zeros(3, 3)
+    rows, heat = figure_rows({"apart": [zeros, zeros]}, ["a", "b"]), figure_heat({"a": zeros}, picture())
+    assert [ax.images[0].get_clim() for ax in rows.axes[:2]] == [(0, 1)] * 2 and "maps up to 0)" in rows.words
+    assert heat.axes[0].images[1].get_clim() == (0, 1) and "up to 0" in heat.words
+    same = figure_round_trip(picture(), picture())
+    assert same.axes[2].images[0].get_clim() == (0, 1)
+
+
+def test_the_hottest_square_is_a_number():
+    heat = torch.tensor([[0.5, 0.1, 0.1], [0.1, torch.nan, 0.1], [0.1, 0.1, 0.2]])
+    assert figure_heat({"a": heat}, picture()).words.endswith("a, up to 0.5, above on the left.")
 
 
 #: Learners' words that Matplotlib would read as mathematics, or has no glyphs for.

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..loading.checks import rgb
 from ..loading.errors import BadInput
 
@@ -21,6 +23,9 @@ DIVERGING = "PuOr_r"  # latents, noise, embeddings: numbers on both sides of 0
 
 
 SEQUENTIAL = "viridis"  # amounts: attention, sigma
+
+
+_NO_NUMBER = "#7f7f7f"  # NaN and infinite: a colour of its own, as white is 0
 
 
 #: The lessons' few colours, told apart by the colour-blind too (Okabe and Ito, 2008).
@@ -51,24 +56,43 @@ def plot_picture(picture, title="", *, ax=None):
     return plain(ax)
 
 
+def array_of(values) -> np.ndarray:
+    """Numbers as an array, and a tensor of any dtype on any device, too: what Matplotlib draws."""
+    return values.detach().float().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def peak(*maps) -> float:
+    """The largest size of a finite number in the maps, where their colours end; 0 where there is none."""
+    return max(float(np.abs(each[np.isfinite(each)]).max(initial=0)) for each in map(array_of, maps))
+
+
+def colour_map(name: str):
+    """Matplotlib's colour map of that `name`, with grey for what is no finite number."""
+    from matplotlib import colormaps
+
+    return colormaps[name].with_extremes(bad=_NO_NUMBER)
+
+
 def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
     """Draw a map of numbers around 0, shape (height, width), one square each; returns the Axes.
 
-    Orange is above 0, violet below, white is 0; colours end at ±`limit` (default: the largest absolute value).
+    Orange is above 0, violet below, white is 0, grey no finite number; colours end at ±`limit` (default: the largest
+    absolute value), at ±1 where that is 0.
     """
     ax = given_axes(ax)
-    values = values.detach().float().cpu().numpy()
-    limit = float(abs(values).max()) if limit is None else limit
-    ax.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
+    limit = (peak(values) if limit is None else limit) or 1.0
+    ax.imshow(array_of(values), cmap=colour_map(DIVERGING), vmin=-limit, vmax=limit, interpolation="nearest")
     ax.set_title(title, fontsize=10)
     ax.set(xticks=[], yticks=[])
+    if not np.isfinite(array_of(values)).all():
+        ax.set_xlabel("grey: no number", fontsize=8)
     return plain(ax)
 
 
 def plot_matrix(values, rows, columns, *, limits=(None, None), decimals=2, ax=None):
     """Draw a table of amounts, shape (len(rows), len(columns)), each square with its number in it; returns the Axes."""
     ax = given_axes(ax)
-    values = values.detach().float().cpu().numpy() if hasattr(values, "detach") else values
+    values = array_of(values)
     image = ax.imshow(values, cmap=SEQUENTIAL, vmin=limits[0], vmax=limits[1], aspect="auto")
     for row, column in itertools.product(range(len(rows)), range(len(columns))):
         value = values[row, column]
@@ -173,15 +197,15 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
     told = []
     for (*axes, bar), (name, values) in zip(grid, rows.items(), strict=True):
         maps = hasattr(values[0], "detach")
-        limit = max(float(each.abs().max()) for each in values) if maps else None
-        amounts = maps and all(float(each.min()) >= 0 for each in values)
+        limit = peak(*values) if maps else None
+        amounts = maps and not any(bool((each < 0).any()) for each in values)
         for ax, each in zip(axes, values, strict=True):
             if not maps:
                 plot_picture(each, ax=ax)
                 continue
             plot_map(each, limit=limit, ax=ax)
             if amounts:
-                ax.images[0].set(cmap=SEQUENTIAL, clim=(0, limit))
+                ax.images[0].set(cmap=colour_map(SEQUENTIAL), clim=(0, limit or 1.0))
         bar.set_axis_off()
         if maps:
             fig.colorbar(axes[-1].images[0], ax=bar, fraction=1, shrink=0.85, aspect=15).ax.tick_params(labelsize=8)

@@ -18,10 +18,12 @@ from .base import (
     ORANGE,
     SEQUENTIAL,
     by,
+    colour_map,
     given_axes,
     lying_bars,
     new_figure,
     open_axes,
+    peak,
     plot_curves,
     plot_map,
     plot_picture,
@@ -81,7 +83,7 @@ def figure_stages(seen: Mapping[str, torch.Tensor]) -> Figure:
             continue
         sizes = values[0].abs().mean(dim=0)  # (h, w)
         plot_map(sizes, title, ax=ax)
-        ax.images[0].set(cmap=SEQUENTIAL, clim=(float(sizes.min()), float(sizes.max())))
+        ax.images[0].set(cmap=colour_map(SEQUENTIAL), clim=(float(sizes.min()), float(sizes.max())))
         ax.set_xlabel(f"{sizes.min():.1f} … {sizes.max():.1f}", fontsize=8)
     told = "; ".join(f"{name}, {by(values.shape[1:])}" for name, values in seen.items())
     fig.words = f"{len(seen)} maps, one for each stage of the decoder, channels × rows × columns: {told}."
@@ -98,7 +100,7 @@ def figure_reach(before: torch.Tensor, after: torch.Tensor, square: tuple[int, i
     fig = new_figure(figsize=(9.4, 3.4))
     left, right = fig.subplots(1, 2, width_ratios=[1, 1.5])
     plot_map(change.clamp(min=1e-3), "largest change of a pixel", ax=left)
-    left.images[0].set(cmap=SEQUENTIAL, norm="log", clim=(0.01, max(float(change.max()), 0.1)))
+    left.images[0].set(cmap=colour_map(SEQUENTIAL), norm="log", clim=(0.01, max(peak(change), 0.1)))
     corner = ([column, column + 1, column + 1, column, column], [row, row, row + 1, row + 1, row])
     left.plot(*([side * factor - 0.5 for side in sides] for sides in corner), color=ORANGE, linewidth=1.5)
     fig.colorbar(left.images[0], ax=left, shrink=0.9, pad=0.02).set_label("levels of 255", fontsize=9)
@@ -199,9 +201,8 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
         "expected picture": [steps[i].pred_original[0, 0] for i in at],
     }
     for row, (axes, (name, maps)) in enumerate(zip(grid, rows.items(), strict=True)):
-        limit = max(float(each.abs().max()) for each in maps)
         for ax, each, i in zip(axes, maps, at, strict=True):
-            plot_map(each, "" if row else f"step {i}", limit=limit, ax=ax)
+            plot_map(each, "" if row else f"step {i}", limit=peak(*maps), ax=ax)
         axes[0].set_ylabel(name, fontsize=9)
     prompt = trace.settings["prompts"][0]
     fig.suptitle(prompt, fontsize=11)

@@ -18,6 +18,7 @@ from .base import (
     SEQUENTIAL,
     given_axes,
     new_figure,
+    peak,
     plot_curves,
     plot_map,
     plot_matrix,
@@ -47,7 +48,7 @@ def figure_embeddings(embeddings: torch.Tensor, words: int, *, numbers: int = 64
     grid = fig.subplot_mosaic([["empty", "first"], ["prompt", "first"]], width_ratios=(6, 1.5))
     rows = [grid["empty"], grid["prompt"]]
     numbers = min(numbers, embeddings.shape[-1])
-    limit = float(embeddings[..., :numbers].abs().float().quantile(0.99))
+    limit = float(embeddings[..., :numbers].abs().float().nan_to_num(0, 0).quantile(0.99))
     for ax, embedding, name, padding in zip(rows, embeddings, ("empty prompt", "prompt"), (1, words), strict=True):
         plot_embeddings(embedding, limit=limit, numbers=numbers, ax=ax)
         title = f"{name}: its end mark stands at position {padding} (dotted line), then comes padding"
@@ -76,7 +77,8 @@ def _plot_pairs(embeddings: torch.Tensor, limit: float, ax) -> None:
     for place in range(places):
         pairs[:, 3 * place : 3 * place + 2] = embeddings[:, place].detach().float().cpu().T
     plot_map(pairs, limit=limit, ax=ax)
-    ax.set_aspect("auto")
+    ax.images[0].set_cmap(DIVERGING)  # the gaps are white
+    ax.set(aspect="auto", xlabel="")
     ax.set_xticks([3 * place + text for place in range(places) for text in (0, 1)], ["empty", "prompt"] * places)
     ax.tick_params(axis="x", labelrotation=90, labelsize=8, length=0)
     for place in range(places):
@@ -93,7 +95,7 @@ def figure_sum(tokens: torch.Tensor, positions: torch.Tensor, labels: Sequence[s
         "= what the first layer reads": tokens + positions,
     }
     numbers = min(numbers, tokens.shape[-1])
-    limit = max(float(each[:, :numbers].abs().max()) for each in panels.values())
+    limit = peak(*(each[:, :numbers] for each in panels.values()))
     axes = fig.subplots(1, 3, sharey=True)
     for ax, (name, vectors) in zip(axes, panels.items(), strict=True):
         plot_embeddings(vectors, limit=limit, numbers=numbers, ax=ax)

@@ -12,7 +12,7 @@ import torch
 from ..latents import as_latents
 from ..loading import checks
 from ..loading.errors import BadInput
-from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, given_axes, new_figure, open_axes, plot_map, plot_picture
+from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, given_axes, new_figure, open_axes, peak, plot_map, plot_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,10 +23,9 @@ def figure_latents(latents: torch.Tensor, title: str = "") -> Figure:
     """The channels of the first latents in the batch, shape (batch, channels, height, width), side by side."""
     first = as_latents(latents)[0].detach().float().cpu()
     fig = new_figure(figsize=(2.1 * len(first) + 0.6, 2.4))
-    limit = float(first.abs().max())
     axes = fig.subplots(1, len(first), squeeze=False)[0]
     for channel, (ax, values) in enumerate(zip(axes, first, strict=True)):
-        plot_map(values, f"channel {channel}", limit=limit, ax=ax)
+        plot_map(values, f"channel {channel}", limit=peak(first), ax=ax)
     fig.colorbar(axes[-1].images[0], ax=axes, shrink=0.85, pad=0.01).set_label("value (no unit)", fontsize=9)
     fig.suptitle(title, fontsize=11)
     fig.words = (
@@ -83,7 +82,7 @@ def figure_round_trip(before: Image, after: Image) -> Figure:
     axes = fig.subplot_mosaic(rows, width_ratios=[2, 2, 2.5, 1])
     plot_picture(before, "the picture", ax=axes["before"])
     plot_picture(after, "encoded and decoded", ax=axes["after"])
-    most = float(np.quantile(error, 0.998))  # a few pixels of larger error must not darken all others
+    most = float(np.quantile(error, 0.998)) or 1.0  # a few pixels of larger error must not darken all others
     drawn = axes["error"].imshow(error, cmap=SEQUENTIAL, vmin=0, vmax=most, interpolation="nearest")
     axes["error"].set_title("how far apart", fontsize=10)
     axes["error"].set_axis_off()

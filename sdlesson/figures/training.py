@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .base import figure_curves, figure_rows, log_axes
+from .base import figure_curves, figure_rows, log_axes, peak
 
 if TYPE_CHECKING:
     from .worded import WordedFigure
@@ -17,11 +17,11 @@ def figure_batch(
 ) -> WordedFigure:
     """Rows as in `figures.figure_rows`; the rows of maps named in `alike` are drawn in one colour scale."""
     fig = figure_rows(rows, titles, inches=inches)
-    limit = max(float(each.abs().max()) for name in alike for each in rows[name])
+    limit = peak(*(each for name in alike for each in rows[name]))
     for name in alike:
         first = list(rows).index(name) * (len(titles) + 1)  # one more column, for the colour bars
         for ax in fig.axes[first : first + len(titles)]:
-            ax.images[0].set_clim(-limit, limit)
+            ax.images[0].set_clim(-(limit or 1), limit or 1)
         fig.words = re.sub(rf"{re.escape(name)} \(maps up to [^)]*\)", f"{name} (maps up to {limit:.1f})", fig.words)
     return fig
 
