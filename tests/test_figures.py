@@ -196,13 +196,13 @@ WORDS = [r"a horse for $\price$", "a $5 horse and a $6 duck", "Ba$$in", r"$\frac
 def with_words(toy, text):
     """One of each kind of figure that draws words of a learner's, those words everywhere."""
     curve, maps = ([1, 2, 3], [0.1, 10.0, 1000.0]), torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
-    two, joined = {text: curve, "other": curve}, text.replace(" ", "")
+    two = {text: curve, "other": curve}
     trace = guidance.record(toy, text, num_inference_steps=2)
     return {
         "trace": figure_trace(trace),
         "pieces": figure_pieces(toy.tokenizer, {text: text}),
         "places": figure_places(toy.tokenizer, {text: text}),
-        "merges": figure_merges(toy.tokenizer, [joined]),
+        "merges": figure_merges(toy.tokenizer, ["$" * text.count("$")]),  # a wall has one word
         "learning": figure_learning([Counter({(text, text): 2})]),
         "latents": figure_latents(trace.steps[0].latents, text),
         "histograms": figure_histograms({text: maps}),
@@ -302,6 +302,12 @@ def test_a_projectors_figures_are_larger(monkeypatch):
         figure_pictures([Image.new("RGB", (8, 8))], inches=2)._ipython_display_()
     plain, large = (about["image/jpeg"] for about in shown)
     assert (plain["width"], large["width"]) == (144, 216)
+
+
+@pytest.mark.parametrize("text, count", [("2023", 4), ("half-moon", 3), ("", 0)])
+def test_a_wall_of_merges_shows_one_whole_word(toy, text, count):
+    with pytest.raises(BadInput, match=f"one word, and '{text}' is {count} words"):
+        figure_merges(toy.tokenizer, ["horse", text])
 
 
 def test_curves_beyond_five_are_drawn_too():

@@ -43,9 +43,12 @@ def _brick(ax, left: float, row: int, part: str, colour: str) -> float:
 
 
 def figure_merges(tokenizer: CLIPTokenizer, words: Sequence[str]) -> Figure:
-    """How the merges build each of `words`, side by side; on the left of each row the merge's rank and its pair."""
+    """How the merges build each of `words`, side by side; on the left of each row the merge's rank and its pair.
+
+    Raises BadInput for what the tokenizer cuts into several parts before it merges, or into none.
+    """
     ranks = merge_ranks(tokenizer)
-    walls = [merge_steps(byte_words(tokenizer, word)[0], ranks) for word in words]
+    walls = [merge_steps(_whole(tokenizer, word), ranks) for word in words]
     widths = [len(wall[0][1]) + 5 for wall in walls]  # the labels take as much room as five letters
     fig = new_figure(figsize=(10, 0.27 * max(map(len, walls)) + 0.5))
     told = []
@@ -59,6 +62,14 @@ def figure_merges(tokenizer: CLIPTokenizer, words: Sequence[str]) -> Figure:
         told.append(f"{word}: {joined or 'no merge'}; what is left: {' '.join(pieces_left)}")
     fig.words = f"Walls of pieces, from single letters down, one merge a row. {'. '.join(told)}."
     return fig
+
+
+def _whole(tokenizer: CLIPTokenizer, word: str) -> str:
+    """The word as the merges get it; raises BadInput for what is no single word."""
+    parts = byte_words(tokenizer, word)
+    if len(parts) != 1:
+        raise BadInput(f"A wall shows the merges of one word, and {checks.told(word)} is {len(parts)} words here.")
+    return parts[0]
 
 
 def _pairs(steps: Sequence) -> list[tuple[str, str]]:
