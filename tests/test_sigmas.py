@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, LMSDiscreteScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, LMSDiscreteScheduler
 from scipy.integrate import quad
 
 import sdlesson
@@ -354,6 +354,29 @@ def test_figure_coefficients_draws_every_weight():
     for step in range(10):  # the bars of each step stand around its tick
         assert np.mean([x for x in middles if abs(x - step) < 0.5]) == pytest.approx(step)
     assert "up to 3" in fig.words
+
+
+@pytest.mark.parametrize("steps, order, most", [(1, 4, 1), (10, 1, 1), (2, 4, 2), (100, 4, 4)])
+def test_figure_coefficients_names_the_bars_that_are_there(steps, order, most):
+    fig = drawn(figure_coefficients(sdlesson.sigmas.schedule(steps), order))
+    ax = fig.axes[0]
+    assert len(ax.get_legend().get_texts()) == most
+    ticks = [tick for tick in ax.get_xticks() if -0.5 < tick < steps]
+    assert len(ticks) <= 25 and all(float(tick).is_integer() for tick in ticks)
+    assert ("of changing sign" in fig.words) == (most == 4) and "-0.00" not in fig.words
+
+
+@pytest.mark.parametrize("figure", [figure_coefficients, lambda levels, order: figure_basis(levels, 5, [1] * 5, order)])
+def test_figures_of_k_lms_have_colours_for_four_slopes(figure):
+    with pytest.raises(BadInput, match="order must be a whole number from 1 to 4, not 5"):
+        figure(sdlesson.sigmas.schedule(20), 5)
+
+
+def test_figure_sigmas_counts_many_steps_and_needs_noise_levels():
+    many = drawn(figure_sigmas(SimpleNamespace(sigmas=torch.arange(1000, -1, -1)))).axes[0]
+    assert len(many.get_xticks()) < 20
+    with pytest.raises(BadInput, match="a scheduler with noise levels, not DDIMScheduler"):
+        figure_sigmas(DDIMScheduler())
 
 
 def test_figure_errors_takes_curves_of_different_lengths():
