@@ -375,6 +375,11 @@ def test_figure_of_the_clipping():
     assert [round(bar.get_height()) for bar in bars] == [95, 5]
     assert bars[0].get_facecolor() != bars[1].get_facecolor()
     assert fig.axes[4].images[1].get_array().max() == pytest.approx(2 * 127.5)
+    ends = [bar for bar in figure_clipping({"ends": values.clamp(-1, 1)}).axes[0].patches if bar.get_height() > 0]
+    assert {bar.get_facecolor() for bar in ends} == {bars[0].get_facecolor()}  # 1 itself is not cut off
+    values[0, 0, 5, 5] = torch.nan
+    assert figure_clipping({"one NaN": values}).axes[1].images[1].get_clim() == (0, 2 * 127.5)
+    values[0, 0, 5, 5] = 0
     values[0, :, 0, 1:5] = 0
     values = torch.cat([values, torch.zeros(1, 3, 90, 10)], dim=2)
     assert "rare, under 1 % cut off" in figure_clipping({"rare": values}).words

@@ -316,6 +316,19 @@ def test_curves_beyond_five_are_drawn_too():
     assert len(ax.lines) == len(looks) == 12
 
 
+def test_a_name_has_one_look_in_all_panels():
+    a, b, c = ([1, 2], [3, 4]), ([1, 2], [4, 3]), ([1, 2], [5, 5])
+    fig = figure_curves({"one": {"a": a, "b": b}, "two": {"b": b, "a": a}, "three": {"c": c, "b": b}}, "x", "y")
+    colours = [{line.get_label(): line.get_color() for line in ax.lines} for ax in fig.axes]
+    assert colours[0] == colours[1] and colours[2]["b"] == colours[0]["b"] != colours[2]["c"]
+    assert [ax.get_legend() is not None for ax in fig.axes] == [True, False, True]
+
+
+def test_joined_curves_beyond_five_are_told_apart_by_their_marks():
+    ax = plot_curves({str(number): ([1, 2], [number, 1]) for number in range(7)}, "step", "size")
+    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 7
+
+
 def test_a_picture_without_a_title_is_told():
     with pytest.raises(BadInput, match="There are 2 pictures and 1 titles"):
         figure_pictures([Image.new("RGB", (8, 8))] * 2, ["one"])

@@ -219,14 +219,29 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
     return fig
 
 
-def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, joined: bool = True, ax=None):
+def _looks(panels: Sequence[Mapping]) -> dict[str, tuple[str, str]]:
+    """One of `styles` for each name, the same in all `panels`: the first that no name beside it has."""
+    places: dict[str, int] = {}
+    for name in itertools.chain(*panels):
+        beside = {places.get(other) for panel in panels if name in panel for other in panel}
+        places.setdefault(name, next(place for place in itertools.count() if place not in beside))
+    return {name: next(itertools.islice(styles(), place, None)) for name, place in places.items()}
+
+
+def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, joined: bool = True, looks=None, ax=None):
     """Draw named curves, name -> (xs, ys), in the lessons' colours; returns the Axes.
 
-    Curves that are not `joined`, a few points with nothing known between them, are marks alone, a shape for each.
+    Curves that are not `joined`, a few points with nothing known between them, are marks alone, a shape for each; more
+    than five curves have marks and lines. `looks` are the (colour, mark) of each name, by default in the curves' order.
     """
     ax = given_axes(ax, (7, 2.9))
-    for (name, (xs, ys)), (colour, mark) in zip(curves.items(), styles(), strict=False):
-        style = {"marker": "o", "markersize": 3.5} if joined else {"marker": mark, "markersize": 7, "linestyle": "none"}
+    looks = looks or _looks([curves])
+    repeated = len({colour for colour, _ in looks.values()}) < len(curves)
+    for name, (xs, ys) in curves.items():
+        colour, mark = looks[name]
+        style = {"marker": mark, "markersize": 7, "linestyle": "none"}
+        if joined:
+            style = {"marker": mark if repeated else "o", "markersize": 3.5}
         ax.plot(xs, ys, color=colour, linewidth=1.4, label=name, alpha=1 if joined else 0.85, **style)
     ax.set_xlabel(xlabel, fontsize=9)
     ax.set_ylabel(ylabel, fontsize=9)
@@ -256,9 +271,9 @@ def figure_curves(
     fig = new_figure(figsize=(10 if len(panels) > 1 else 7, 2.9))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     labels = [xlabel] * len(panels) if isinstance(xlabel, str) else xlabel
-    told, named = [], set()
+    told, named, looks = [], set(), _looks([*panels.values()])
     for ax, (title, curves), label in zip(axes, panels.items(), labels, strict=True):
-        plot_curves(curves, label, ylabel if ax is axes[0] else "", joined=joined, ax=ax)
+        plot_curves(curves, label, ylabel if ax is axes[0] else "", joined=joined, looks=looks, ax=ax)
         ax.set_title(title, fontsize=10)
         if linear:
             ax.set_yscale("symlog", linthresh=linear)

@@ -139,15 +139,18 @@ def figure_clipping(decoded: Mapping[str, torch.Tensor], *, widest: float = 2.0)
     """
     fig = new_figure(figsize=(2.5 * len(decoded) + 0.4, 4.3))
     grid = fig.subplots(2, len(decoded), squeeze=False, height_ratios=[1, 1.5])
-    outside = {name: (values[0].abs().amax(dim=0) - 1).clamp(min=0).cpu() * 127.5 for name, values in decoded.items()}
+    sizes = {name: values[0].nan_to_num(0).abs().amax(dim=0).cpu() for name, values in decoded.items()}
+    outside = {name: (size - 1).clamp(min=0) * 127.5 for name, size in sizes.items()}
     limit = max(1.0, *(float(each.max()) for each in outside.values()))
     told = []
     for upper, lower, (name, values) in zip(*grid, decoded.items(), strict=True):
         cut = _percent(float((values.abs() > 1).float().mean()))
         edges = torch.linspace(-widest, widest, int(20 * widest) + 1)
-        counts = torch.histc(values.float().cpu().clamp(-widest, widest), len(edges) - 1, -widest, widest)
+        numbers = values.float().cpu().clamp(-widest, widest)
+        some = numbers, numbers[numbers.abs() > 1]
+        counts, beyond = (torch.histc(each, len(edges) - 1, -widest, widest) for each in some)
         middles = (edges[1:] + edges[:-1]) / 2
-        colours = [ORANGE if abs(middle) > 1 else BLUE for middle in middles]
+        colours = [ORANGE if number else BLUE for number in beyond]
         upper.bar(middles, 100 * counts / counts.sum(), width=0.1, color=colours)
         upper.set_title(f"{name}\n{cut} cut off", fontsize=10)
         upper.set(yscale="log", ylim=(0.005, 60), yticks=[0.01, 0.1, 1, 10], yticklabels=["0.01", "0.1", "1", "10"])
