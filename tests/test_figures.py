@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from collections import Counter
 
@@ -35,6 +36,7 @@ from sdlesson.figures.embeddings import figure_captions, figure_cosines, figure_
 from sdlesson.figures.latents import figure_histograms, figure_latents, figure_round_trip, plot_histogram
 from sdlesson.figures.samplers import figure_errors, figure_levels
 from sdlesson.figures.sigmas import figure_schedules, figure_ways
+from sdlesson.figures.sweeps import figure_contact_sheet, figure_scores
 from sdlesson.figures.tokens import figure_learning, figure_merges, figure_pieces, figure_places
 from sdlesson.loading.errors import BadInput
 
@@ -314,6 +316,53 @@ def test_curves_beyond_five_are_drawn_too():
     ax = plot_curves({str(number): ([1, 2], [number, 1]) for number in range(12)}, "step", "size", joined=False)
     looks = {(line.get_color(), line.get_marker()) for line in ax.lines}
     assert len(ax.lines) == len(looks) == 12
+
+
+LONG = "a photograph of an old astronaut who is riding a horse over the moon, in the soft light of the earth " * 2
+
+
+def inside(fig, texts):
+    """Whether all these texts of a figure lie inside of it, and no two of them upon each other."""
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in texts]
+    apart = not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    return apart and all(fig.bbox.x0 <= each.x0 and each.x1 <= fig.bbox.x1 and each.y1 <= fig.bbox.y1 for each in boxes)
+
+
+def test_long_titles_of_pictures_have_lines():
+    fig = figure_pictures([picture()] * 3, [LONG, "a photograph of an astronaut riding a horse", LONG])
+    assert inside(fig, [ax.title for ax in fig.axes]) and fig.words.count(LONG) == 2
+    assert figure_pictures([picture()], ["the empty prompt"]).axes[0].get_title() == "the empty prompt"
+
+
+def test_long_texts_leave_a_table_and_a_legend_their_room(toy):
+    fit = figure_fit(torch.eye(2), [picture()] * 2, [LONG, "short"])
+    fit.draw_without_rendering()
+    assert fit.axes[-1].get_position().width > 0.4
+    mixture = figure_mixture([picture()] * 2, [0, 1], torch.eye(2), [LONG, LONG + "!"])
+    assert inside(mixture, mixture.axes[-1].get_legend().get_texts())
+    trace = figure_trace(guidance.record(toy, LONG[:150], num_inference_steps=2))
+    assert inside(trace, [trace._suptitle])
+
+
+def test_the_pieces_of_a_long_text_stand_in_several_rows(toy):
+    fig = figure_pieces(toy.tokenizer, {"long": LONG, "word": "horse"})
+    ax = fig.axes[0]
+    assert max(ax.get_xlim()) < 60 and len({round(bar.get_y(), 2) for bar in ax.patches}) > 5
+    first, last = (tick for tick in ax.get_yticks())
+    assert last - first > 2 and inside(fig, ax.texts[-2:])
+
+
+def test_long_prompts_of_a_sweep_stay_apart():
+    prompts = [f"a photograph of an astronaut riding a {mount}" for mount in ("horse", "cow")]
+    found = [{"prompt": each, "steps": n, "mean": 0.5, "high": 0.6, "pictures": 5} for each in prompts for n in (5, 9)]
+    fig = figure_scores(found, "prompt", "steps")
+    labels = [label.get_text() for label in fig.axes[0].get_yticklabels()]
+    assert len(set(labels)) == 2 and max(map(len, labels)) <= 28 and inside(fig, [fig.axes[0].title])
+    alike = [f"a photograph of an astronaut riding a {mount} over the moon and beyond" for mount in ("horse", "cow")]
+    sheet = figure_contact_sheet({}, alike, [1], names=("prompt", "scale"))
+    assert len({label.get_text() for label in sheet.axes[0].get_yticklabels()}) == 2
+    assert all(each in sheet.words for each in alike)
 
 
 def test_a_name_has_one_look_in_all_panels():

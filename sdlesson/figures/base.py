@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
@@ -154,6 +155,13 @@ def draw_arrow(ax, tip: tuple[float, float], colour: str) -> None:
     ax.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0})
 
 
+def wrapped(text: str, inches: float, letters: float = 13) -> str:
+    """The text in lines of so many inches, each of which holds some `letters`; a line that is no longer stays."""
+    width = max(1, int(letters * inches))
+    lines = (line if len(line) <= width else textwrap.fill(line, max(1, width * 7 // 8)) for line in text.split("\n"))
+    return "\n".join(lines)
+
+
 def plain(ax):
     """Let Axes of a figure that is not ours draw words as they are, too: WordedFigure sees to its own; returns them."""
     from .worded import WordedFigure, plain_texts
@@ -164,19 +172,21 @@ def plain(ax):
 
 
 def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -> WordedFigure:
-    """Pictures in rows of `columns`, each with its title; `words` says what they are to show."""
+    """Pictures in rows of `columns`, each with its title, in lines of its width; `words` says what they are to show."""
     titles = list(titles or [""] * len(pictures))
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    height = inches * pictures[0].height / pictures[0].width + 0.3 * any(titles)
+    shown = [wrapped(title, inches, 14.3) for title in titles]
+    more = max((new.count("\n") - old.count("\n") for new, old in zip(shown, titles, strict=True)), default=0)
+    height = inches * pictures[0].height / pictures[0].width + 0.3 * any(titles) + 0.2 * more
     fig = new_figure(figsize=(columns * inches, rows * height), photographs=True)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
     if len(titles) != len(pictures):
         raise BadInput(f"There are {len(pictures)} pictures and {len(titles)} titles; give one title for each.")
-    for ax, picture, title in zip(axes, pictures, titles, strict=False):  # the last row may have empty places
-        plot_picture(picture, title, ax=ax)
+    for ax, picture, title in zip(axes, pictures, shown, strict=False):  # the last row may have empty places
+        plot_picture(picture, title, ax=ax).set_anchor("S" if more else "C")  # long titles need the room above
     listed = "; ".join(title.replace("\n", " ") for title in titles if title)
     number = f"{len(pictures)} pictures" if len(pictures) > 1 else "One picture"
     number += f", {pictures[0].width} by {pictures[0].height} pixels"

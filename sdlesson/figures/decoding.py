@@ -27,6 +27,7 @@ from .base import (
     plot_curves,
     plot_map,
     plot_picture,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
             plot_map(each, "" if row else f"step {i}", limit=peak(*maps), ax=ax)
         axes[0].set_ylabel(name, fontsize=9)
     prompt = trace.settings["prompts"][0]
-    fig.suptitle(prompt, fontsize=11)
+    fig.suptitle(wrapped(prompt, 10, 12), fontsize=11)
     fig.words = (
         f"A recorded run of {len(steps)} steps, {prompt!r}: sigma falls from {steps[0].sigma:.1f} to "
         f"{steps[-1].sigma:.2f}, the latents' spread from {std['noisy'][0]:.1f} to {std['noisy'][-1]:.1f}; maps "

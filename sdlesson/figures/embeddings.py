@@ -23,6 +23,7 @@ from .base import (
     plot_map,
     plot_matrix,
     plot_picture,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -212,13 +213,15 @@ def _neighbours(vectors: torch.Tensor) -> list[int]:
 
 def figure_fit(scores: torch.Tensor, pictures: Sequence[Image], texts: Sequence[str]) -> Figure:
     """The CLIP scores of pictures and texts, shape (pictures, texts): pictures above, a row for each text."""
-    fig = new_figure(figsize=(10, 1.5 + 0.42 * len(texts)), photographs=True)
+    shown = [wrapped(text, 4.6) for text in texts]
+    high = sum(max(0.42, 0.17 * (text.count("\n") + 1)) for text in shown)
+    fig = new_figure(figsize=(10, 1.5 + high), photographs=True)
     grid = fig.subplot_mosaic(
-        [[f"p{k}" for k in range(len(pictures))], ["table"] * len(pictures)], height_ratios=[1.3, 0.42 * len(texts)]
+        [[f"p{k}" for k in range(len(pictures))], ["table"] * len(pictures)], height_ratios=[1.3, high]
     )
     for k, picture in enumerate(pictures):
         plot_picture(picture, ax=grid[f"p{k}"])
-    plot_cosines(scores.T, texts, [""] * len(pictures), ax=grid["table"])
+    plot_cosines(scores.T, shown, [""] * len(pictures), ax=grid["table"])
     grid["table"].set_xticks([])
     found = int((scores.argmax(dim=1) == torch.arange(len(pictures))).sum())
     fig.words = (
@@ -232,13 +235,15 @@ def figure_mixture(
     pictures: Sequence[Image], weights: Sequence[float], scores: torch.Tensor, names: Sequence[str]
 ) -> Figure:
     """Pictures of two prompts' mixtures, a column for each weight; below, their scores (pictures, 2) with either."""
-    fig = new_figure(figsize=(10, 10 / len(pictures) + 2.1), photographs=True)
+    shown = [wrapped(name, 4.4) for name in names]
+    high = 1.9 + 0.15 * max(name.count("\n") for name in shown)
+    fig = new_figure(figsize=(10, 10 / len(pictures) + high + 0.2), photographs=True)
     columns = [f"p{k}" for k in range(len(pictures))]
-    grid = fig.subplot_mosaic([columns, ["curve"] * len(columns)], height_ratios=[10 / len(pictures), 1.9])
+    grid = fig.subplot_mosaic([columns, ["curve"] * len(columns)], height_ratios=[10 / len(pictures), high])
     for column, picture, weight in zip(columns, pictures, weights, strict=True):
         plot_picture(picture, f"{weight:g}", ax=grid[column])
     xs = list(range(len(weights)))
-    curves = {name: (xs, scores[:, k].tolist()) for k, name in enumerate(names)}
+    curves = {name: (xs, scores[:, k].tolist()) for k, name in enumerate(shown)}
     ax = plot_curves(curves, "weight of the second prompt", "CLIP score", joined=False, ax=grid["curve"])
     ax.set_xticks(xs, [f"{weight:g}" for weight in weights])
     ax.set(xlim=(-0.5, len(xs) - 0.5), ylim=(None, 1))
