@@ -237,11 +237,13 @@ def figure_mixture(
     """Pictures of two prompts' mixtures, a column for each weight; below, their scores (pictures, 2) with either."""
     shown = [wrapped(name, 4.4) for name in names]
     high = 1.9 + 0.15 * max(name.count("\n") for name in shown)
-    fig = new_figure(figsize=(10, 10 / len(pictures) + high + 0.2), photographs=True)
-    columns = [f"p{k}" for k in range(len(pictures))]
-    grid = fig.subplot_mosaic([columns, ["curve"] * len(columns)], height_ratios=[10 / len(pictures), high])
-    for column, picture, weight in zip(columns, pictures, weights, strict=True):
-        plot_picture(picture, f"{weight:g}", ax=grid[column])
+    ratios = [10 / len(pictures), high]
+    fig = new_figure(figsize=(10, sum(ratios) + 0.2), photographs=True)
+    grid = fig.subplot_mosaic(
+        [[f"p{k}" for k in range(len(pictures))], ["curve"] * len(pictures)], height_ratios=ratios
+    )
+    for k, (picture, weight) in enumerate(zip(pictures, weights, strict=True)):
+        plot_picture(picture, f"{weight:g}", ax=grid[f"p{k}"])
     xs = list(range(len(weights)))
     curves = {name: (xs, scores[:, k].tolist()) for k, name in enumerate(shown)}
     ax = plot_curves(curves, "weight of the second prompt", "CLIP score", joined=False, ax=grid["curve"])
