@@ -365,6 +365,13 @@ def test_long_prompts_of_a_sweep_stay_apart():
     assert all(each in sheet.words for each in alike)
 
 
+def test_titles_with_commas_and_sizes_that_differ_are_told_apart():
+    rows = figure_rows({"row": [torch.eye(2)] * 2}, ["duck, beach", "horse, moon"])
+    assert rows.words.startswith("Columns: duck, beach; horse, moon. Rows: ")
+    sizes = [Image.new("RGB", size) for size in ((64, 64), (128, 64), (64, 64))]
+    assert figure_pictures(sizes).words == "3 pictures, 64 by 64 and 128 by 64 pixels."
+
+
 def test_a_name_has_one_look_in_all_panels():
     a, b, c = ([1, 2], [3, 4]), ([1, 2], [4, 3]), ([1, 2], [5, 5])
     fig = figure_curves({"one": {"a": a, "b": b}, "two": {"b": b, "a": a}, "three": {"c": c, "b": b}}, "x", "y")

@@ -379,10 +379,23 @@ def test_figure_sigmas_counts_many_steps_and_needs_noise_levels():
         figure_sigmas(DDIMScheduler())
 
 
+@pytest.mark.parametrize(
+    "second, told", [(888.0, "888.00, lies on 888;"), (946.42, "946.42, lies between 946 and 947")]
+)
+def test_figure_timesteps_tells_where_the_second_step_lies(second, told):
+    fig = figure_timesteps(np.linspace(0.1, 14, 1000), [999.0, second, 0.0], [14.0, 10.0, 0.1])
+    assert told in fig.words
+
+
+def test_figure_errors_tells_each_error_with_its_count():
+    fig = figure_errors({"order 1": {3: 0.44, 24: 0.0261}, "order 2": {6: 0.00071}})
+    assert fig.words.endswith("order 1: 0.44 at 3, 0.026 at 24; order 2: 0.00071 at 6.")
+
+
 def test_figure_errors_takes_curves_of_different_lengths():
     fig = drawn(figure_errors({"order 1": {5: 0.2, 10: 0.1, 20: 0.05}, "order 4": {5: 0.1, 10: 0.01}}))
     assert [list(line.get_xdata()) for line in fig.axes[0].lines] == [[5, 10, 20], [5, 10]]
-    assert "5, 10, 20 steps" in fig.words and "order 4: 0.10, 0.01" in fig.words
+    assert "order 1: 0.2 at 5, 0.1 at 10, 0.05 at 20; order 4: 0.1 at 5, 0.01 at 10." in fig.words
 
 
 # The judges of the lesson on sigmas.

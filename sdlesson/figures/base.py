@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..loading.checks import rgb
-from ..loading.errors import BadInput
+from ..loading.errors import BadInput, listed
 
 if TYPE_CHECKING:
     import torch
@@ -187,10 +187,10 @@ def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -
         raise BadInput(f"There are {len(pictures)} pictures and {len(titles)} titles; give one title for each.")
     for ax, picture, title in zip(axes, pictures, shown, strict=False):  # the last row may have empty places
         plot_picture(picture, title, ax=ax).set_anchor("S" if more else "C")  # long titles need the room above
-    listed = "; ".join(title.replace("\n", " ") for title in titles if title)
+    told = "; ".join(title.replace("\n", " ") for title in titles if title)
     number = f"{len(pictures)} pictures" if len(pictures) > 1 else "One picture"
-    number += f", {pictures[0].width} by {pictures[0].height} pixels"
-    fig.words = f"{words or number}{': ' + listed if listed else ''}."
+    number += f", {listed([*dict.fromkeys(f'{each.width} by {each.height}' for each in pictures)])} pixels"
+    fig.words = f"{words or number}{': ' + told if told else ''}."
     return fig
 
 
@@ -225,7 +225,8 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
         told.append(f"{name} ({kind})")
     for ax, title in zip(grid[0], titles, strict=False):
         ax.set_title(title, fontsize=10)
-    fig.words = f"Columns: {', '.join(titles)}. Rows: {'; '.join(told)}.".replace("\n", " ")
+    between = "; " if any("," in title for title in titles) else ", "
+    fig.words = f"Columns: {between.join(titles)}. Rows: {'; '.join(told)}.".replace("\n", " ")
     return fig
 
 

@@ -178,13 +178,13 @@ def _percent(share: float) -> str:
 def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     """A recorded run, drawn without any model: sigma and the spread (std) of its tensors at each step, and maps.
 
-    The maps show channel 0 of the first picture at `columns` steps: latents divided by their standard deviation, and
-    those of the expected picture. Raises BadInput for a run without steps.
+    The maps show channel 0 of the first picture at `columns` steps, or at all where they are fewer: latents divided by
+    their standard deviation, and those of the expected picture. Raises BadInput for a run without steps.
     """
     steps = checks.part(trace, "a Trace, as `record` or `read_trace` give it", "steps").steps
     if not steps:
         raise BadInput("This run has no steps to draw: it started behind its last one.")
-    at = [round(k * (len(steps) - 1) / max(columns - 1, 1)) for k in range(columns)]
+    at = sorted({round(k * (len(steps) - 1) / max(columns - 1, 1)) for k in range(columns)})
     fig = new_figure(figsize=(10, 5.6))
     upper, lower = fig.subfigures(2, 1, height_ratios=[1, 1.35])
     left, right = upper.subplots(1, 2)
@@ -199,7 +199,7 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     left.set_yscale("log")
     plot_curves({"": (xs, std["pred_original"])}, "step", "std of the\nexpected picture's latents", ax=right)
     right.set_ylim(0, None)
-    grid = lower.subplots(2, columns, squeeze=False)
+    grid = lower.subplots(2, len(at), squeeze=False)
     rows = {
         "latents before\nthe step": [steps[i].noisy[0, 0] / steps[i].noisy.std() for i in at],
         "expected picture": [steps[i].pred_original[0, 0] for i in at],

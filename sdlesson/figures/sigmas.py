@@ -22,7 +22,7 @@ def plot_sigmas(sigmas, *, ax=None):
     levels = [float(sigma) for sigma in sigmas]
     ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
     ax.set(xlabel="step", ylabel="noise level σ\n(its standard deviation)")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(axis="x", integer=True)
     ends = {"textcoords": "offset points", "fontsize": 9}
     ax.annotate(f"σ = {levels[0]:.4f}", (0, levels[0]), xytext=(8, -4), **ends)
     ax.annotate("σ = 0: no noise left", (len(levels) - 1, 0), xytext=(0, 14), ha="right", **ends)
@@ -94,7 +94,9 @@ def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
         ax.set(xlabel="timestep", ylabel="noise level σ")
     whole.plot(timesteps, sigmas, "o", color=ORANGE, markersize=5)
     whole.set_title(f"the {len(timesteps)} steps of a run, on the curve of the training", fontsize=10)
-    below = int(timesteps[1])
+    below = int(round(float(timesteps[1]), 2))
+    whole_one = f"{timesteps[1]:.2f}" == f"{below}.00"
+    lies = f"lies on {below}" if whole_one else f"lies between {below} and {below + 1}"
     near.plot([below, below + 1], all_sigmas[below : below + 2], "o", color=INK, markersize=5)
     near.plot(timesteps[1], sigmas[1], "D", color=ORANGE, markersize=8)
     near.annotate(
@@ -108,7 +110,7 @@ def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
     near.set_title("the second step, close by", fontsize=10)
     fig.words = (
         f"Left: {len(timesteps)} dots, evenly spaced in timesteps, on the rising curve of sigma. Right: the second "
-        f"step, timestep {timesteps[1]:.2f}, lies between {below} and {below + 1}; its sigma is {sigmas[1]:.3f}."
+        f"step, timestep {timesteps[1]:.2f}, {lies}; its sigma is {sigmas[1]:.3f}."
     )
     return fig
 
@@ -272,8 +274,9 @@ def figure_errors(errors: dict) -> Figure:
     log_axes(ax.yaxis, subs=(1, 2, 5))
     ax.set_xticks(counts, [str(count) for count in counts])
     ax.legend(frameon=False, fontsize=9)
-    last = "; ".join(
-        f"{name}: " + ", ".join(f"{error:.2f}" for error in values.values()) for name, values in errors.items()
+    told = (
+        f"{name}: " + ", ".join(f"{float(f'{error:.2g}'):g} at {count}" for count, error in values.items())
+        for name, values in errors.items()
     )
-    fig.words = f"Curves of the error at {', '.join(map(str, counts))} steps. {last}."
+    fig.words = f"Curves of the error at so many steps. {'; '.join(told)}."
     return fig

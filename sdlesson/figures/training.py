@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -44,7 +45,8 @@ def figure_progress(runs: Mapping[str, Sequence[float]], *, window: int = 10, yl
         parts = [losses[start : start + window] for start in range(0, len(losses), window)]
         means = [sum(part) / len(part) for part in parts]
         curves[name] = ([min(len(losses), window * (k + 1)) for k in range(len(parts))], means)
-        told.append(f"{name}, {'which ends below' if means[-1] < means[0] / 2 else 'which stays above'} half of it")
+        side = "ends below half of it" if means[-1] < means[0] / 2 else "stays above half of it"
+        told.append(f"{name}, which {'ends as NaN' if math.isnan(means[-1]) else side}")
     fig = figure_curves({"": curves}, "step", f"loss (mean of {window} steps)", ylim=ylim)
     if ylim is None:
         fig.axes[0].set_ylim(bottom=0)
