@@ -375,6 +375,11 @@ def test_figure_of_the_clipping():
     assert [round(bar.get_height()) for bar in bars] == [95, 5]
     assert bars[0].get_facecolor() != bars[1].get_facecolor()
     assert fig.axes[4].images[1].get_array().max() == pytest.approx(2 * 127.5)
+    ends = [bar for bar in figure_clipping({"ends": values.clamp(-1, 1)}).axes[0].patches if bar.get_height() > 0]
+    assert {bar.get_facecolor() for bar in ends} == {bars[0].get_facecolor()}  # 1 itself is not cut off
+    values[0, 0, 5, 5] = torch.nan
+    assert figure_clipping({"one NaN": values}).axes[1].images[1].get_clim() == (0, 2 * 127.5)
+    values[0, 0, 5, 5] = 0
     values[0, :, 0, 1:5] = 0
     values = torch.cat([values, torch.zeros(1, 3, 90, 10)], dim=2)
     assert "rare, under 1 % cut off" in figure_clipping({"rare": values}).words
@@ -389,9 +394,11 @@ def test_figure_of_a_trace_needs_no_model(toy, tmp_path, steps):
     np.testing.assert_allclose(curves[0], [step.sigma for step in trace.steps])
     np.testing.assert_allclose(curves[1], [step.noisy.std() for step in trace.steps])
     maps = [ax for ax in fig.axes[2:] if ax.images]
-    assert len(maps) == 6
+    assert len(maps) == 2 * min(3, steps)  # no step twice
     np.testing.assert_allclose(maps[-1].images[0].get_array(), trace.steps[-1].pred_original[0, 0])
-    assert maps[2].get_title() == f"step {steps - 1}"
+    assert maps[min(3, steps) - 1].get_title() == f"step {steps - 1}"
+    at = "0" if steps == 1 else f"0, {round((steps - 1) / 2)}, {steps - 1}"
+    assert f"at the steps {at}: above" in fig.words
     assert f"A recorded run of {steps} steps, {PROMPT!r}" in fig.words
 
 

@@ -77,6 +77,13 @@ def test_maps_are_centred_or_begin_at_zero():
     assert low == middle != high and map_picture(values, 2.0).size == (3, 1)
 
 
+@pytest.mark.parametrize("limit", [0.0, float("nan"), float("inf")])
+def test_a_map_without_a_limit_takes_its_own(limit):
+    zero, one, none = np.asarray(map_picture(torch.tensor([[0.0, 1.0, torch.nan]]), limit))[0].tolist()
+    assert min(zero) > 240 and one[0] > one[2] and len(set(none)) == 1 < max(none) < 200
+    assert np.asarray(map_picture(torch.zeros(1, 1), limit)).min() > 240
+
+
 def test_a_slider_keeps_its_place_and_its_value_together():
     seen, slider = [], Slider("guidance", [0.0, 3.0, 7.5], 3.0)
     slider.observe(lambda change: seen.append(change.new), "value")

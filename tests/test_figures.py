@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import warnings
 from collections import Counter
 
@@ -32,9 +33,10 @@ from sdlesson.figures.base import (
 )
 from sdlesson.figures.decoding import figure_amounts, figure_trace
 from sdlesson.figures.embeddings import figure_captions, figure_cosines, figure_fit, figure_heads, figure_mixture
-from sdlesson.figures.latents import figure_histograms, figure_latents, plot_histogram
+from sdlesson.figures.latents import figure_histograms, figure_latents, figure_round_trip, plot_histogram
 from sdlesson.figures.samplers import figure_errors, figure_levels
 from sdlesson.figures.sigmas import figure_schedules, figure_ways
+from sdlesson.figures.sweeps import figure_contact_sheet, figure_scores
 from sdlesson.figures.tokens import figure_learning, figure_merges, figure_pieces, figure_places
 from sdlesson.loading.errors import BadInput
 
@@ -161,6 +163,34 @@ def test_a_map_can_be_drawn_on_axes_that_are_given():
     assert plt.get_fignums() == []  # no figure of ours belongs to pyplot
 
 
+@pytest.mark.parametrize("value, limit", [(0.0, 1), (torch.nan, 1), (2.0, 2)])
+def test_every_map_of_a_figure_has_the_scale_of_its_colour_bar(value, limit):
+    """Of zeros, of nothing but NaN, of one number: 0 stays white, and NaN has a colour of its own."""
+    latents = torch.zeros(1, 2, 4, 4)
+    latents[0, 0, 1, 1] = value
+    fig = figure_latents(latents)
+    fig.draw_without_rendering()  # where Matplotlib would widen a colour bar without a span
+    maps = [ax.images[0] for ax in fig.axes[:2]]
+    assert [each.get_clim() for each in maps] == [(-limit, limit)] * 2
+    planted, zero = (to_hex(each.to_rgba(each.get_array())[1, 1]) for each in maps)
+    assert zero == "#f7f7f6" and (planted == "#7f7f7f") == np.isnan(value)
+    assert fig.axes[0].get_xlabel() == ("grey: no number" if np.isnan(value) else "")
+
+
+def test_amounts_of_zeros_are_all_of_one_colour():
+    zeros = torch.zeros(3, 3)
+    rows, heat = figure_rows({"apart": [zeros, zeros]}, ["a", "b"]), figure_heat({"a": zeros}, picture())
+    assert [ax.images[0].get_clim() for ax in rows.axes[:2]] == [(0, 1)] * 2 and "maps up to 0)" in rows.words
+    assert heat.axes[0].images[1].get_clim() == (0, 1) and "up to 0" in heat.words
+    same = figure_round_trip(picture(), picture())
+    assert same.axes[2].images[0].get_clim() == (0, 1)
+
+
+def test_the_hottest_square_is_a_number():
+    heat = torch.tensor([[0.5, 0.1, 0.1], [0.1, torch.nan, 0.1], [0.1, 0.1, 0.2]])
+    assert figure_heat({"a": heat}, picture()).words.endswith("a, up to 0.5, above on the left.")
+
+
 #: Learners' words that Matplotlib would read as mathematics, or has no glyphs for.
 WORDS = [r"a horse for $\price$", "a $5 horse and a $6 duck", "Ba$$in", r"$\frac{1}{2}$ \$ ^_{}", "馬に乗る 🐎 $x$"]
 
@@ -168,13 +198,13 @@ WORDS = [r"a horse for $\price$", "a $5 horse and a $6 duck", "Ba$$in", r"$\frac
 def with_words(toy, text):
     """One of each kind of figure that draws words of a learner's, those words everywhere."""
     curve, maps = ([1, 2, 3], [0.1, 10.0, 1000.0]), torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
-    two, joined = {text: curve, "other": curve}, text.replace(" ", "")
+    two = {text: curve, "other": curve}
     trace = guidance.record(toy, text, num_inference_steps=2)
     return {
         "trace": figure_trace(trace),
         "pieces": figure_pieces(toy.tokenizer, {text: text}),
         "places": figure_places(toy.tokenizer, {text: text}),
-        "merges": figure_merges(toy.tokenizer, [joined]),
+        "merges": figure_merges(toy.tokenizer, ["$" * text.count("$")]),  # a wall has one word
         "learning": figure_learning([Counter({(text, text): 2})]),
         "latents": figure_latents(trace.steps[0].latents, text),
         "histograms": figure_histograms({text: maps}),
@@ -276,10 +306,83 @@ def test_a_projectors_figures_are_larger(monkeypatch):
     assert (plain["width"], large["width"]) == (144, 216)
 
 
+@pytest.mark.parametrize("text, count", [("2023", 4), ("half-moon", 3), ("", 0)])
+def test_a_wall_of_merges_shows_one_whole_word(toy, text, count):
+    with pytest.raises(BadInput, match=f"one word, and '{text}' is {count} words"):
+        figure_merges(toy.tokenizer, ["horse", text])
+
+
 def test_curves_beyond_five_are_drawn_too():
     ax = plot_curves({str(number): ([1, 2], [number, 1]) for number in range(12)}, "step", "size", joined=False)
     looks = {(line.get_color(), line.get_marker()) for line in ax.lines}
     assert len(ax.lines) == len(looks) == 12
+
+
+LONG = "a photograph of an old astronaut who is riding a horse over the moon, in the soft light of the earth " * 2
+
+
+def inside(fig, texts):
+    """Whether all these texts of a figure lie inside of it, and no two of them upon each other."""
+    fig.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in texts]
+    apart = not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    return apart and all(fig.bbox.x0 <= each.x0 and each.x1 <= fig.bbox.x1 and each.y1 <= fig.bbox.y1 for each in boxes)
+
+
+def test_long_titles_of_pictures_have_lines():
+    fig = figure_pictures([picture()] * 3, [LONG, "a photograph of an astronaut riding a horse", LONG])
+    assert inside(fig, [ax.title for ax in fig.axes]) and fig.words.count(LONG) == 2
+    assert figure_pictures([picture()], ["the empty prompt"]).axes[0].get_title() == "the empty prompt"
+
+
+def test_long_texts_leave_a_table_and_a_legend_their_room(toy):
+    fit = figure_fit(torch.eye(2), [picture()] * 2, [LONG, "short"])
+    fit.draw_without_rendering()
+    assert fit.axes[-1].get_position().width > 0.4
+    mixture = figure_mixture([picture()] * 2, [0, 1], torch.eye(2), [LONG, LONG + "!"])
+    assert inside(mixture, mixture.axes[-1].get_legend().get_texts())
+    trace = figure_trace(guidance.record(toy, LONG[:150], num_inference_steps=2))
+    assert inside(trace, [trace._suptitle])
+
+
+def test_the_pieces_of_a_long_text_stand_in_several_rows(toy):
+    fig = figure_pieces(toy.tokenizer, {"long": LONG, "word": "horse"})
+    ax = fig.axes[0]
+    assert max(ax.get_xlim()) < 60 and len({round(bar.get_y(), 2) for bar in ax.patches}) > 5
+    first, last = (tick for tick in ax.get_yticks())
+    assert last - first > 2 and inside(fig, ax.texts[-2:])
+
+
+def test_long_prompts_of_a_sweep_stay_apart():
+    prompts = [f"a photograph of an astronaut riding a {mount}" for mount in ("horse", "cow")]
+    found = [{"prompt": each, "steps": n, "mean": 0.5, "high": 0.6, "pictures": 5} for each in prompts for n in (5, 9)]
+    fig = figure_scores(found, "prompt", "steps")
+    labels = [label.get_text() for label in fig.axes[0].get_yticklabels()]
+    assert len(set(labels)) == 2 and max(map(len, labels)) <= 28 and inside(fig, [fig.axes[0].title])
+    alike = [f"a photograph of an astronaut riding a {mount} over the moon and beyond" for mount in ("horse", "cow")]
+    sheet = figure_contact_sheet({}, alike, [1], names=("prompt", "scale"))
+    assert len({label.get_text() for label in sheet.axes[0].get_yticklabels()}) == 2
+    assert all(each in sheet.words for each in alike)
+
+
+def test_titles_with_commas_and_sizes_that_differ_are_told_apart():
+    rows = figure_rows({"row": [torch.eye(2)] * 2}, ["duck, beach", "horse, moon"])
+    assert rows.words.startswith("Columns: duck, beach; horse, moon. Rows: ")
+    sizes = [Image.new("RGB", size) for size in ((64, 64), (128, 64), (64, 64))]
+    assert figure_pictures(sizes).words == "3 pictures, 64 by 64 and 128 by 64 pixels."
+
+
+def test_a_name_has_one_look_in_all_panels():
+    a, b, c = ([1, 2], [3, 4]), ([1, 2], [4, 3]), ([1, 2], [5, 5])
+    fig = figure_curves({"one": {"a": a, "b": b}, "two": {"b": b, "a": a}, "three": {"c": c, "b": b}}, "x", "y")
+    colours = [{line.get_label(): line.get_color() for line in ax.lines} for ax in fig.axes]
+    assert colours[0] == colours[1] and colours[2]["b"] == colours[0]["b"] != colours[2]["c"]
+    assert [ax.get_legend() is not None for ax in fig.axes] == [True, False, True]
+
+
+def test_joined_curves_beyond_five_are_told_apart_by_their_marks():
+    ax = plot_curves({str(number): ([1, 2], [number, 1]) for number in range(7)}, "step", "size")
+    assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == 7
 
 
 def test_a_picture_without_a_title_is_told():

@@ -578,6 +578,24 @@ def test_guesses_are_drawn_true_to_scale():
     assert torch.allclose(torch.tensor(arc).norm(dim=1), torch.tensor(2.0, dtype=torch.float64))  # √4: pure noise
 
 
+@pytest.mark.parametrize("scales", [[0, 1, 3], [0, -3]])
+def test_every_arrow_of_the_guesses_lies_in_the_frame(scales):
+    """At scale 3 the tip is below 0, at -3 it is to the left of it."""
+    ax = plot_guesses(two_steps()[0], scales)
+    ax.figure.draw_without_rendering()
+    (left, right), (low, top) = ax.get_xlim(), ax.get_ylim()
+    tips = [note.xy for note in ax.texts if note.get_text() in map(str, scales)]
+    assert len(tips) == len(scales) and all(left < x < right and low - 1e-9 < y < top for x, y in tips)
+
+
+def test_guesses_need_both_halves(toy):
+    steps = record(toy, PROMPT, num_inference_steps=1, guidance_scale=1).steps
+    with pytest.raises(BadInput, match="At guidance 0 and 1 the UNet makes one guess a step"):
+        figure_guesses(steps, 0, [0, 1])
+    with pytest.raises(BadInput, match="one guess"):
+        plot_guesses(steps[0], [0, 1])
+
+
 def test_guesses_that_are_equal_can_be_drawn():
     assert plot_guesses(two_steps()[1], [0, 1]).get_xlabel()
 

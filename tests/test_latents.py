@@ -152,6 +152,19 @@ def test_histograms_stand_beside_the_gaussian():
     assert len(fig.axes) == 2 and fig.legends
 
 
+def test_a_histogram_counts_what_lies_beyond_its_frame():
+    noise = 14.6 * torch.randn(50_000, generator=seeded(0))
+    assert plot_histogram(noise, limit=4).patches[0].get_xy()[:, 1].max() < 0.04  # 1 / (14.6 · √(2π)) is 0.027
+
+
+def test_the_worst_part_may_lie_at_an_edge():
+    before = Image.new("RGB", (250, 128), (100, 100, 100))
+    after = before.copy()
+    after.paste((160, 160, 160), (230, 100, 250, 128))
+    error = next(ax for ax in figure_round_trip(before, after).axes if ax.get_title() == "how far apart")
+    assert (max(error.lines[0].get_xdata()), max(error.lines[0].get_ydata())) == (250, 128)
+
+
 def test_a_round_trip_frames_the_worst_part():
     before = Image.new("RGB", (64, 48), (100, 100, 100))
     after = before.copy()

@@ -91,6 +91,7 @@ def test_the_way_shows_each_step_twice():
     assert len(fig.axes) == 6 and all(len(ax.images) == 1 for ax in fig.axes)
     assert fig.axes[1].get_title() == "step 4\nσ = 3.00"
     assert "0, 4, 9" in fig.words and "sharper" in fig.words
+    assert "as sharp at the end as at the beginning" in figure_way(noisy[:1], [sharp], [14.0], [0]).words
 
 
 def test_pictures_stand_in_rows_with_their_titles():

@@ -255,6 +255,13 @@ def test_a_sampler_keeps_its_colour_and_default_levels_are_dashed():
         assert "share of the reference's length" in fig.axes[0].get_ylabel()
 
 
+def test_an_unknown_sampler_has_a_look_of_its_own_and_few_counts_are_ticks():
+    curve = {2: 0.1, 3: 0.05, 4: 0.02}
+    ax = drawn(figure_errors({"": ("steps", {"DDIM": curve, "Euler": curve})})).axes[0]
+    assert len({line.get_color() for line in ax.lines}) == 2
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["2", "3", "4"]
+
+
 def test_figure_levels_leaves_out_zero():
     fig = drawn(figure_levels({"default": schedule(10), "Karras": samplers.karras_sigmas(10)}))
     assert [len(line.get_xdata()) for line in fig.axes[0].lines] == [10, 10]

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler, LMSDiscreteScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, LMSDiscreteScheduler
 from scipy.integrate import quad
 
 import sdlesson
@@ -356,10 +356,46 @@ def test_figure_coefficients_draws_every_weight():
     assert "up to 3" in fig.words
 
 
+@pytest.mark.parametrize("steps, order, most", [(1, 4, 1), (10, 1, 1), (2, 4, 2), (100, 4, 4)])
+def test_figure_coefficients_names_the_bars_that_are_there(steps, order, most):
+    fig = drawn(figure_coefficients(sdlesson.sigmas.schedule(steps), order))
+    ax = fig.axes[0]
+    assert len(ax.get_legend().get_texts()) == most
+    ticks = [tick for tick in ax.get_xticks() if -0.5 < tick < steps]
+    assert len(ticks) <= 25 and all(float(tick).is_integer() for tick in ticks)
+    assert ("of changing sign" in fig.words) == (most == 4) and "-0.00" not in fig.words
+
+
+@pytest.mark.parametrize("figure", [figure_coefficients, lambda levels, order: figure_basis(levels, 5, [1] * 5, order)])
+def test_figures_of_k_lms_have_colours_for_four_slopes(figure):
+    with pytest.raises(BadInput, match="order must be a whole number from 1 to 4, not 5"):
+        figure(sdlesson.sigmas.schedule(20), 5)
+
+
+def test_figure_sigmas_counts_many_steps_and_needs_noise_levels():
+    many = drawn(figure_sigmas(SimpleNamespace(sigmas=torch.arange(1000, -1, -1)))).axes[0]
+    assert len(many.get_xticks()) < 20
+    with pytest.raises(BadInput, match="a scheduler with noise levels, not DDIMScheduler"):
+        figure_sigmas(DDIMScheduler())
+
+
+@pytest.mark.parametrize(
+    "second, told", [(888.0, "888.00, lies on 888;"), (946.42, "946.42, lies between 946 and 947")]
+)
+def test_figure_timesteps_tells_where_the_second_step_lies(second, told):
+    fig = figure_timesteps(np.linspace(0.1, 14, 1000), [999.0, second, 0.0], [14.0, 10.0, 0.1])
+    assert told in fig.words
+
+
+def test_figure_errors_tells_each_error_with_its_count():
+    fig = figure_errors({"order 1": {3: 0.44, 24: 0.0261}, "order 2": {6: 0.00071}})
+    assert fig.words.endswith("order 1: 0.44 at 3, 0.026 at 24; order 2: 0.00071 at 6.")
+
+
 def test_figure_errors_takes_curves_of_different_lengths():
     fig = drawn(figure_errors({"order 1": {5: 0.2, 10: 0.1, 20: 0.05}, "order 4": {5: 0.1, 10: 0.01}}))
     assert [list(line.get_xdata()) for line in fig.axes[0].lines] == [[5, 10, 20], [5, 10]]
-    assert "5, 10, 20 steps" in fig.words and "order 4: 0.10, 0.01" in fig.words
+    assert "order 1: 0.2 at 5, 0.1 at 10, 0.05 at 20; order 4: 0.1 at 5, 0.01 at 10." in fig.words
 
 
 # The judges of the lesson on sigmas.

@@ -219,6 +219,43 @@ def test_figures(toy, picture):
     assert arc.min() > 0.95 * min(arc[0], arc[-1])
 
 
+def entries(kind, steps, strengths):
+    scheduler = kind(**SCHEDULE)
+    scheduler.set_timesteps(steps)
+    fig = figure_entries(scheduler, strengths)
+    fig.draw_without_rendering()
+    return fig, [line.get_xydata()[0].tolist() for line in fig.axes[0].lines[1:]]
+
+
+def test_strength_0_is_entered_after_the_last_step():
+    fig, places = entries(diffusers.LMSDiscreteScheduler, 20, [0, 0.01, 0.05])
+    assert [x for x, _ in places] == [20, 19] and places[0][1] < places[1][1] / 1.9
+    assert [note.get_text() for note in fig.axes[0].texts] == [
+        "strength 0, 0.01: 0 steps left (σ = 0)",
+        "strength 0.05: 1 step left",
+    ]
+    assert "strength 0, 0.01: 0 steps left, from sigma 0.00" in fig.words
+
+
+def test_entries_of_one_step_stand_inside_the_axes():
+    fig, places = entries(diffusers.LMSDiscreteScheduler, 1, [1])
+    left, right = fig.axes[0].get_xlim()
+    assert left < places[0][0] - 0.01 and right > 0.5
+
+
+def test_a_step_of_two_calls_is_one_step():
+    fig, places = entries(diffusers.HeunDiscreteScheduler, 20, [0.5])
+    assert "strength 0.5: 10 steps left, from sigma 1.4" in fig.words and places[0][0] == 10
+    with pytest.raises(BadInput, match="a scheduler with noise levels, not DDIMScheduler"):
+        figure_entries(diffusers.DDIMScheduler(), [1])
+
+
+def test_a_mask_has_the_size_of_its_picture(picture):
+    half = torch.ones(picture.height // 2, picture.width // 2, dtype=torch.bool)
+    with pytest.raises(BadInput, match="A mask of 24 × 24 pixels does not fit a picture of 48 × 48 pixels"):
+        figure_mask(picture, half)
+
+
 LEVELS = [14.6, 8.0, 4.4, 2.4, 1.3, 0.7, 0.3, 0.03, 0.0]
 
 

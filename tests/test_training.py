@@ -169,9 +169,10 @@ def test_wilson():
 def test_figures():
     fig = figure_over_sigma({"t": {"a": ([0.1, 1, 10], [3, 2, 1])}}, "loss")
     assert fig.axes[0].get_xscale() == "log" and "noise level σ (more noise to the right)" in fig.words
-    fig = figure_progress({"fine": [1.0] * 10 + [0.2] * 10, "poor": [1.0] * 20})
+    fig = figure_progress({"fine": [1.0] * 10 + [0.2] * 10, "poor": [1.0] * 20, "burst": [1.0] * 19 + [float("nan")]})
+    assert "burst, which ends as NaN" in fig.words
     assert "fine, which ends below half" in fig.words and "poor, which stays above" in fig.words
-    assert len(fig.axes[0].lines) == 2 and fig.axes[0].get_ylim()[0] == 0
+    assert len(fig.axes[0].lines) == 3 and fig.axes[0].get_ylim()[0] == 0
 
 
 def test_rows_of_one_kind_have_one_scale():

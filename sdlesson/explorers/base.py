@@ -6,16 +6,16 @@ import base64
 import copy
 import io
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 
 import ipywidgets
 import torch
-from matplotlib import colormaps
 from PIL import Image
 
-from ..figures.base import BLUE, DIVERGING, GREEN, ORANGE, PINK, new_figure, open_axes
+from ..figures.base import BLUE, DIVERGING, GREEN, ORANGE, PINK, colour_map, new_figure, open_axes, peak
 from ..loading import checks
 from ..loading.errors import BadInput
 from ..models import StableDiffusion
@@ -160,10 +160,14 @@ class Painting:
 
 
 def map_picture(values: torch.Tensor, limit: float, cmap: str = DIVERGING) -> Image.Image:
-    """A map of numbers (h, w) as a picture of h x w pixels; diverging maps go from -limit to limit, others from 0."""
+    """A map of numbers (h, w) as a picture of h x w pixels; diverging maps go from -limit to limit, others from 0.
+
+    What is no number is grey. Where the `limit` is 0 or no number, the largest size of a number in the map is it.
+    """
+    limit = limit if 0 < limit < math.inf else peak(values) or 1.0
     low = -limit if cmap == DIVERGING else 0.0
-    share = ((values.detach().float().cpu() - low) / max(limit - low, 1e-12)).clamp(0, 1)
-    return Image.fromarray(colormaps[cmap](share.numpy(), bytes=True)[..., :3].copy())
+    share = ((values.detach().float().cpu() - low) / (limit - low)).clamp(0, 1)
+    return Image.fromarray(colour_map(cmap)(share.numpy(), bytes=True)[..., :3].copy())
 
 
 def picture_source(picture: Image.Image) -> str:

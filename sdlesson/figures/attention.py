@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from ..loading import checks
-from .base import ORANGE, SEQUENTIAL, given_axes, new_figure, plain, plot_matrix
+from .base import ORANGE, SEQUENTIAL, array_of, colour_map, given_axes, new_figure, peak, plain, plot_matrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,15 +19,15 @@ if TYPE_CHECKING:
 def plot_heat(heat: torch.Tensor, picture: Image, title: str = "", *, limit: float | None = None, mask=None, ax=None):
     """Lay a heat map (rows, columns) over a PIL picture in grey, one square each; returns the Axes.
 
-    Yellow is hot; colours end at `limit` (default: the largest value). The outline of `mask`, boolean and of the
-    picture's size, is drawn in orange.
+    Yellow is hot, grey no number; colours end at `limit` (default: the largest value), at 1 where that is 0. The
+    outline of `mask`, boolean and of the picture's size, is drawn in orange.
     """
     ax = given_axes(ax, (3, 3))
     picture = checks.rgb(picture)
     sides = (-0.5, picture.width - 0.5, picture.height - 0.5, -0.5)
     ax.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255, extent=sides, interpolation="lanczos")
-    limit = float(heat.max()) if limit is None else limit
-    ax.imshow(heat, cmap=SEQUENTIAL, vmin=0, vmax=limit, extent=sides, alpha=0.62, interpolation="nearest")
+    limit = (peak(heat) if limit is None else limit) or 1.0
+    ax.imshow(heat, cmap=colour_map(SEQUENTIAL), vmin=0, vmax=limit, extent=sides, alpha=0.62, interpolation="nearest")
     if mask is not None:
         ax.contour(checks.mask(mask).double().numpy(), levels=[0.5], colors=[ORANGE], linewidths=1.6)
     ax.set_title(title, fontsize=10)
@@ -58,7 +59,7 @@ def figure_heat(
     for ax in axes.flat:
         ax.set_axis_off()
     for ax, (title, heat), picture, mask in zip(axes.flat, maps.items(), pictures, masks, strict=False):
-        most = f"{float(f'{float(heat.max()):.2g}'):g}"  # two digits: the third differs between processors
+        most = f"{float(f'{peak(heat):.2g}'):g}"  # two digits: the third differs between processors
         plot_heat(heat, picture, f"{title}\nup to {most}", mask=mask, ax=ax)
         told.append(f"{title}, up to {most}, {_where(heat)}")
     bar = fig.colorbar(axes[0, 0].images[1], ax=axes, shrink=0.8, pad=0.01, aspect=15 * rows)
@@ -73,7 +74,7 @@ def figure_heat(
 
 def _where(heat: torch.Tensor) -> str:
     """In which ninth of a map its hottest square lies, in words."""
-    row, column = divmod(int(heat.argmax()), heat.shape[1])
+    row, column = divmod(int(np.nan_to_num(array_of(heat), posinf=0).argmax()), heat.shape[1])
     high = ("above", "in the middle", "below")[3 * row // heat.shape[0]]
     across = ("on the left", "in the centre", "on the right")[3 * column // heat.shape[1]]
     return "in the middle" if (high, across) == ("in the middle", "in the centre") else f"{high} {across}"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..loading.checks import rgb
-from ..loading.errors import BadInput
+from ..loading.errors import BadInput, listed
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +24,9 @@ DIVERGING = "PuOr_r"  # latents, noise, embeddings: numbers on both sides of 0
 
 
 SEQUENTIAL = "viridis"  # amounts: attention, sigma
+
+
+_NO_NUMBER = "#7f7f7f"  # NaN and infinite: a colour of its own, as white is 0
 
 
 #: The lessons' few colours, told apart by the colour-blind too (Okabe and Ito, 2008).
@@ -51,24 +57,43 @@ def plot_picture(picture, title="", *, ax=None):
     return plain(ax)
 
 
+def array_of(values) -> np.ndarray:
+    """Numbers as an array, and a tensor of any dtype on any device, too: what Matplotlib draws."""
+    return values.detach().float().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
+
+
+def peak(*maps) -> float:
+    """The largest size of a finite number in the maps, where their colours end; 0 where there is none."""
+    return max(float(np.abs(each[np.isfinite(each)]).max(initial=0)) for each in map(array_of, maps))
+
+
+def colour_map(name: str):
+    """Matplotlib's colour map of that `name`, with grey for what is no finite number."""
+    from matplotlib import colormaps
+
+    return colormaps[name].with_extremes(bad=_NO_NUMBER)
+
+
 def plot_map(values: torch.Tensor, title="", *, limit=None, ax=None):
     """Draw a map of numbers around 0, shape (height, width), one square each; returns the Axes.
 
-    Orange is above 0, violet below, white is 0; colours end at ±`limit` (default: the largest absolute value).
+    Orange is above 0, violet below, white is 0, grey no finite number; colours end at ±`limit` (default: the largest
+    absolute value), at ±1 where that is 0.
     """
     ax = given_axes(ax)
-    values = values.detach().float().cpu().numpy()
-    limit = float(abs(values).max()) if limit is None else limit
-    ax.imshow(values, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest")
+    limit = (peak(values) if limit is None else limit) or 1.0
+    ax.imshow(array_of(values), cmap=colour_map(DIVERGING), vmin=-limit, vmax=limit, interpolation="nearest")
     ax.set_title(title, fontsize=10)
     ax.set(xticks=[], yticks=[])
+    if not np.isfinite(array_of(values)).all():
+        ax.set_xlabel("grey: no number", fontsize=8)
     return plain(ax)
 
 
 def plot_matrix(values, rows, columns, *, limits=(None, None), decimals=2, ax=None):
     """Draw a table of amounts, shape (len(rows), len(columns)), each square with its number in it; returns the Axes."""
     ax = given_axes(ax)
-    values = values.detach().float().cpu().numpy() if hasattr(values, "detach") else values
+    values = array_of(values)
     image = ax.imshow(values, cmap=SEQUENTIAL, vmin=limits[0], vmax=limits[1], aspect="auto")
     for row, column in itertools.product(range(len(rows)), range(len(columns))):
         value = values[row, column]
@@ -130,6 +155,13 @@ def draw_arrow(ax, tip: tuple[float, float], colour: str) -> None:
     ax.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "-|>", "color": colour, "shrinkA": 0, "shrinkB": 0})
 
 
+def wrapped(text: str, inches: float, letters: float = 13) -> str:
+    """The text in lines of so many inches, each of which holds some `letters`; a line that is no longer stays."""
+    width = max(1, int(letters * inches))
+    lines = (line if len(line) <= width else textwrap.fill(line, max(1, width * 7 // 8)) for line in text.split("\n"))
+    return "\n".join(lines)
+
+
 def plain(ax):
     """Let Axes of a figure that is not ours draw words as they are, too: WordedFigure sees to its own; returns them."""
     from .worded import WordedFigure, plain_texts
@@ -140,23 +172,25 @@ def plain(ax):
 
 
 def figure_pictures(pictures, titles=None, *, columns=4, inches=2.0, words="") -> WordedFigure:
-    """Pictures in rows of `columns`, each with its title; `words` says what they are to show."""
+    """Pictures in rows of `columns`, each with its title, in lines of its width; `words` says what they are to show."""
     titles = list(titles or [""] * len(pictures))
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    height = inches * pictures[0].height / pictures[0].width + 0.3 * any(titles)
+    shown = [wrapped(title, inches, 14.3) for title in titles]
+    more = max((new.count("\n") - old.count("\n") for new, old in zip(shown, titles, strict=True)), default=0)
+    height = inches * pictures[0].height / pictures[0].width + 0.3 * any(titles) + 0.2 * more
     fig = new_figure(figsize=(columns * inches, rows * height), photographs=True)
     axes = fig.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes:
         ax.set_axis_off()
     if len(titles) != len(pictures):
         raise BadInput(f"There are {len(pictures)} pictures and {len(titles)} titles; give one title for each.")
-    for ax, picture, title in zip(axes, pictures, titles, strict=False):  # the last row may have empty places
-        plot_picture(picture, title, ax=ax)
-    listed = "; ".join(title.replace("\n", " ") for title in titles if title)
+    for ax, picture, title in zip(axes, pictures, shown, strict=False):  # the last row may have empty places
+        plot_picture(picture, title, ax=ax).set_anchor("S" if more else "C")  # long titles need the room above
+    told = "; ".join(title.replace("\n", " ") for title in titles if title)
     number = f"{len(pictures)} pictures" if len(pictures) > 1 else "One picture"
-    number += f", {pictures[0].width} by {pictures[0].height} pixels"
-    fig.words = f"{words or number}{': ' + listed if listed else ''}."
+    number += f", {listed([*dict.fromkeys(f'{each.width} by {each.height}' for each in pictures)])} pixels"
+    fig.words = f"{words or number}{': ' + told if told else ''}."
     return fig
 
 
@@ -173,15 +207,15 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
     told = []
     for (*axes, bar), (name, values) in zip(grid, rows.items(), strict=True):
         maps = hasattr(values[0], "detach")
-        limit = max(float(each.abs().max()) for each in values) if maps else None
-        amounts = maps and all(float(each.min()) >= 0 for each in values)
+        limit = peak(*values) if maps else None
+        amounts = maps and not any(bool((each < 0).any()) for each in values)
         for ax, each in zip(axes, values, strict=True):
             if not maps:
                 plot_picture(each, ax=ax)
                 continue
             plot_map(each, limit=limit, ax=ax)
             if amounts:
-                ax.images[0].set(cmap=SEQUENTIAL, clim=(0, limit))
+                ax.images[0].set(cmap=colour_map(SEQUENTIAL), clim=(0, limit or 1.0))
         bar.set_axis_off()
         if maps:
             fig.colorbar(axes[-1].images[0], ax=bar, fraction=1, shrink=0.85, aspect=15).ax.tick_params(labelsize=8)
@@ -191,18 +225,34 @@ def figure_rows(rows: Mapping[str, Sequence], titles: Sequence[str], *, inches: 
         told.append(f"{name} ({kind})")
     for ax, title in zip(grid[0], titles, strict=False):
         ax.set_title(title, fontsize=10)
-    fig.words = f"Columns: {', '.join(titles)}. Rows: {'; '.join(told)}.".replace("\n", " ")
+    between = "; " if any("," in title for title in titles) else ", "
+    fig.words = f"Columns: {between.join(titles)}. Rows: {'; '.join(told)}.".replace("\n", " ")
     return fig
 
 
-def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, joined: bool = True, ax=None):
+def _looks(panels: Sequence[Mapping]) -> dict[str, tuple[str, str]]:
+    """One of `styles` for each name, the same in all `panels`: the first that no name beside it has."""
+    places: dict[str, int] = {}
+    for name in itertools.chain(*panels):
+        beside = {places.get(other) for panel in panels if name in panel for other in panel}
+        places.setdefault(name, next(place for place in itertools.count() if place not in beside))
+    return {name: next(itertools.islice(styles(), place, None)) for name, place in places.items()}
+
+
+def plot_curves(curves: Mapping[str, tuple], xlabel: str, ylabel: str, *, joined: bool = True, looks=None, ax=None):
     """Draw named curves, name -> (xs, ys), in the lessons' colours; returns the Axes.
 
-    Curves that are not `joined`, a few points with nothing known between them, are marks alone, a shape for each.
+    Curves that are not `joined`, a few points with nothing known between them, are marks alone, a shape for each; more
+    than five curves have marks and lines. `looks` are the (colour, mark) of each name, by default in the curves' order.
     """
     ax = given_axes(ax, (7, 2.9))
-    for (name, (xs, ys)), (colour, mark) in zip(curves.items(), styles(), strict=False):
-        style = {"marker": "o", "markersize": 3.5} if joined else {"marker": mark, "markersize": 7, "linestyle": "none"}
+    looks = looks or _looks([curves])
+    repeated = len({colour for colour, _ in looks.values()}) < len(curves)
+    for name, (xs, ys) in curves.items():
+        colour, mark = looks[name]
+        style = {"marker": mark, "markersize": 7, "linestyle": "none"}
+        if joined:
+            style = {"marker": mark if repeated else "o", "markersize": 3.5}
         ax.plot(xs, ys, color=colour, linewidth=1.4, label=name, alpha=1 if joined else 0.85, **style)
     ax.set_xlabel(xlabel, fontsize=9)
     ax.set_ylabel(ylabel, fontsize=9)
@@ -232,9 +282,9 @@ def figure_curves(
     fig = new_figure(figsize=(10 if len(panels) > 1 else 7, 2.9))
     axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     labels = [xlabel] * len(panels) if isinstance(xlabel, str) else xlabel
-    told, named = [], set()
+    told, named, looks = [], set(), _looks([*panels.values()])
     for ax, (title, curves), label in zip(axes, panels.items(), labels, strict=True):
-        plot_curves(curves, label, ylabel if ax is axes[0] else "", joined=joined, ax=ax)
+        plot_curves(curves, label, ylabel if ax is axes[0] else "", joined=joined, looks=looks, ax=ax)
         ax.set_title(title, fontsize=10)
         if linear:
             ax.set_yscale("symlog", linthresh=linear)

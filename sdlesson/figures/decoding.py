@@ -18,13 +18,16 @@ from .base import (
     ORANGE,
     SEQUENTIAL,
     by,
+    colour_map,
     given_axes,
     lying_bars,
     new_figure,
     open_axes,
+    peak,
     plot_curves,
     plot_map,
     plot_picture,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -81,7 +84,7 @@ def figure_stages(seen: Mapping[str, torch.Tensor]) -> Figure:
             continue
         sizes = values[0].abs().mean(dim=0)  # (h, w)
         plot_map(sizes, title, ax=ax)
-        ax.images[0].set(cmap=SEQUENTIAL, clim=(float(sizes.min()), float(sizes.max())))
+        ax.images[0].set(cmap=colour_map(SEQUENTIAL), clim=(float(sizes.min()), float(sizes.max())))
         ax.set_xlabel(f"{sizes.min():.1f} … {sizes.max():.1f}", fontsize=8)
     told = "; ".join(f"{name}, {by(values.shape[1:])}" for name, values in seen.items())
     fig.words = f"{len(seen)} maps, one for each stage of the decoder, channels × rows × columns: {told}."
@@ -98,7 +101,7 @@ def figure_reach(before: torch.Tensor, after: torch.Tensor, square: tuple[int, i
     fig = new_figure(figsize=(9.4, 3.4))
     left, right = fig.subplots(1, 2, width_ratios=[1, 1.5])
     plot_map(change.clamp(min=1e-3), "largest change of a pixel", ax=left)
-    left.images[0].set(cmap=SEQUENTIAL, norm="log", clim=(0.01, max(float(change.max()), 0.1)))
+    left.images[0].set(cmap=colour_map(SEQUENTIAL), norm="log", clim=(0.01, max(peak(change), 0.1)))
     corner = ([column, column + 1, column + 1, column, column], [row, row, row + 1, row + 1, row])
     left.plot(*([side * factor - 0.5 for side in sides] for sides in corner), color=ORANGE, linewidth=1.5)
     fig.colorbar(left.images[0], ax=left, shrink=0.9, pad=0.02).set_label("levels of 255", fontsize=9)
@@ -137,15 +140,18 @@ def figure_clipping(decoded: Mapping[str, torch.Tensor], *, widest: float = 2.0)
     """
     fig = new_figure(figsize=(2.5 * len(decoded) + 0.4, 4.3))
     grid = fig.subplots(2, len(decoded), squeeze=False, height_ratios=[1, 1.5])
-    outside = {name: (values[0].abs().amax(dim=0) - 1).clamp(min=0).cpu() * 127.5 for name, values in decoded.items()}
+    sizes = {name: values[0].nan_to_num(0).abs().amax(dim=0).cpu() for name, values in decoded.items()}
+    outside = {name: (size - 1).clamp(min=0) * 127.5 for name, size in sizes.items()}
     limit = max(1.0, *(float(each.max()) for each in outside.values()))
     told = []
     for upper, lower, (name, values) in zip(*grid, decoded.items(), strict=True):
         cut = _percent(float((values.abs() > 1).float().mean()))
         edges = torch.linspace(-widest, widest, int(20 * widest) + 1)
-        counts = torch.histc(values.float().cpu().clamp(-widest, widest), len(edges) - 1, -widest, widest)
+        numbers = values.float().cpu().clamp(-widest, widest)
+        some = numbers, numbers[numbers.abs() > 1]
+        counts, beyond = (torch.histc(each, len(edges) - 1, -widest, widest) for each in some)
         middles = (edges[1:] + edges[:-1]) / 2
-        colours = [ORANGE if abs(middle) > 1 else BLUE for middle in middles]
+        colours = [ORANGE if number else BLUE for number in beyond]
         upper.bar(middles, 100 * counts / counts.sum(), width=0.1, color=colours)
         upper.set_title(f"{name}\n{cut} cut off", fontsize=10)
         upper.set(yscale="log", ylim=(0.005, 60), yticks=[0.01, 0.1, 1, 10], yticklabels=["0.01", "0.1", "1", "10"])
@@ -172,13 +178,13 @@ def _percent(share: float) -> str:
 def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     """A recorded run, drawn without any model: sigma and the spread (std) of its tensors at each step, and maps.
 
-    The maps show channel 0 of the first picture at `columns` steps: latents divided by their standard deviation, and
-    those of the expected picture. Raises BadInput for a run without steps.
+    The maps show channel 0 of the first picture at `columns` steps, or at all where they are fewer: latents divided by
+    their standard deviation, and those of the expected picture. Raises BadInput for a run without steps.
     """
     steps = checks.part(trace, "a Trace, as `record` or `read_trace` give it", "steps").steps
     if not steps:
         raise BadInput("This run has no steps to draw: it started behind its last one.")
-    at = [round(k * (len(steps) - 1) / max(columns - 1, 1)) for k in range(columns)]
+    at = sorted({round(k * (len(steps) - 1) / max(columns - 1, 1)) for k in range(columns)})
     fig = new_figure(figsize=(10, 5.6))
     upper, lower = fig.subfigures(2, 1, height_ratios=[1, 1.35])
     left, right = upper.subplots(1, 2)
@@ -193,18 +199,17 @@ def figure_trace(trace: Trace, *, columns: int = 6) -> Figure:
     left.set_yscale("log")
     plot_curves({"": (xs, std["pred_original"])}, "step", "std of the\nexpected picture's latents", ax=right)
     right.set_ylim(0, None)
-    grid = lower.subplots(2, columns, squeeze=False)
+    grid = lower.subplots(2, len(at), squeeze=False)
     rows = {
         "latents before\nthe step": [steps[i].noisy[0, 0] / steps[i].noisy.std() for i in at],
         "expected picture": [steps[i].pred_original[0, 0] for i in at],
     }
     for row, (axes, (name, maps)) in enumerate(zip(grid, rows.items(), strict=True)):
-        limit = max(float(each.abs().max()) for each in maps)
         for ax, each, i in zip(axes, maps, at, strict=True):
-            plot_map(each, "" if row else f"step {i}", limit=limit, ax=ax)
+            plot_map(each, "" if row else f"step {i}", limit=peak(*maps), ax=ax)
         axes[0].set_ylabel(name, fontsize=9)
     prompt = trace.settings["prompts"][0]
-    fig.suptitle(prompt, fontsize=11)
+    fig.suptitle(wrapped(prompt, 10, 12), fontsize=11)
     fig.words = (
         f"A recorded run of {len(steps)} steps, {prompt!r}: sigma falls from {steps[0].sigma:.1f} to "
         f"{steps[-1].sigma:.2f}, the latents' spread from {std['noisy'][0]:.1f} to {std['noisy'][-1]:.1f}; maps "

@@ -18,10 +18,12 @@ from .base import (
     SEQUENTIAL,
     given_axes,
     new_figure,
+    peak,
     plot_curves,
     plot_map,
     plot_matrix,
     plot_picture,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def figure_embeddings(embeddings: torch.Tensor, words: int, *, numbers: int = 64
     grid = fig.subplot_mosaic([["empty", "first"], ["prompt", "first"]], width_ratios=(6, 1.5))
     rows = [grid["empty"], grid["prompt"]]
     numbers = min(numbers, embeddings.shape[-1])
-    limit = float(embeddings[..., :numbers].abs().float().quantile(0.99))
+    limit = float(embeddings[..., :numbers].abs().float().nan_to_num(0, 0).quantile(0.99))
     for ax, embedding, name, padding in zip(rows, embeddings, ("empty prompt", "prompt"), (1, words), strict=True):
         plot_embeddings(embedding, limit=limit, numbers=numbers, ax=ax)
         title = f"{name}: its end mark stands at position {padding} (dotted line), then comes padding"
@@ -77,7 +79,8 @@ def _plot_pairs(embeddings: torch.Tensor, limit: float, ax) -> None:
     for place in range(places):
         pairs[:, 3 * place : 3 * place + 2] = embeddings[:, place].detach().float().cpu().T
     plot_map(pairs, limit=limit, ax=ax)
-    ax.set_aspect("auto")
+    ax.images[0].set_cmap(DIVERGING)  # the gaps are white
+    ax.set(aspect="auto", xlabel="")
     ax.set_xticks([3 * place + text for place in range(places) for text in (0, 1)], ["empty", "prompt"] * places)
     ax.tick_params(axis="x", labelrotation=90, labelsize=8, length=0)
     for place in range(places):
@@ -94,7 +97,7 @@ def figure_sum(tokens: torch.Tensor, positions: torch.Tensor, labels: Sequence[s
         "= what the first layer reads": tokens + positions,
     }
     numbers = min(numbers, tokens.shape[-1])
-    limit = max(float(each[:, :numbers].abs().max()) for each in panels.values())
+    limit = peak(*(each[:, :numbers] for each in panels.values()))
     axes = fig.subplots(1, 3, sharey=True)
     for ax, (name, vectors) in zip(axes, panels.items(), strict=True):
         plot_embeddings(vectors, limit=limit, numbers=numbers, ax=ax)
@@ -211,13 +214,15 @@ def _neighbours(vectors: torch.Tensor) -> list[int]:
 
 def figure_fit(scores: torch.Tensor, pictures: Sequence[Image], texts: Sequence[str]) -> Figure:
     """The CLIP scores of pictures and texts, shape (pictures, texts): pictures above, a row for each text."""
-    fig = new_figure(figsize=(10, 1.5 + 0.42 * len(texts)), photographs=True)
+    shown = [wrapped(text, 4.6) for text in texts]
+    high = sum(max(0.42, 0.17 * (text.count("\n") + 1)) for text in shown)
+    fig = new_figure(figsize=(10, 1.5 + high), photographs=True)
     grid = fig.subplot_mosaic(
-        [[f"p{k}" for k in range(len(pictures))], ["table"] * len(pictures)], height_ratios=[1.3, 0.42 * len(texts)]
+        [[f"p{k}" for k in range(len(pictures))], ["table"] * len(pictures)], height_ratios=[1.3, high]
     )
     for k, picture in enumerate(pictures):
         plot_picture(picture, ax=grid[f"p{k}"])
-    plot_cosines(scores.T, texts, [""] * len(pictures), ax=grid["table"])
+    plot_cosines(scores.T, shown, [""] * len(pictures), ax=grid["table"])
     grid["table"].set_xticks([])
     found = int((scores.argmax(dim=1) == torch.arange(len(pictures))).sum())
     fig.words = (
@@ -231,13 +236,17 @@ def figure_mixture(
     pictures: Sequence[Image], weights: Sequence[float], scores: torch.Tensor, names: Sequence[str]
 ) -> Figure:
     """Pictures of two prompts' mixtures, a column for each weight; below, their scores (pictures, 2) with either."""
-    fig = new_figure(figsize=(10, 10 / len(pictures) + 2.1), photographs=True)
-    columns = [f"p{k}" for k in range(len(pictures))]
-    grid = fig.subplot_mosaic([columns, ["curve"] * len(columns)], height_ratios=[10 / len(pictures), 1.9])
-    for column, picture, weight in zip(columns, pictures, weights, strict=True):
-        plot_picture(picture, f"{weight:g}", ax=grid[column])
+    shown = [wrapped(name, 4.4) for name in names]
+    high = 1.9 + 0.15 * max(name.count("\n") for name in shown)
+    ratios = [10 / len(pictures), high]
+    fig = new_figure(figsize=(10, sum(ratios) + 0.2), photographs=True)
+    grid = fig.subplot_mosaic(
+        [[f"p{k}" for k in range(len(pictures))], ["curve"] * len(pictures)], height_ratios=ratios
+    )
+    for k, (picture, weight) in enumerate(zip(pictures, weights, strict=True)):
+        plot_picture(picture, f"{weight:g}", ax=grid[f"p{k}"])
     xs = list(range(len(weights)))
-    curves = {name: (xs, scores[:, k].tolist()) for k, name in enumerate(names)}
+    curves = {name: (xs, scores[:, k].tolist()) for k, name in enumerate(shown)}
     ax = plot_curves(curves, "weight of the second prompt", "CLIP score", joined=False, ax=grid["curve"])
     ax.set_xticks(xs, [f"{weight:g}" for weight in weights])
     ax.set(xlim=(-0.5, len(xs) - 0.5), ylim=(None, 1))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..guidance import Step, guide
+from ..loading.errors import BadInput
 from .base import BLUE, INK, ORANGE, PALE, draw_arrow, given_axes, new_figure, open_axes, plane_of, plot_curves
 
 if TYPE_CHECKING:
@@ -19,10 +20,10 @@ def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
     """Draw the first picture's two guesses at `step` and the guided ones, true to scale, in the plane that they span.
 
     The axis upwards is the guess without words; the dashed arc has the length of pure noise, the square root of how
-    many numbers there are (a standard deviation of 1 in each).
+    many numbers there are (a standard deviation of 1 in each). Raises BadInput for a step with one guess alone.
     """
     ax = given_axes(ax, (4, 4))
-    uncond, text = (guess[0].flatten().double() for guess in (step.noise_uncond, step.noise_text))
+    uncond, text = (guess.double() for guess in _pair(step))
     place = plane_of(uncond, text)
     tips = {scale: place(guide(uncond, text, scale))[::-1] for scale in scales}  # (away, along): along points up
     radius = math.sqrt(uncond.numel())
@@ -33,8 +34,9 @@ def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
         colour = {0: INK, 1: BLUE}.get(scale, ORANGE)
         draw_arrow(ax, (x, y), colour)
         ax.annotate(f"{scale:g}", (x, y), xytext=(0, 5), textcoords="offset points", fontsize=10, color=colour)
-    right, top = (max(tip[k] for tip in tips.values()) for k in (0, 1))
-    ax.update_datalim([(-0.05 * radius, 0), (max(1.1 * right, 0.3 * radius), 1.12 * max(top, radius))])
+    (left, right), (low, top) = ((min(ends), max(ends)) for ends in zip(*tips.values(), strict=True))
+    corner = min(-0.05 * radius, 1.1 * left), min(0, 1.1 * low)
+    ax.update_datalim([corner, (max(1.1 * right, 0.3 * radius), 1.12 * max(top, radius))])
     ax.margins(0)
     ax.set_aspect("equal", adjustable="datalim")  # true to scale, and as large as the frame
     ax.set_xlabel("away from the guess without words", fontsize=9)
@@ -43,15 +45,25 @@ def plot_guesses(step: Step, scales: Sequence[float], *, ax=None):
     return open_axes(ax)
 
 
+def _pair(step: Step) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first picture's two guesses, flat; raises BadInput where one of them was not computed."""
+    if step.noise_uncond is None or step.noise_text is None:
+        raise BadInput("At guidance 0 and 1 the UNet makes one guess a step: record the run at another guidance scale.")
+    return step.noise_uncond[0].flatten(), step.noise_text[0].flatten()
+
+
 def figure_guesses(steps: Sequence[Step], at: int, scales: Sequence[float]) -> Figure:
-    """The guesses of steps[at] as arrows; and at every step how long the first picture's are, and how far apart."""
+    """The guesses of steps[at] as arrows; and at every step how long the first picture's are, and how far apart.
+
+    Raises BadInput for a run at guidance 0 or 1, which has one guess a step.
+    """
+    pairs = [_pair(step) for step in steps]
     fig = new_figure(figsize=(10, 4.2))
     axes = fig.subplot_mosaic([["plane", "length"], ["plane", "angle"]], width_ratios=[1.1, 1])
     plot_guesses(steps[at], scales, ax=axes["plane"])
     axes["plane"].set_title(
         f"step {at}: the guided guess at guidance {', '.join(f'{s:g}' for s in scales)}", fontsize=10
     )
-    pairs = [(step.noise_uncond[0].flatten(), step.noise_text[0].flatten()) for step in steps]
     xs = range(len(pairs))
     angles = [math.degrees(math.acos(min(1.0, float(torch.cosine_similarity(u, t, 0))))) for u, t in pairs]
     lengths = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import torch
 from ..latents import as_latents
 from ..loading import checks
 from ..loading.errors import BadInput
-from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, given_axes, new_figure, open_axes, plot_map, plot_picture
+from .base import BLUE, INK, ORANGE, SEQUENTIAL, by, given_axes, new_figure, open_axes, peak, plot_map, plot_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,10 +24,9 @@ def figure_latents(latents: torch.Tensor, title: str = "") -> Figure:
     """The channels of the first latents in the batch, shape (batch, channels, height, width), side by side."""
     first = as_latents(latents)[0].detach().float().cpu()
     fig = new_figure(figsize=(2.1 * len(first) + 0.6, 2.4))
-    limit = float(first.abs().max())
     axes = fig.subplots(1, len(first), squeeze=False)[0]
     for channel, (ax, values) in enumerate(zip(axes, first, strict=True)):
-        plot_map(values, f"channel {channel}", limit=limit, ax=ax)
+        plot_map(values, f"channel {channel}", limit=peak(first), ax=ax)
     fig.colorbar(axes[-1].images[0], ax=axes, shrink=0.85, pad=0.01).set_label("value (no unit)", fontsize=9)
     fig.suptitle(title, fontsize=11)
     fig.words = (
@@ -41,7 +41,8 @@ def plot_histogram(values: torch.Tensor, title: str = "", *, limit: float = 4.0,
     ax = given_axes(ax, (4, 2.6))
     numbers = values.detach().float().cpu().flatten().numpy()
     bins = np.linspace(-limit, limit, 61)
-    ax.hist(numbers, bins=bins, density=True, histtype="stepfilled", color=BLUE, alpha=0.45, label="numbers")
+    weights = np.full(len(numbers), 1 / len(numbers) / (bins[1] - bins[0]))  # those beyond the frame count, too
+    ax.hist(numbers, bins=bins, weights=weights, histtype="stepfilled", color=BLUE, alpha=0.45, label="numbers")
     grid = np.linspace(-limit, limit, 301)
     ax.plot(grid, np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), color=INK, linewidth=1.4, label="Gaussian, std 1")
     mean = round(float(numbers.mean()), 1) + 0.0  # never -0.0
@@ -75,15 +76,14 @@ def figure_round_trip(before: Image, after: Image) -> Figure:
         raise BadInput(f"Pictures of {by(before.size)} and {by(after.size)} pixels cannot be compared.")
     error = np.abs(np.asarray(before, dtype=float) - np.asarray(after, dtype=float)).mean(axis=2)  # levels of 255
     side = max(8, min(before.size) // 4)
-    tiles = error[: before.height // side * side, : before.width // side * side]
-    sums = tiles.reshape(before.height // side, side, -1, side).mean(axis=(1, 3))
-    top, left = (int(each) * side for each in np.unravel_index(sums.argmax(), sums.shape))
+    parts = itertools.product(*([*range(0, long - side, side), max(long - side, 0)] for long in error.shape))
+    top, left = max(parts, key=lambda part: error[part[0] :, part[1] :][:side, :side].mean())
     fig = new_figure(figsize=(8.8, 2.5), photographs=True)
     rows = [["before", "after", "error", "part"], ["before", "after", "error", "back"]]
     axes = fig.subplot_mosaic(rows, width_ratios=[2, 2, 2.5, 1])
     plot_picture(before, "the picture", ax=axes["before"])
     plot_picture(after, "encoded and decoded", ax=axes["after"])
-    most = float(np.quantile(error, 0.998))  # a few pixels of larger error must not darken all others
+    most = float(np.quantile(error, 0.998)) or 1.0  # a few pixels of larger error must not darken all others
     drawn = axes["error"].imshow(error, cmap=SEQUENTIAL, vmin=0, vmax=most, interpolation="nearest")
     axes["error"].set_title("how far apart", fontsize=10)
     axes["error"].set_axis_off()

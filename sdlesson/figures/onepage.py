@@ -135,12 +135,13 @@ def figure_way(noisy: torch.Tensor, predicted, sigmas, steps) -> Figure:
         ax.set_axis_on()
         ax.set(xticks=[], yticks=[])
         ax.set_ylabel(label, fontsize=9)
-    grows = _edges(predicted[-1]) > _edges(predicted[0])
+    first, last = _edges(predicted[0]), _edges(predicted[-1])
+    edges = "sharper" if last > first else "softer" if last < first else "as sharp"
     fig.words = (
         f"Two rows of {len(steps)} pictures, at the steps {', '.join(map(str, steps))}. "
         f"Above, the noisy latents, whose noise falls from {sigmas[0]:.1f} to {sigmas[-1]:.2f}. "
         "Below, the picture that the UNet expects, decoded; "
-        f"its edges are {'sharper' if grows else 'softer'} at the end than at the beginning."
+        f"its edges are {edges} at the end {'as' if edges == 'as sharp' else 'than'} at the beginning."
     )
     return fig
 

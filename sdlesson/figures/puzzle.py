@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import DIVERGING, INK, PALE, new_figure
+from .base import DIVERGING, INK, PALE, new_figure, peak
 
 _CELL, _DOT, _WIDE = 0.4, 0.13, 9.6  # inches: a square with its number, one without, a whole figure
 _FEW = 110  # squares that still get their numbers
@@ -32,7 +32,7 @@ def figure_puzzle(given: Mapping[str, Any], wanted, yours=None, *, picture: bool
     fig.set_size_inches(max(2.5, *(_width(row) for row in rows)) + 0.2, high)
     wide, y = fig.get_figwidth(), high - top
     panels = arrays | {"wanted": wanted, "yours": yours}
-    largest = max(_peak(each) for each in panels.values() if each is not None)
+    largest = peak(*(each for each in panels.values() if each is not None))
     for row in rows:
         x, below = 0.1, y - _TITLE - max(size[1] for size in row.values())
         for name, (across, up) in row.items():
@@ -44,11 +44,6 @@ def figure_puzzle(given: Mapping[str, Any], wanted, yours=None, *, picture: bool
         fig.text(0.1 / wide, 1 - 0.2 / high, single, fontsize=9, color=INK)
     fig.words = _words(arrays, single, wanted, yours)
     return fig
-
-
-def _peak(values: np.ndarray) -> float:
-    """The largest size of a number that is one."""
-    return np.abs(values[np.isfinite(values)]).max(initial=0)
 
 
 def _rows(sizes: Mapping[str, tuple[float, float]]) -> list[dict[str, tuple[float, float]]]:
@@ -117,7 +112,7 @@ def _draw(ax, name: str, values: np.ndarray | None, largest: float, picture: boo
         sheet = np.where(blank[..., None], 1, sheet.clip(0, 1))
         ax.imshow(sheet, interpolation="nearest", aspect="auto")
         return
-    limit = (largest if _peak(sheet) >= largest / 10 else _peak(sheet)) or 1
+    limit = (largest if peak(sheet) >= largest / 10 else peak(sheet)) or 1
     shown = np.ma.masked_where(blank | np.isnan(sheet), sheet.clip(-limit, limit))
     ax.imshow(shown, cmap=DIVERGING, vmin=-limit, vmax=limit, interpolation="nearest", aspect="auto")
     if values.size > _FEW:

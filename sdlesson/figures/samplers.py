@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-#: One colour and one mark for each sampler, the same in every figure; other names take them by their place.
+#: One colour and one mark for each sampler, the same in every figure; other names take what is left of them.
 STYLES = {
     "Euler": (ORANGE, "o"),
     "Heun": (BLUE, "s"),
@@ -32,8 +32,10 @@ def plot_errors(
     whose length the errors are a share of. With `fit_from` the legend tells each curve's order, from that count on.
     """
     ax = given_axes(ax, (6, 3.4))
-    for (name, curve), style in zip(errors.items(), itertools.cycle(STYLES.values()), strict=False):
-        colour, mark = STYLES.get(name.partition(",")[0], style)
+    known = {name: STYLES.get(name.partition(",")[0]) for name in errors}
+    left = itertools.cycle([style for style in STYLES.values() if style not in known.values()] or STYLES.values())
+    for name, curve in errors.items():
+        colour, mark = known[name] or next(left)
         label = name if fit_from is None else f"{name}: order {_order(curve, fit_from):.1f}"
         line = f"{mark}--" if "default" in name else f"{mark}-"
         ax.plot(list(curve), list(curve.values()), line, color=colour, markersize=4, linewidth=1.4, label=label)
@@ -41,7 +43,7 @@ def plot_errors(
     shown = [count for count in (5, 10, 20, 40, 80, 160, 320, 640, 1280) if counts[0] <= count <= counts[-1]]
     ax.set(yscale="log", xlabel=xlabel, ylabel=f"error\n(share of the {of}'s length)")
     log_axes(ax.xaxis, minor=False)
-    ax.set_xticks(shown, [str(count) for count in shown])
+    ax.set_xticks(shown or counts, [str(count) for count in shown or counts])
     ax.legend(frameon=False, fontsize=8)
     return open_axes(ax)
 

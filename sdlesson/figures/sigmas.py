@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..loading import checks
 from ..loading.errors import BadInput
 from ..sigmas import lms_coefficients
 from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, log_axes, new_figure, open_axes, styles
@@ -20,7 +21,8 @@ def plot_sigmas(sigmas, *, ax=None):
     ax = given_axes(ax, (7, 2.4))
     levels = [float(sigma) for sigma in sigmas]
     ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
-    ax.set(xlabel="step", ylabel="noise level σ\n(its standard deviation)", xticks=range(0, len(levels), 5))
+    ax.set(xlabel="step", ylabel="noise level σ\n(its standard deviation)")
+    ax.locator_params(axis="x", integer=True)
     ends = {"textcoords": "offset points", "fontsize": 9}
     ax.annotate(f"σ = {levels[0]:.4f}", (0, levels[0]), xytext=(8, -4), **ends)
     ax.annotate("σ = 0: no noise left", (len(levels) - 1, 0), xytext=(0, 14), ha="right", **ends)
@@ -28,9 +30,9 @@ def plot_sigmas(sigmas, *, ax=None):
 
 
 def figure_sigmas(scheduler) -> Figure:
-    """The noise levels that `scheduler` has set, from the noise to the picture."""
+    """The noise levels that `scheduler` has set, from the noise to the picture; raises BadInput where it has none."""
+    sigmas = checks.part(scheduler, "a scheduler with noise levels", "sigmas").sigmas
     fig = new_figure(figsize=(7, 2.4))
-    sigmas = scheduler.sigmas
     plot_sigmas(sigmas, ax=fig.subplots())
     first = ", ".join(f"{sigma:.2f}" for sigma in sigmas[:3])
     rest = f" … {sigmas[-2]:.2f}, 0" if len(sigmas) > 3 else ""
@@ -92,7 +94,9 @@ def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
         ax.set(xlabel="timestep", ylabel="noise level σ")
     whole.plot(timesteps, sigmas, "o", color=ORANGE, markersize=5)
     whole.set_title(f"the {len(timesteps)} steps of a run, on the curve of the training", fontsize=10)
-    below = int(timesteps[1])
+    below = int(round(float(timesteps[1]), 2))
+    whole_one = f"{timesteps[1]:.2f}" == f"{below}.00"
+    lies = f"lies on {below}" if whole_one else f"lies between {below} and {below + 1}"
     near.plot([below, below + 1], all_sigmas[below : below + 2], "o", color=INK, markersize=5)
     near.plot(timesteps[1], sigmas[1], "D", color=ORANGE, markersize=8)
     near.annotate(
@@ -106,7 +110,7 @@ def figure_timesteps(all_sigmas, timesteps, sigmas) -> Figure:
     near.set_title("the second step, close by", fontsize=10)
     fig.words = (
         f"Left: {len(timesteps)} dots, evenly spaced in timesteps, on the rising curve of sigma. Right: the second "
-        f"step, timestep {timesteps[1]:.2f}, lies between {below} and {below + 1}; its sigma is {sigmas[1]:.3f}."
+        f"step, timestep {timesteps[1]:.2f}, {lies}; its sigma is {sigmas[1]:.3f}."
     )
     return fig
 
@@ -167,8 +171,9 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
     """Step i of K-LMS. Left: Lagrange's polynomials over the past sigmas; right: the curve through `slopes`.
 
     `slopes` are those of one number at the past sigmas, newest first. The step is shaded: its area is what counts. The
-    oldest of four has an area so thin that it is drawn once more, enlarged.
+    oldest of four has an area so thin that it is drawn once more, enlarged. Raises BadInput for an order beyond 4.
     """
+    order = checks.whole(order, "order", 1, 4)
     past = np.asarray(sigmas[max(0, i + 1 - order) : i + 1], dtype=float)[::-1]
     grid = np.unique([*np.linspace(sigmas[i + 1], past[-1], 200), past[0]])
     step = grid <= past[0]
@@ -225,28 +230,34 @@ def figure_coefficients(sigmas, order: int = 4) -> Figure:
     """The weights of the past slopes in every step of K-LMS, as multiples of the step sigma_(i+1) - sigma_i.
 
     The scale is even up to ±0.1 and logarithmic beyond, so that small weights of old slopes are seen beside large ones.
+    Raises BadInput for an order beyond 4.
     """
+    from matplotlib.ticker import MaxNLocator
+
+    order = checks.whole(order, "order", 1, 4)
     steps = len(sigmas) - 1
     fig = new_figure(figsize=(10, 3))
     ax = open_axes(fig.subplots())
     shares = [lms_coefficients(sigmas, i, order) / (sigmas[i + 1] - sigmas[i]) for i in range(steps)]
-    for k, colour in zip(range(order), (ORANGE, BLUE, GREEN, PINK), strict=False):
+    most = max(map(len, shares))
+    for k, colour in zip(range(most), (ORANGE, BLUE, GREEN, PINK), strict=False):
         at = [i for i in range(steps) if len(shares[i]) > k]
         name = f"slope {k} step{'s' * (k != 1)} ago" if k else "slope now"
         middles = [i + 0.2 * (k - (len(shares[i]) - 1) / 2) for i in at]  # a step's bars stand around its tick
         ax.bar(middles, [shares[i][k] for i in at], 0.2, color=colour, label=name)
     ax.axhline(0, color=INK, linewidth=0.8)
-    ax.set(
-        xlabel="step", ylabel="weight ÷ step\n(logarithmic beyond ±0.1)", xticks=range(steps), xlim=(-0.7, steps - 0.3)
-    )
+    ax.set(xlabel="step", ylabel="weight ÷ step\n(logarithmic beyond ±0.1)", xlim=(-0.7, steps - 0.3))
+    ax.xaxis.set_major_locator(MaxNLocator(25, steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
     ax.set_yscale("symlog", linthresh=0.1)
     ax.yaxis.set_major_formatter("{x:g}")
     ax.grid(visible=False, axis="x")
-    ax.legend(frameon=False, fontsize=8, ncols=order, loc="lower center", bbox_to_anchor=(0.5, 1))
-    middle = ", ".join(f"{share:.2f}" for share in shares[steps // 2])
+    ax.legend(frameon=False, fontsize=8, ncols=most, loc="lower center", bbox_to_anchor=(0.5, 1))
+    middle = shares[steps // 2]
+    turns = ": large, of changing sign" if abs(middle).sum() > 1.5 else ""  # as their sum is 1, some are below 0
+    number = f"one weight in step 0, two in step 1, and so on up to {most}" if most > 1 else "one weight in each"
     fig.words = (
-        f"Bars for {steps} steps: one weight in step 0, two in step 1, and so on up to {order}. In the middle the "
-        f"weights, newest slope first, are {middle}: large, of changing sign, their sum 1."
+        f"Bars for {steps} step{'s' * (steps != 1)}: {number}. In the middle the weights, newest slope first, are "
+        f"{', '.join(f'{share:z.2f}' for share in middle)}{turns}, their sum 1."
     )
     return fig
 
@@ -263,8 +274,9 @@ def figure_errors(errors: dict) -> Figure:
     log_axes(ax.yaxis, subs=(1, 2, 5))
     ax.set_xticks(counts, [str(count) for count in counts])
     ax.legend(frameon=False, fontsize=9)
-    last = "; ".join(
-        f"{name}: " + ", ".join(f"{error:.2f}" for error in values.values()) for name, values in errors.items()
+    told = (
+        f"{name}: " + ", ".join(f"{float(f'{error:.2g}'):g} at {count}" for count, error in values.items())
+        for name, values in errors.items()
     )
-    fig.words = f"Curves of the error at {', '.join(map(str, counts))} steps. {last}."
+    fig.words = f"Curves of the error at so many steps. {'; '.join(told)}."
     return fig

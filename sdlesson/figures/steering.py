@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from ..loading import checks
+from ..loading.errors import BadInput
 from ..steering import first_step, latent_mask, lerp, slerp
 from .base import (
     BLUE,
     INK,
     ORANGE,
+    by,
     draw_arrow,
     given_axes,
     log_axes,
@@ -43,9 +45,15 @@ def plot_mask(picture: Image, free: torch.Tensor, *, ax=None):
 
 
 def figure_mask(picture: Image, pixels: torch.Tensor, factor: int = 8) -> Figure:
-    """A mask (height, width) over its picture: as it was drawn, and as the latent squares that it becomes."""
+    """A mask (height, width) over its picture: as it was drawn, and as the latent squares that it becomes.
+
+    Raises BadInput where the mask and the picture differ in size.
+    """
+    picture, pixels = checks.rgb(picture), checks.mask(pixels)
+    if picture.size != pixels.shape[::-1]:
+        said = f"A mask of {by(pixels.shape[::-1])} pixels does not fit a picture of {by(picture.size)} pixels."
+        raise BadInput(said)
     fig = new_figure(figsize=(5.0, 2.6), photographs=True)
-    pixels = checks.mask(pixels)
     squares = latent_mask(pixels, factor)
     sizes = []
     for ax, (name, free) in zip(fig.subplots(1, 2), {"pixels": pixels, "latent squares": squares}.items(), strict=True):
@@ -61,8 +69,15 @@ def figure_mask(picture: Image, pixels: torch.Tensor, factor: int = 8) -> Figure
 
 
 def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
-    """Where the loop is entered at each strength, on the curve of the noise levels that `scheduler` has set."""
-    levels = [float(sigma) for sigma in scheduler.sigmas[:-1]]  # the last one, 0, has no place on a logarithmic axis
+    """Where the loop is entered at each strength, on the curve of the noise levels that `scheduler` has set.
+
+    The level 0 has no place on the logarithmic axis: strength 0 stands after the last step, at half its level.
+    """
+    sigmas = checks.part(scheduler, "a scheduler with noise levels", "sigmas").sigmas
+    levels = [float(sigma) for sigma in sigmas[: -1 : scheduler.order]]  # one for each step, but not the 0 at the end
+    entered = {}
+    for strength in strengths:
+        entered.setdefault(first_step(strength, len(levels)), []).append(f"{strength:g}")
     fig = new_figure(figsize=(7, 2.9))
     ax = open_axes(fig.subplots())
     ax.plot(range(len(levels)), levels, "o-", color=ORANGE, markersize=4)
@@ -70,15 +85,15 @@ def figure_entries(scheduler, strengths: Sequence[float]) -> Figure:
     log_axes(ax.yaxis)
     ax.xaxis.get_major_locator().set_params(integer=True)
     told = []
-    for strength in strengths:
-        step = min(first_step(strength, len(levels)), len(levels) - 1)
-        left = len(levels) - first_step(strength, len(levels))
-        words = f"strength {strength:g}: {left} step{'s' * (left != 1)} left"
-        ax.plot(step, levels[step], "o", color=BLUE, markersize=8)
-        place = {"xytext": (7, 5), "textcoords": "offset points", "fontsize": 9, "color": INK}
-        ax.annotate(words, (step, levels[step]), **place)
-        told.append(f"{words}, from sigma {levels[step]:.2f}")
-    ax.set_xlim(None, 1.3 * (len(levels) - 1))
+    for step, names in entered.items():
+        left, level = len(levels) - step, [*levels, 0][step]
+        words = f"strength {', '.join(names)}: {left} step{'s' * (left != 1)} left"
+        place = step, level or levels[-1] / 2
+        ax.plot(*place, "o", color=BLUE, markersize=8)
+        beside = {"xytext": (7, 5), "textcoords": "offset points", "fontsize": 9, "color": INK}
+        ax.annotate(words if level else f"{words} (σ = 0)", place, **beside)
+        told.append(f"{words}, from sigma {level:.2f}")
+    ax.set_xlim(None, max(1, 1.3 * max(len(levels) - 1, *entered)))
     ax.set_xticks([tick for tick in ax.get_xticks() if 0 <= tick < len(levels)])  # words need room, steps end
     ax.set_ylim(None, 2 * max(levels))
     fig.words = f"The falling curve of the noise levels, with the points where the loop is entered: {'; '.join(told)}."

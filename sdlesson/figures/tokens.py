@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 from ..loading import checks
 from ..loading.errors import BadInput
 from ..tokens import WORD_END, byte_words, context_length, encode_pieces, merge_ranks, merge_steps, places
-from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, new_figure, open_axes, plain
+from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, new_figure, open_axes, plain, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from transformers import CLIPTokenizer
+
+_LETTERS = 40  # of one row of pieces: more are too narrow to be read
+
 
 _MOST = 500  # pieces of one row: more are too narrow to be seen, and take longer than ten seconds
 
@@ -35,17 +38,25 @@ def plot_merges(steps: Sequence, ranks: Mapping[tuple[str, str], int], *, ax=Non
 
 
 def _brick(ax, left: float, row: int, part: str, colour: str) -> float:
-    """One piece as a box that is as wide as its letters, `</w>` counted as one and a half; returns its right end."""
-    wide = len(part.removesuffix(WORD_END)) + 1.5 * part.endswith(WORD_END)
+    """One piece as a box that is as wide as its letters; returns its right end."""
+    wide = _wide(part)
     ax.barh(row, wide, left=left, height=0.78, color=colour, alpha=0.35, edgecolor=INK, linewidth=0.8)
     ax.text(left + wide / 2, row, part, ha="center", va="center", fontsize=8, color=INK)
     return left + wide
 
 
+def _wide(part: str) -> float:
+    """The letters of a piece, `</w>` counted as one and a half."""
+    return len(part.removesuffix(WORD_END)) + 1.5 * part.endswith(WORD_END)
+
+
 def figure_merges(tokenizer: CLIPTokenizer, words: Sequence[str]) -> Figure:
-    """How the merges build each of `words`, side by side; on the left of each row the merge's rank and its pair."""
+    """How the merges build each of `words`, side by side; on the left of each row the merge's rank and its pair.
+
+    Raises BadInput for what the tokenizer cuts into several parts before it merges, or into none.
+    """
     ranks = merge_ranks(tokenizer)
-    walls = [merge_steps(byte_words(tokenizer, word)[0], ranks) for word in words]
+    walls = [merge_steps(_whole(tokenizer, word), ranks) for word in words]
     widths = [len(wall[0][1]) + 5 for wall in walls]  # the labels take as much room as five letters
     fig = new_figure(figsize=(10, 0.27 * max(map(len, walls)) + 0.5))
     told = []
@@ -59,6 +70,14 @@ def figure_merges(tokenizer: CLIPTokenizer, words: Sequence[str]) -> Figure:
         told.append(f"{word}: {joined or 'no merge'}; what is left: {' '.join(pieces_left)}")
     fig.words = f"Walls of pieces, from single letters down, one merge a row. {'. '.join(told)}."
     return fig
+
+
+def _whole(tokenizer: CLIPTokenizer, word: str) -> str:
+    """The word as the merges get it; raises BadInput for what is no single word."""
+    parts = byte_words(tokenizer, word)
+    if len(parts) != 1:
+        raise BadInput(f"A wall shows the merges of one word, and {checks.told(word)} is {len(parts)} words here.")
+    return parts[0]
 
 
 def _pairs(steps: Sequence) -> list[tuple[str, str]]:
@@ -77,28 +96,31 @@ def _in_a_row(row: Sequence, label: str) -> Sequence:
 
 
 def figure_pieces(tokenizer: CLIPTokenizer, texts: Mapping[str, str]) -> Figure:
-    """The pieces of each text, label -> text, as a row of boxes; on the right how many bytes and pieces it has.
+    """The pieces of each text, label -> text, as rows of boxes; on the right how many bytes and pieces it has.
 
     Raises BadInput for a text of more than 500 pieces.
     """
-    fig = new_figure(figsize=(10, 0.36 * len(texts) + 0.2))
+    fig = new_figure()
     ax = fig.subplots()
-    told, ends = [], []
-    for row, (label, text) in enumerate(texts.items()):
-        left = 0
+    told, middles, ends, row, right = [], [], [], -1, 0.0
+    for label, text in texts.items():
+        left, first = 0.0, (row := row + 1)
         for number, part in enumerate(parts := _in_a_row(encode_pieces(tokenizer, text).tokens, label)):
+            if left and left + _wide(part) > _LETTERS:
+                left, row = 0.0, row + 1
             left = _brick(ax, left, row, part, (BLUE, ORANGE, GREEN, PINK)[number % 4]) + 0.15
-        ends.append((left, f"{_number(text.encode(), 'byte')}, {_number(parts, 'piece')}"))
-        told.append(" ".join(parts))
-    right = max(left for left, _ in ends)
-    for row, (_, words) in enumerate(ends):
-        ax.text(right + 0.5, row, words, va="center", fontsize=9, color=INK)
-    ax.set_yticks(range(len(texts)), list(texts), fontsize=9)
+            right = max(left, right)
+        middles.append((first + row) / 2)
+        ends.append(f"{_number(text.encode(), 'byte')}, {_number(parts, 'piece')}")
+        told.append(f"{label}: {' '.join(parts)} ({ends[-1]})")
+    for middle, words in zip(middles, ends, strict=True):
+        ax.text(right + 0.5, middle, words, va="center", fontsize=9, color=INK)
+    ax.set_yticks(middles, [wrapped(label, 2.5) for label in texts], fontsize=9)
     ax.tick_params(length=0)
-    ax.set(xticks=[], xlim=(-0.2, 1.2 * right), ylim=(len(texts) - 0.4, -0.6))
+    ax.set(xticks=[], xlim=(-0.2, 1.2 * right), ylim=(row + 0.6, -0.6))
     ax.spines[:].set_visible(False)
-    lines = (f"{label}: {parts} ({end})" for label, parts, (_, end) in zip(texts, told, ends, strict=True))
-    fig.words = f"Texts cut into pieces. {'; '.join(lines)}."
+    fig.set_size_inches(10, 0.36 * (row + 1) + 0.2)
+    fig.words = f"Texts cut into pieces. {'; '.join(told)}."
     return fig
 
 

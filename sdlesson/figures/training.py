@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .base import figure_curves, figure_rows, log_axes
+from .base import figure_curves, figure_rows, log_axes, peak
 
 if TYPE_CHECKING:
     from .worded import WordedFigure
@@ -17,11 +18,11 @@ def figure_batch(
 ) -> WordedFigure:
     """Rows as in `figures.figure_rows`; the rows of maps named in `alike` are drawn in one colour scale."""
     fig = figure_rows(rows, titles, inches=inches)
-    limit = max(float(each.abs().max()) for name in alike for each in rows[name])
+    limit = peak(*(each for name in alike for each in rows[name]))
     for name in alike:
         first = list(rows).index(name) * (len(titles) + 1)  # one more column, for the colour bars
         for ax in fig.axes[first : first + len(titles)]:
-            ax.images[0].set_clim(-limit, limit)
+            ax.images[0].set_clim(-(limit or 1), limit or 1)
         fig.words = re.sub(rf"{re.escape(name)} \(maps up to [^)]*\)", f"{name} (maps up to {limit:.1f})", fig.words)
     return fig
 
@@ -44,7 +45,8 @@ def figure_progress(runs: Mapping[str, Sequence[float]], *, window: int = 10, yl
         parts = [losses[start : start + window] for start in range(0, len(losses), window)]
         means = [sum(part) / len(part) for part in parts]
         curves[name] = ([min(len(losses), window * (k + 1)) for k in range(len(parts))], means)
-        told.append(f"{name}, {'which ends below' if means[-1] < means[0] / 2 else 'which stays above'} half of it")
+        side = "ends below half of it" if means[-1] < means[0] / 2 else "stays above half of it"
+        told.append(f"{name}, which {'ends as NaN' if math.isnan(means[-1]) else side}")
     fig = figure_curves({"": curves}, "step", f"loss (mean of {window} steps)", ylim=ylim)
     if ylim is None:
         fig.axes[0].set_ylim(bottom=0)
