@@ -261,6 +261,7 @@ def test_a_wrong_setting_is_one_sentence(loaded, options, said):
     ("name", "fault", "said"),
     [
         ("unet-weights", "missing", r"The model's file unet-weights-\w+\.bin is not there \(404\); .* try again\."),
+        (".bin", "missing", r"The model's file ort-wasm-\w+\.bin is not there \(404\); .* try again\."),
         ("unet-weights", "cut", r"The model's file unet\.weights did not come whole \(only \d+ of its \d+ bytes .*"),
         ("ort-wasm", "cut", r"The model's file ort\.wasm did not come whole .*"),
         ("manifest", "cut", r"The list of the model's files is damaged; .*"),

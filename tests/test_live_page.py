@@ -138,6 +138,47 @@ def test_a_sentence_that_is_typed_stays_and_is_cut_at_once(shared):
     expect(said(shared)).to_contain_text("a queen riding a zeppelin, seed")
 
 
+def test_nothing_typed_is_sent_or_lost_before_the_page_is_ready(open_page):
+    page, held = open_page("", model="missing"), []
+    page.route("**/example/about.json", lambda route: held.append(route))
+    page.reload()
+    box, paint = page.get_by_role("textbox", name="Paint"), page.get_by_role("button", name="Paint")
+    box.fill("my own sentence")
+    paint.click(force=True)
+    expect(paint).to_be_disabled()
+    assert "?" not in page.url
+    held[0].continue_()
+    expect(paint).to_be_enabled()
+    expect(box).to_have_value("my own sentence")
+
+
+def test_what_is_being_moved_or_typed_stays_when_the_page_is_drawn_anew(open_page):
+    page = open_page("at=guidance", model="missing")
+    film = page.get_by_role("slider", name="step", exact=True)
+    slider = page.get_by_label("Guidance", exact=True)
+    place = slider.bounding_box()
+    page.mouse.move(place["x"] + place["width"] / 4, place["y"] + place["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(place["x"] + place["width"] - 2, place["y"] + place["height"] / 2)
+    page.evaluate("location.hash = 'at=guidance&step=3'")
+    expect(film).to_have_attribute("aria-valuetext", re.compile("step 4 of"))
+    expect(slider).to_have_value("12")
+    page.mouse.up()
+    page.wait_for_function("location.hash.includes('guidance=12')")
+    page.get_by_role("button", name="Noise").click()
+    box = page.get_by_label("seed, any whole number")
+    box.fill("")
+    page.evaluate("location.hash = 'at=noise&guidance=12&step=4'")
+    expect(film).to_have_attribute("aria-valuetext", re.compile("step 5 of"))
+    expect(box).to_have_value("")
+
+
+def test_the_slider_tells_the_guidance_that_is_painted_with(open_page):
+    page = open_page("guidance=15&at=guidance", model="missing")
+    expect(page.locator("#stage output")).to_have_text("15")
+    expect(page.locator("#stage")).to_contain_text("without words + 15 ×")
+
+
 @pytest.mark.parametrize("width", [1366, 1024, 800, 360])
 def test_nothing_lies_over_what_is_clicked(open_page, width):
     page = open_page("", model="missing")
@@ -201,7 +242,7 @@ def test_what_is_typed_is_never_run(shared):
     page.evaluate("location.hash = 'steps=1'")
     painted(page)
     box = page.get_by_role("textbox", name="Paint")
-    for text in (TYPED, "🐴" * 400, "\u202e\u0000 \ud83d"):
+    for text in (TYPED, "🐴" * 400, "a" + "🐴" * 600, "\u202e\u0000 \ud83d"):
         said(page).evaluate("element => (element.textContent = '')")
         box.fill(text)
         box.press("Enter")
@@ -229,6 +270,58 @@ def test_a_run_is_stopped_in_the_middle(shared):
     page.get_by_role("button", name="Stop").click()
     expect(said(page)).to_contain_text(re.compile(r"Stopped after \d+ of 50 steps"))
     expect(page.get_by_role("button", name="Paint")).to_be_visible()
+
+
+def test_after_stop_no_picture_and_no_word_is_of_another_run(shared):
+    page = shared
+    page.evaluate("location.hash = 'steps=10&seed=7'")
+    painted(page)
+    page.evaluate(
+        """() => new Promise((done) => {
+            const look = () =>
+                document.querySelector(".coming") ? done(document.getElementById("stop").click()) : setTimeout(look);
+            location.hash = "steps=10&seed=8&at=picture";
+            look();
+        })"""
+    )
+    expect(said(page)).to_contain_text("Stopped after")
+    assert {*page.locator(".coming").evaluate_all("frames => frames.map((frame) => frame.width)")} == {1}
+    expect(page.locator("#stage")).to_contain_text(re.compile(r"stopped after \d of 10 steps"))
+    page.evaluate("['paint', 'stop'].forEach((id) => document.getElementById(id).click())")
+    expect(said(page)).to_contain_text("Stopped before the first step")
+
+
+def test_a_link_says_what_is_set_now_and_the_address_soon(open_page):
+    page = open_page("at=picture", model="missing")
+    code = """() => {
+        navigator.clipboard.writeText = (text) => void (window.copied = text);
+        setInterval(() => document.querySelector("#film input").dispatchEvent(new Event("input")), 50);
+        document.querySelector("#stage [type=checkbox]").click();
+        [...document.querySelectorAll("#stage button")].at(-1).click();
+        return window.copied;
+    }"""
+    expect(page.get_by_role("button", name="Copy a link")).to_be_visible()
+    assert "breaks=unscaled_decode" in page.evaluate(code)
+    page.wait_for_function("location.hash.includes('breaks=unscaled_decode')", timeout=10_000)
+
+
+def test_levels_and_times_are_those_that_a_broken_run_used(shared):
+    shared.evaluate("location.hash = 'steps=3&breaks=step_twice%2Cwrong_timestep&at=step&step=1'")
+    painted(shared)
+    expect(shared.locator("#stage")).to_contain_text("before, σ 0.03")
+    expect(shared.locator("#film output")).to_contain_text("step 2 of 2 σ 0.03")
+    shared.get_by_role("button", name="Levels").click()
+    expect(shared.locator("#stage")).to_contain_text("Step 2: timestep 1.00, from σ 0.03 to 0.00")
+
+
+def test_guesses_are_called_what_they_are(shared):
+    shared.evaluate("location.hash = 'steps=1&negative=a+horse&at=guidance'")
+    painted(shared)
+    expect(shared.locator("#stage")).to_contain_text("negative prompt + 3 × (with yours − negative prompt)")
+    shared.get_by_role("button", name="UNet").click()
+    expect(shared.locator("#stage")).to_contain_text("guess with the negative prompt")
+    shared.get_by_role("button", name="Attention").click()
+    expect(shared.locator("#stage")).to_contain_text(re.compile("in one square, (at|in) the"))
 
 
 def test_two_tabs_paint_at_once(shared, open_page):
@@ -260,12 +353,35 @@ def test_a_bad_file_of_weights_is_a_sentence_and_a_retry(site, open_page):
     painted(page)
 
 
+def test_a_model_that_stops_is_told_and_loaded_again(chrome, site):
+    tab = Tab(chrome, site, "at=picture")
+    page = tab.page
+    page.add_init_script(
+        """window.workers = [];
+        window.Worker = class extends Worker {
+            constructor(...given) { super(...given); window.workers.push(this); }
+        };"""
+    )
+    page.reload()
+    wait_for_model(page)
+    data = {"id": 0, "tell": "error", "fatal": True, "message": "The model stopped (no memory); load it again."}
+    page.evaluate("data => window.workers[0].dispatchEvent(new MessageEvent('message', { data }))", data)
+    expect(page.locator("#arrival")).to_contain_text("The model stopped (no memory)")
+    page.get_by_role("textbox", name="Paint").fill(PROMPT)
+    page.get_by_role("button", name="Paint").click()
+    page.get_by_role("button", name="Try again").click()
+    painted(page)
+    tab.close()
+
+
 @pytest.fixture(scope="module")
 def traces(tiny, tmp_path_factory):
-    """A file of the bundled model with two pictures, one with v1.4's shapes, and one without its second guess."""
+    """Runs of the bundled model (two pictures, an older one's, a wide one) and of v1.4's shapes (both guesses, one)."""
     folder = tmp_path_factory.mktemp("traces")
     own = record(tiny, ["a cartoon of a horse", "a cartoon of a duck"], seed=[1, 2], num_inference_steps=2)
     save_trace(own, folder / "own.safetensors")
+    save_trace(replace(own, settings=own.settings | {"scaling_factor": 0.5}), folder / "old.safetensors")
+    save_trace(record(tiny, "a duck", height=64, width=256, num_inference_steps=2), folder / "wide.safetensors")
     drawn = torch.Generator().manual_seed(0)
     tensors = [torch.randn(1, 4, 64, 64, generator=drawn) for _ in range(6)]
     steps = [Step(k, 999.0 - 500 * k, 14.6 - 7 * k, *tensors[:5], noisy=14.6 * tensors[5]) for k in range(2)]
@@ -274,7 +390,9 @@ def traces(tiny, tmp_path_factory):
     big = Trace(settings, ids, torch.randn(2, 77, 768, generator=drawn), tuple(steps))
     save_trace(big, folder / "big.safetensors")
     plain = [replace(step, noise_uncond=None) for step in steps]
-    save_trace(replace(big, settings=settings | {"guidance_scale": 1}, steps=plain), folder / "plain.safetensors")
+    ids = torch.tensor([[49406, 49407, *[0] * 75], [49406, 320, 4558, 49407, *[0] * 73]])  # v2's padding
+    one = replace(big, settings=settings | {"guidance_scale": 1}, ids=ids, steps=plain)
+    save_trace(one, folder / "plain.safetensors")
     return folder
 
 
@@ -298,8 +416,22 @@ def test_a_recorded_run_of_ones_own_is_opened(shared, traces):
     expect(shared.locator("#file-bar")).to_contain_text("plain.safetensors")
     shared.get_by_role("button", name="Guidance").click()
     expect(shared.locator("#stage")).to_contain_text("At guidance 1 only one guess was computed")
+    expect(shared.locator("#stage output")).to_have_text("1")
+    shared.get_by_role("button", name="Words").click()
+    expect(shared.get_by_role("img", name="77 places: start, 2 pieces, end, 73 times padding")).to_be_visible()
     shared.get_by_role("button", name="Close the file").click()
     expect(shared.locator("#file-bar")).to_be_hidden()
+
+
+@pytest.mark.parametrize("name", ["old", "wide"])
+def test_the_decoder_is_given_only_what_it_can_paint(shared, traces, name):
+    open_file(shared, traces / f"{name}.safetensors")
+    expect(shared.locator("#file-bar")).to_contain_text(f"{name}.safetensors")
+    shared.get_by_role("button", name="Picture").click()
+    expect(shared.locator("#stage")).to_contain_text("roughly coloured")
+    assert shared.evaluate("document.querySelector('#stage canvas.photo').width") == {"old": 16, "wide": 32}[name]
+    shared.get_by_role("button", name="Close the file").click()
+    wait_for_model(shared)
 
 
 def test_a_run_of_the_big_model_is_opened(shared, traces):

@@ -134,6 +134,7 @@
  *   Leaving the loop (`break`, `return()`) stops the worker before its next step
  * @property {() => void} stop ends the present run before its next step: its loop ends without a picture and without an error
  * @property {() => void} close ends the worker at once, in the middle of whatever it does; `load` starts it anew
+ * @property {(message: string) => void} onFail called when the worker has ended, and why; `load` starts it anew
  */
 
 /**

@@ -19,6 +19,7 @@ export function openMachine() {
     worker?.terminate();
     worker = undefined;
     for (const [id, answer] of [...waiting]) answer({ id, tell: "error", message });
+    machine.onFail(message);
   }
 
   function start() {
@@ -90,7 +91,8 @@ export function openMachine() {
     }
   }
 
-  return {
+  /** @type {import("../types.js").Machine} */
+  const machine = {
     load: (onProgress) => {
       if (!worker) start();
       return promise({ ask: "load" }, onProgress);
@@ -101,5 +103,7 @@ export function openMachine() {
     paint,
     stop: () => stop(running),
     close: () => fail("The model was stopped."),
+    onFail: () => {},
   };
+  return machine;
 }

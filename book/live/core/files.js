@@ -21,6 +21,8 @@ export class Files {
     this.here = new Map();
     /** @type {Map<string, number>} bytes that came of each */
     this.loaded = new Map();
+    /** @type {Set<string>} those that did not come whole */
+    this.lost = new Set();
     this.onProgress = () => {};
     this.failed = false; // then what the browser kept is not trusted
   }
@@ -32,26 +34,27 @@ export class Files {
       throw new LiveError("The list of the model's files is damaged; the page's folder is not complete.");
     });
     this.entries = files;
+    for (const name of this.lost) {
+      this.failed = true;
+      this.loaded.delete(name);
+      this.here.delete(name);
+    }
+    this.lost.clear();
     for (const name of Object.keys(files)) {
-      if (!this.here.has(name)) this.here.set(name, this.unpack(name));
-      this.here.get(name)?.catch(() => {}); // told to whoever asks for it
+      if (this.here.has(name)) continue;
+      const file = this.unpack(name);
+      file.catch(() => this.lost.add(name)); // why is told to whoever asks for it
+      this.here.set(name, file);
     }
     return /** @type {import("../types.js").ModelInfo} */ (info);
   }
 
   /**
-   * The bytes of a file; afterwards they are no longer kept here. Throws LiveError; then the file is fetched anew by the next `open`.
+   * The bytes of a file. Throws LiveError; then the next `open` fetches all anew that did not come.
    * @param {string} name
    */
-  async take(name) {
-    try {
-      return await /** @type {Promise<ArrayBuffer>} */ (this.here.get(name));
-    } catch (error) {
-      this.failed = true;
-      this.loaded.delete(name);
-      this.here.delete(name);
-      throw error;
-    }
+  take(name) {
+    return /** @type {Promise<ArrayBuffer>} */ (this.here.get(name));
   }
 
   /** @returns {{loaded: number, total: number}} bytes */

@@ -1,6 +1,6 @@
 /** The page's one state: what is set, which run is shown, and the machine. Views read it and ask it for changes. */
 
-import { LONGEST, samePicture } from "./settings.js";
+import { LONGEST, readable, samePicture } from "./settings.js";
 
 /** @typedef {import("./settings.js").Settings} Settings */
 /** @typedef {import("./run.js").Run} Run */
@@ -41,18 +41,25 @@ export class App {
     this.run = example.run;
   }
 
+  /** What the controls show: the settings, and of a file those that it tells. */
+  get shown() {
+    if (this.run.source !== "file") return this.settings;
+    const { prompt, negative, seed, total: steps, guidance } = this.run;
+    return { ...this.settings, prompt, negative, seed, steps, guidance };
+  }
+
   /**
    * Change settings. What asks for another picture leaves a file that is open.
    * @param {Partial<Settings>} part
    */
   change(part) {
     const before = this.settings;
-    const other = !samePicture(before, { ...before, ...part });
+    const other = !samePicture(this.shown, { ...this.shown, ...part });
     if (other) this.say((this.cut = "")); // what was said of the picture before
     for (const name of /** @type {const} */ (["prompt", "negative", "compare"])) {
       const text = part[name];
       if (text !== undefined && text.length > LONGEST) {
-        part[name] = text.slice(0, LONGEST);
+        part[name] = readable(text);
         this.cut = `The page reads the first ${LONGEST} letters of a prompt; the rest was left out. `;
         this.say(this.cut);
       }
@@ -84,13 +91,18 @@ export class App {
   }
 
   /**
-   * Whether pictures of this run are decoded, and not coloured roughly: a file of another model has no decoder here.
+   * Whether pictures of this run are decoded, and not coloured roughly: a file of another model or size has no decoder
+   * here.
    * @param {Run} run
    */
   decodes(run) {
+    const own = this.example.run;
     return (
       run.source !== "file" ||
-      (this.ready && run.model === "tiny" && run.noise.data.length === this.example.run.noise.data.length)
+      (this.ready &&
+        run.model === "tiny" &&
+        run.scaling === own.scaling &&
+        String(run.noise.shape) === String(own.noise.shape))
     );
   }
 
@@ -133,6 +145,7 @@ export class App {
       this.#decoded.set(latents, picture);
       this.refresh();
     } catch (error) {
+      this.#decoded.delete(latents);
       this.say(error instanceof Error ? error.message : String(error));
     }
   }

@@ -59,12 +59,13 @@ export function arrowChart(arrows, words) {
   const scale = Math.min(...arrows.map(({ x, y }) => Math.min((foot - top) / Math.max(y, 1e-9), 80 / Math.max(x, 1e-9))));
   const whole = arrows.map(({ kind, x, y }) => arrow(kind, 40, foot, 40 + x * scale, foot - y * scale));
   const [first] = arrows;
+  const left = Math.min(...arrows.map(({ x }) => x));
   const reach = Math.max(
-    ...arrows.map(({ x, y }) => Math.max(Math.abs(x - first.x) / 210, Math.abs(y - first.y) / 110)),
+    ...arrows.map(({ x, y }) => Math.max((x - left) / 140, Math.abs(y - first.y) / 110)),
     1e-9,
   );
   const place = (/** @type {Arrow} */ { x, y }) =>
-    /** @type {const} */ ([190 + (x - first.x) / reach, 150 - (y - first.y) / reach]);
+    /** @type {const} */ ([240 + (x - left) / reach, 150 - (y - first.y) / reach]);
   const [startX, startY] = place(first);
   const side = place(arrows[arrows.length - 1])[1] > startY ? -1 : 1; // labels stand on the side that arrows leave free
   const tips = [...arrows].reverse().flatMap((each) => {
@@ -72,7 +73,8 @@ export function arrowChart(arrows, words) {
     const turned = each === first ? [] : [arrow(each.kind, startX, startY, x, y)];
     const accent = each.kind === "accent";
     const y2 = y + 6 + 20 * (accent ? -side : side);
-    const beside = each === first || accent ? { x, "text-anchor": "middle" } : { x: x + 10 };
+    const anchor = each === first ? "end" : accent ? "middle" : "start";
+    const beside = { x: accent ? x : x + 10, "text-anchor": anchor };
     return [
       ...turned,
       s("circle", { class: `dot ${each.kind}`, cx: x, cy: y, r: 5 }),

@@ -12,13 +12,14 @@ let made = 0;
  * A slider for a number among the settings.
  * @param {App} app
  * @param {"steps" | "guidance"} name
- * @param {{label: string, min: number, max: number, by: number, moved?: (value: number) => void}} about `moved` hears
+ * @param {{label: string, min: number, max: number, by: number, moved?: () => void}} about `moved` is called at
  *   every value on the way
- * @returns {Control}
+ * @returns {Control & {value: () => number}} `value` is the one that the slider tells now
  */
 export function slider(app, name, { label, min, max, by, moved }) {
   const id = `control-${++made}`;
   const shown = h("output", { for: id });
+  let written = NaN;
   const input = h("input", {
     id,
     type: "range",
@@ -26,18 +27,28 @@ export function slider(app, name, { label, min, max, by, moved }) {
     max,
     step: by,
     oninput: () => {
-      shown.value = input.value;
-      moved?.(Number(input.value));
+      tell(input.value);
+      moved?.();
     },
-    onchange: () => app.change({ [name]: Number(input.value) }),
+    onchange: () => {
+      written = NaN;
+      app.change({ [name]: Number(input.value) });
+    },
   });
+  /** @param {string} value which may lie beyond the slider's ends */
+  const tell = (value) => {
+    shown.value = value;
+    input.setAttribute("aria-valuetext", value);
+  };
   const update = () => {
-    if (input !== document.activeElement || Number(input.value) !== app.settings[name])
-      input.value = String(app.settings[name]);
-    shown.value = input.value;
+    const value = app.shown[name];
+    if (value === written) return; // a visitor may be moving it
+    input.value = String((written = value));
+    tell(String(value));
   };
   update();
-  return { element: h("div", { class: "control" }, h("label", { for: id }, label), shown, input), update };
+  const element = h("div", { class: "control" }, h("label", { for: id }, label), shown, input);
+  return { element, update, value: () => Number(shown.value) };
 }
 
 /**
@@ -47,13 +58,19 @@ export function slider(app, name, { label, min, max, by, moved }) {
  */
 export function seedControl(app) {
   const [id, boxId] = [`control-${++made}`, `control-${++made}`];
+  /** @type {string | undefined} */
+  let written;
+  const change = (/** @type {string} */ seed) => {
+    written = undefined;
+    app.change({ seed });
+  };
   const range = h("input", {
     id,
     type: "range",
     min: 0,
     max: 100,
     oninput: () => (box.value = range.value),
-    onchange: () => app.change({ seed: range.value }),
+    onchange: () => change(range.value),
   });
   const box = h("input", {
     id: boxId,
@@ -63,14 +80,16 @@ export function seedControl(app) {
     "aria-label": "seed, any whole number",
     onchange: () => {
       const seed = asSeed(box.value.trim());
-      if (seed !== undefined) app.change({ seed });
+      if (seed !== undefined) change(seed);
       else app.say("A seed is a whole number from 0 to 18446744073709551615.");
       box.toggleAttribute("aria-invalid", seed === undefined);
     },
   });
   const update = () => {
-    if (box !== document.activeElement || asSeed(box.value) === undefined) box.value = app.settings.seed;
-    range.value = app.settings.seed.length < 4 ? app.settings.seed : "100";
+    const { seed } = app.shown;
+    if (seed === written) return; // a visitor may be typing another one
+    box.value = written = seed;
+    range.value = seed.length < 4 ? seed : "100";
     box.removeAttribute("aria-invalid");
   };
   update();
@@ -114,7 +133,7 @@ export function line(app, name, label, example) {
     onchange: () => app.change({ [name]: input.value }),
   });
   const update = () => {
-    if (input !== document.activeElement) input.value = app.settings[name];
+    if (input !== document.activeElement) input.value = app.shown[name];
   };
   update();
   return { element: h("div", { class: "control tall" }, h("label", { for: id }, label), input), update };

@@ -7,6 +7,8 @@ import { drawPicture } from "./squares.js";
 
 /** @typedef {import("./app.js").App} App */
 
+/** @type {import("../types.js").Picture} */
+const BLANK = { width: 1, height: 1, data: new Uint8ClampedArray(4) };
 const PACE = 350; // milliseconds a step: slow enough to see what changes
 
 /**
@@ -22,7 +24,7 @@ export function buildFilm(app, place) {
   const on = h("button", { type: "button", "aria-label": "one step on", onclick: () => goTo(shown() + 1) }, "›");
   put(place, h("div", { class: "knobs" }, back, play, on, now), h("div", { class: "rail" }, strip, range));
   let timer = 0;
-  /** @type {import("../types.js").Picture[]} */
+  /** @type {(import("../types.js").Picture | undefined)[]} */
   let drawn = [];
 
   const shown = () => shownIndex(app.run, app.settings.step);
@@ -58,17 +60,11 @@ export function buildFilm(app, place) {
   return function update() {
     const { run } = app;
     const at = shown();
+    const sigma = at < 0 ? "" : told(run.steps[at].sigma);
     range.max = String(Math.max(0, run.total - 1));
     range.value = String(at);
-    range.setAttribute(
-      "aria-valuetext",
-      at < 0 ? "no step yet" : `step ${at + 1} of ${run.total}, σ ${told(run.sigmas[at])}`,
-    );
-    put(
-      now,
-      at < 0 ? "…" : `step ${at + 1} of ${run.total}`,
-      h("small", {}, at < 0 ? "" : ` σ ${told(run.sigmas[at])}`),
-    );
+    range.setAttribute("aria-valuetext", at < 0 ? "no step yet" : `step ${at + 1} of ${run.total}, σ ${sigma}`);
+    put(now, at < 0 ? "…" : `step ${at + 1} of ${run.total}`, h("small", {}, at < 0 ? "" : ` σ ${sigma}`));
     for (const button of [play, back, on]) button.disabled = run.steps.length < 2;
     strip.classList.toggle("few", run.total <= 12);
     if (strip.childElementCount !== run.total) {
@@ -80,13 +76,12 @@ export function buildFilm(app, place) {
       );
       drawn = [];
     }
-    run.steps.forEach((step, k) => {
-      const picture = app.pictureOf(step);
-      const frame = /** @type {HTMLCanvasElement} */ (strip.children[k]);
-      if (drawn[k] !== picture) drawPicture(frame, picture);
+    [...strip.children].forEach((child, k) => {
+      const frame = /** @type {HTMLCanvasElement} */ (child);
+      const step = run.steps[k];
+      const picture = step && app.pictureOf(step);
+      if (drawn[k] !== picture) drawPicture(frame, picture ?? BLANK);
       drawn[k] = picture;
-    });
-    [...strip.children].forEach((frame, k) => {
       frame.classList.toggle("now", k === at);
       frame.classList.toggle("coming", k >= run.steps.length);
     });

@@ -38,10 +38,12 @@ export function startLive(app, arrival) {
 
   async function arrive() {
     put(arrival, words, bar);
-    const recorded = () =>
-      samePicture(app.settings, DEFAULTS)
+    const recorded = () => {
+      if (app.run.source !== "example") return "";
+      return samePicture(app.settings, DEFAULTS)
         ? "You see a recorded run."
         : `You see a recorded run: ${DEFAULTS.prompt}, seed ${DEFAULTS.seed}. Yours is painted when the live model is here.`;
+    };
     put(words, `${recorded()} The live model is on its way.`);
     try {
       const info = await app.machine.load(({ loaded, total }) => {
@@ -60,14 +62,21 @@ export function startLive(app, arrival) {
       if (app.run.source !== "file" && !samePicture(app.settings, DEFAULTS)) await paint();
       app.refresh();
     } catch (error) {
-      put(arrival, `${sentence(error)} `, again);
+      fail(sentence(error));
       app.say(sentence(error));
     }
   }
 
+  /** @param {string} message why there is no model */
+  function fail(message) {
+    app.ready = false;
+    put(arrival, `${message} `, again);
+  }
+
   async function paint() {
     const mine = ++latest;
-    const { prompt, negative, seed, steps, guidance, order, schedule, breaks } = app.settings;
+    const asked = app.settings;
+    const { prompt, negative, seed, steps, guidance, order, schedule, breaks } = asked;
     app.busy = true;
     app.refresh();
     /** @type {Run | null} */
@@ -87,7 +96,7 @@ export function startLive(app, arrival) {
       for await (const event of events) {
         if (mine !== latest) continue; // the later run ends this one
         if (event.kind === "start") {
-          run = begun(app, event, scaling);
+          run = begun(asked, event, scaling, app.example.run.rough);
         } else if (run && event.kind === "step") {
           run.steps.push(event);
           if (run.steps.length === 1) app.show(run); // the run before stays until this one has something to show
@@ -105,7 +114,11 @@ export function startLive(app, arrival) {
         app.refresh();
       }
       if (mine === latest && run && !run.picture)
-        app.say(`Stopped after ${run.steps.length} of ${run.total} steps. What was painted so far stays.`);
+        app.say(
+          run.steps.length
+            ? `Stopped after ${run.steps.length} of ${run.total} steps. What was painted so far stays.`
+            : "Stopped before the first step. You see the run before it.",
+        );
     } catch (error) {
       if (mine === latest) app.say(sentence(error));
     } finally {
@@ -120,12 +133,13 @@ export function startLive(app, arrival) {
     if (!app.ready) {
       const recorded = samePicture(app.settings, DEFAULTS);
       app.show(app.example.run);
-      if (!recorded) app.say("The model is still on its way; it will paint this when it is here.");
+      if (!recorded) app.say("The model is not here yet; it will paint this when it is.");
       return;
     }
     timer = window.setTimeout(() => void paint(), PATIENCE);
   }
 
+  app.machine.onFail = fail;
   app.onAsk = ask;
   app.onLeave = () => {
     clearTimeout(timer);
@@ -148,13 +162,14 @@ export function startLive(app, arrival) {
 }
 
 /**
- * @param {App} app
+ * @param {import("./settings.js").Settings} asked
  * @param {import("../types.js").StartEvent} event
  * @param {number} scaling
+ * @param {Run["rough"]} rough
  * @returns {Run}
  */
-function begun(app, event, scaling) {
-  const { prompt, negative, seed, guidance, breaks } = app.settings;
+function begun(asked, event, scaling, rough) {
+  const { prompt, negative, seed, guidance, breaks } = asked;
   const { tokens, text_embeddings, noise, sigmas, timesteps } = event;
   return {
     source: "live",
@@ -171,6 +186,6 @@ function begun(app, event, scaling) {
     steps: [],
     scaling,
     breaks: [...breaks],
-    rough: app.example.run.rough,
+    rough,
   };
 }

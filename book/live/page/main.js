@@ -7,7 +7,7 @@ import { loadExample } from "./example.js";
 import { buildFilm } from "./film.js";
 import { startLive } from "./live.js";
 import { buildMap } from "./map.js";
-import { DEFAULTS, LONGEST, readHash, samePicture, writeHash } from "./settings.js";
+import { DEFAULTS, readable, readHash, samePicture, writeHash } from "./settings.js";
 import * as attention from "./stations/attention.js";
 import * as guidance from "./stations/guidance.js";
 import * as levels from "./stations/levels.js";
@@ -21,12 +21,15 @@ import { buildTour } from "./tour.js";
 import { readTrace } from "./trace.js";
 
 const STATIONS = [words, vectors, noise, levels, unet, attention, guidance, step, picture];
-const SAVING = 200; // milliseconds: browsers allow a page some hundred new addresses in half a minute
+const SAVING = 400; // milliseconds: browsers allow a page some hundred new addresses in half a minute
 
 /** @param {string} sentence */
 function say(sentence) {
   put(known("said"), sentence);
 }
+
+/** @param {unknown} error */
+const complain = (error) => say(error instanceof Error ? error.message : String(error));
 
 /**
  * One station at a time: its controls are built once, when it is opened, so that they keep the keyboard's focus.
@@ -68,10 +71,14 @@ function buildPrompt(app) {
   input.addEventListener("input", async () => {
     const prompt = typed();
     if (!app.ready) return;
-    const tokens = await app.machine.tokenize(prompt.slice(0, LONGEST));
-    if (prompt !== typed()) return; // more was typed meanwhile
-    app.draft = { prompt, tokens };
-    app.refresh();
+    try {
+      const tokens = await app.machine.tokenize(readable(prompt));
+      if (prompt !== typed()) return; // more was typed meanwhile
+      app.draft = { prompt, tokens };
+      app.refresh();
+    } catch (error) {
+      complain(error);
+    }
   });
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.isComposing) return;
@@ -85,9 +92,10 @@ function buildPrompt(app) {
     live.paint();
   });
   halt.addEventListener("click", live.stop);
-  let shown = "";
+  go.disabled = false;
+  let shown = input.value === input.defaultValue ? input.value : app.settings.prompt;
   return function update() {
-    const prompt = app.run.source === "file" ? app.run.prompt : app.settings.prompt;
+    const { prompt } = app.shown;
     if (prompt !== shown) {
       input.value = shown = prompt; // what is being typed stays, until another prompt counts
       app.draft = null;
@@ -128,7 +136,7 @@ function buildFiles(app) {
       put(bar, h("p", {}, told), runs.length > 1 && pick, leave);
       say(`Opened ${file.name.slice(0, 60)}.`);
     } catch (error) {
-      say(error instanceof Error ? error.message : String(error));
+      complain(error);
     }
   }
   function close() {
@@ -154,8 +162,10 @@ async function start() {
   app.onDraw = () => {
     updates.forEach((update) => update());
     document.body.dataset.source = app.run.source;
-    clearTimeout(saving);
-    saving = window.setTimeout(() => history.replaceState(null, "", `#${writeHash(app.settings)}`), SAVING);
+    saving ||= window.setTimeout(() => {
+      saving = 0;
+      history.replaceState(null, "", `#${writeHash(app.settings)}`);
+    }, SAVING);
   };
   addEventListener("hashchange", ({ newURL }) => {
     const read = readHash(new URL(newURL).hash); // by now the page may have written another one
@@ -167,4 +177,4 @@ async function start() {
   if (said.length) say(said.join(" "));
 }
 
-start().catch((error) => say(error instanceof Error ? error.message : String(error)));
+start().catch(complain);

@@ -51,6 +51,12 @@ const whole = (low, high) => (/** @type {string} */ text) => {
   return value >= low && value <= high ? value : undefined;
 };
 
+/**
+ * What the page reads of a text; no letter is cut in two.
+ * @param {string} text
+ */
+export const readable = (text) => text.slice(0, LONGEST).replace(/[\ud800-\udbff]$/, "");
+
 /** @param {string} text */
 const phrase = (text) => (text.length <= LONGEST ? text : undefined);
 

@@ -137,8 +137,8 @@ function oneRun(tensors, settings, which, colours) {
  * @returns {import("../types.js").Tokens}
  */
 function idsAlone(ids) {
-  const last = ids[ids.length - 1];
-  let end = ids.length;
-  while (end > 1 && ids[end - 1] === last) end -= 1;
-  return { ids, pieces: ids.map(() => ""), count: Math.max(0, end - 1), cut: 0, words: [] };
+  const padding = ids[ids.length - 1];
+  const last = ids.findLastIndex((id) => id !== padding);
+  const count = ids[last] === ids[0] + 1 ? last - 1 : last; // the end's number follows the start's
+  return { ids, pieces: ids.map(() => ""), count: Math.max(0, count), cut: 0, words: [] };
 }

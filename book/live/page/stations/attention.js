@@ -52,7 +52,7 @@ export function build(app) {
     const map = summed(step.attention, word.positions);
     const picture = app.pictureOf(step);
     if (picture) drawPicture(photo, picture, `What the UNet expects at step ${step.index + 1}`);
-    drawAmounts(heat, map, `How much each square listens to “${word.word}”: ${where(map)}`, SOLID);
+    drawAmounts(heat, map, `How much each square listens to “${word.word}”; the warmest is ${where(map)}`, SOLID);
     const rest = mean(summed(step.attention, range(tokens.count + 2, tokens.ids.length)).data);
     put(
       caption,
@@ -122,5 +122,5 @@ function where({ shape: [rows, columns], data }) {
     names[Math.floor((3 * at) / size)];
   const down = third(Math.floor(k / columns), rows, ["at the top", "in the middle", "at the bottom"]);
   const across = third(k % columns, columns, ["left", "", "right"]);
-  return `most of it ${down}${across && `, ${across}`}`;
+  return `${down}${across && `, ${across}`}`;
 }

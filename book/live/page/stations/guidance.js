@@ -15,7 +15,7 @@ export const id = "guidance";
 export const name = "Guidance";
 export const title = "Two guesses, and a third beyond them";
 export const lede =
-  "One guess knows no words, the other knows yours. Their difference is what your words say. Guidance takes the first guess and adds that difference, several times. At 0 your words do not count, at 1 the second guess is taken as it is, and above 1 they count for more than the UNet itself would let them.";
+  "One guess does not know your prompt, the other does. Their difference is what your words say. Guidance takes the first guess and adds that difference, several times. At 0 your words do not count, at 1 the second guess is taken as it is, and above 1 they count for more than the UNet itself would let them.";
 
 /** @param {App} app */
 export function build(app) {
@@ -43,8 +43,8 @@ export function build(app) {
     negative.element,
   );
 
-  /** @param {number} scale */
-  function draw(scale) {
+  function draw() {
+    const scale = guidance.value();
     const step = app.run.steps[shownIndex(app.run, app.settings.step)];
     if (!step) return;
     const { noise_uncond: uncond, noise_text: text } = step;
@@ -61,7 +61,8 @@ export function build(app) {
       );
     }
     apart.hidden = false;
-    put(plane, arrows(uncond, text, scale), h("figcaption", {}, words(uncond, text, scale, step.index)));
+    const first = app.run.negative ? "negative prompt" : "without words";
+    put(plane, arrows(uncond, text, scale, first), h("figcaption", {}, words(uncond, text, scale, first, step.index)));
     const map = disagreement(uncond, text);
     drawAmounts(apart, map, "Where the two guesses differ, summed over the channels");
     put(apartCaption, "Where the two guesses differ: there your words have something to say.");
@@ -72,7 +73,7 @@ export function build(app) {
     update() {
       guidance.update();
       negative.update();
-      draw(app.run.source === "live" || app.run.source === "example" ? app.settings.guidance : app.run.guidance);
+      draw();
     },
   };
 }
@@ -81,19 +82,20 @@ export function build(app) {
  * @param {Tensor} uncond
  * @param {Tensor} text
  * @param {number} scale
+ * @param {string} first what the first guess knew
  */
-function arrows(uncond, text, scale) {
-  // The plane that both span: up is the guess without words, to the right what leads away from it.
+function arrows(uncond, text, scale, first) {
+  // The plane that both span: up is the first guess, to the right what leads away from it.
   const length = norm(uncond.data);
   const along = dot(text.data, uncond.data) / length;
   const aside = Math.sqrt(Math.max(0, norm(text.data) ** 2 - along ** 2));
   const tip = (/** @type {number} */ at) => ({ x: at * aside, y: length + at * (along - length) });
   const all = [
-    { name: "without words", kind: "plain", ...tip(0) },
+    { name: first, kind: "plain", ...tip(0) },
     { name: "with yours", kind: "ink", ...tip(1) },
     { name: `guided, ${scale}`, kind: "accent", ...tip(scale) },
   ];
-  const said = `Arrows from one point in the plane of the two guesses: without words ${told(length)} long, with words ${told(norm(text.data))}, the guided one at ${scale} ${told(norm(blend(uncond.data, text.data, scale)))}; beside them their tips, enlarged`;
+  const said = `Arrows from one point in the plane of the two guesses: ${first} ${told(length)} long, with yours ${told(norm(text.data))}, the guided one at ${scale} ${told(norm(blend(uncond.data, text.data, scale)))}; beside them their tips, enlarged`;
   return arrowChart(scale === 0 || scale === 1 ? [all[1 - scale], all[2]] : all, said);
 }
 
@@ -101,12 +103,13 @@ function arrows(uncond, text, scale) {
  * @param {Tensor} uncond
  * @param {Tensor} text
  * @param {number} scale
+ * @param {string} first what the first guess knew
  * @param {number} index
  */
-function words(uncond, text, scale, index) {
+function words(uncond, text, scale, first, index) {
   const angle = (Math.acos(Math.min(1, cosine(uncond.data, text.data))) * 180) / Math.PI;
   const guided = norm(blend(uncond.data, text.data, scale));
-  return `Step ${index + 1}: the two guesses are ${angle.toFixed(1)}° apart, and ${told(norm(uncond.data))} and ${told(norm(text.data))} long. The guided one is ${told(guided)} long: without words + ${scale} × (with yours − without words).`;
+  return `Step ${index + 1}: the two guesses are ${angle.toFixed(1)}° apart, and ${told(norm(uncond.data))} and ${told(norm(text.data))} long. The guided one is ${told(guided)} long: ${first} + ${scale} × (with yours − ${first}).`;
 }
 
 /**

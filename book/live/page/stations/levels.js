@@ -34,10 +34,12 @@ export function build(app) {
     controls: h("div", {}, ...controls.map((control) => control.element)),
     update() {
       controls.forEach((control) => control.update());
-      const { sigmas, timesteps, steps: done } = app.run;
+      const { sigmas, total, steps: done } = app.run;
       const shown = shownIndex(app.run, app.settings.step);
-      const values = sigmas.slice(0, -1);
-      const words = `σ over ${values.length} steps, falling from ${told(values[0])} to ${told(values[values.length - 1])}, then 0; step ${shown + 1} is marked, at ${told(values[shown])}`;
+      const step = done[shown];
+      if (!step) return;
+      const values = sigmas.slice(0, total).map((sigma, k) => done[k]?.sigma ?? sigma);
+      const words = `σ over ${values.length} steps, falling from ${told(values[0])} to ${told(values[values.length - 1])}, then 0; step ${shown + 1} is marked, at ${told(step.sigma)}`;
       const top = Math.max(...values);
       const chart = stepChart({
         lines: [{ name: "σ", values, kind: "accent" }],
@@ -47,14 +49,14 @@ export function build(app) {
         words,
         ticks: [0, 5, 10, 15].filter((tick) => tick <= top * 1.05),
       });
-      const weights = done[shown]?.coefficients;
+      const weights = step.coefficients;
       put(
         drawing,
         chart,
         h(
           "figcaption",
           {},
-          `Step ${shown + 1}: timestep ${told(timesteps[shown])}, from σ ${told(sigmas[shown])} to ${told(sigmas[shown + 1])}.`,
+          `Step ${shown + 1}: timestep ${told(step.timestep)}, from σ ${told(step.sigma)} to ${told(step.sigma_next)}.`,
           weights && ` K-LMS adds up the last slopes, newest first, with the weights ${weights.map(told).join(", ")}.`,
         ),
       );

@@ -3,7 +3,7 @@
 import { breaker } from "../controls.js";
 import { h, put } from "../dom.js";
 import { by, grouped, std, told } from "../numbers.js";
-import { shownIndex } from "../run.js";
+import { writeHash } from "../settings.js";
 import { canvas, drawChannels, drawPicture } from "../squares.js";
 
 /** @typedef {import("../app.js").App} App */
@@ -55,11 +55,13 @@ export function build(app) {
       );
       const where = done
         ? `${picture.width} × ${picture.height} pixels, ${grouped(3 * picture.width * picture.height)} values from 0 to 255`
-        : `still on its way: step ${shownIndex(run, null) + 1} of ${run.total}`;
+        : app.busy
+          ? `still on its way: step ${run.steps.length} of ${run.total}`
+          : `stopped after ${run.steps.length} of ${run.total} steps`;
       const real = run.picture || app.decodes(run);
       put(
         captions[1],
-        real ? where : "roughly coloured: this file's model, whose decoder is not here, would paint it",
+        real ? where : "roughly coloured: the decoder that would paint it is not here",
         range(run),
         run.milliseconds ? `; painted here in ${(run.milliseconds / 1000).toFixed(1)} s` : "",
         ".",
@@ -96,7 +98,7 @@ function download(photo, app) {
 /** @param {App} app */
 async function copyLink(app) {
   try {
-    await navigator.clipboard.writeText(location.href);
+    await navigator.clipboard.writeText(new URL(`#${writeHash(app.settings)}`, location.href).href);
     app.say("The link is copied. Whoever opens it sees this state; no server reads what stands behind its #.");
   } catch {
     app.say("This browser does not let the page copy; the link stands in the address bar.");

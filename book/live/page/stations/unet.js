@@ -13,7 +13,7 @@ export const id = "unet";
 export const name = "UNet";
 export const title = "One network: it guesses the noise";
 export const lede =
-  "The UNet gets three things: the noisy latents, the timestep, and the vectors of a text. It gives one thing back: for every number in the latents, a guess of the noise in it. It is asked twice, once with an empty text and once with yours.";
+  "The UNet gets three things: the noisy latents, the timestep, and the vectors of a text. It gives one thing back: for every number in the latents, a guess of the noise in it. It is asked twice, once with an empty text, or the negative prompt, and once with yours.";
 
 /** @param {App} app */
 export function build(app) {
@@ -21,7 +21,8 @@ export function build(app) {
   const time = h("p", { class: "huge" });
   const vectors = item("vectors", "rows");
   const inside = h("div", { class: "inside" });
-  const uncond = item("guess without words");
+  const first = h("span");
+  const uncond = item(first);
   const text = item("guess with your words");
   const drawing = h(
     "div",
@@ -64,6 +65,7 @@ export function build(app) {
         `${by(input.shape.slice(1))}, standard deviation ${told(std(input.data))}`,
       );
       put(time, told(step.timestep));
+      put(first, app.run.negative ? "guess with the negative prompt" : "guess without words");
       const one = part(app.run.text_embeddings, 1);
       vectors.show((on) => drawRows(on, one, `The vectors of the text, ${by(one.shape)}`, 2.5), by(one.shape));
       for (const [place, guess] of /** @type {const} */ ([
@@ -79,7 +81,7 @@ export function build(app) {
 }
 
 /**
- * @param {string} label
+ * @param {import("../dom.js").Child} label
  * @param {string} [kind] class for the style sheet
  */
 function item(label, kind = "") {
