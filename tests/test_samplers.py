@@ -239,7 +239,7 @@ def test_figure_errors_draws_every_curve_and_tells_its_order():
     assert fig.axes[0].get_xscale() == fig.axes[0].get_yscale() == "log"
     fitted = drawn(figure_errors({"steps": ("steps", {"a": curve})}, fit_from=10))
     assert fitted.axes[0].get_legend().get_texts()[0].get_text() == "a: order 2.0"
-    assert "a, 0.4 at 5 to 0.0063 at 40, order 2.0" in fitted.words
+    assert "a, 0.4 at 5 to 0.006 at 40, order 2.0" in fitted.words
     high = drawn(figure_errors({"steps": ("steps", {"a": {5: 0.4, 10: 0.1}})}))
     assert "order" not in high.words
 

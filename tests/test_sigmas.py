@@ -389,7 +389,7 @@ def test_figure_timesteps_tells_where_the_second_step_lies(second, told):
 
 def test_figure_errors_tells_each_error_with_its_count():
     fig = figure_errors({"order 1": {3: 0.44, 24: 0.0261}, "order 2": {6: 0.00071}})
-    assert fig.words.endswith("order 1: 0.44 at 3, 0.026 at 24; order 2: 0.00071 at 6.")
+    assert fig.words.endswith("order 1: 0.44 at 3, 0.03 at 24; order 2: 0.0007 at 6.")
 
 
 def test_figure_errors_takes_curves_of_different_lengths():

@@ -67,6 +67,11 @@ def peak(*maps) -> float:
     return max(float(np.abs(each[np.isfinite(each)]).max(initial=0)) for each in map(array_of, maps))
 
 
+def about(size: float) -> str:
+    """A size in words: two digits from 0.1 up, below that one. The next one differs between processors."""
+    return f"{size:.2g}" if size >= 0.1 else f"{size:.1g}"
+
+
 def colour_map(name: str):
     """Matplotlib's colour map of that `name`, with grey for what is no finite number."""
     from matplotlib import colormaps

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..samplers import fitted_order
-from .base import BLUE, GREEN, INK, ORANGE, PINK, given_axes, log_axes, new_figure, open_axes, styles
+from .base import BLUE, GREEN, INK, ORANGE, PINK, about, given_axes, log_axes, new_figure, open_axes, styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def figure_errors(
             ax.set_ylabel("")
         ends = {name: (min(curve), max(curve)) for name, curve in errors.items()}
         spans = [
-            f"{name}, {errors[name][few]:.2g} at {few} to {errors[name][many]:.2g} at {many}"
+            f"{name}, {about(errors[name][few])} at {few} to {about(errors[name][many])} at {many}"
             + ("" if fit_from is None else f", order {_order(errors[name], fit_from):.1f}")
             for name, (few, many) in ends.items()
         ]

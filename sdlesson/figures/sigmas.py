@@ -10,7 +10,7 @@ import numpy as np
 from ..loading import checks
 from ..loading.errors import BadInput
 from ..sigmas import lms_coefficients
-from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, given_axes, log_axes, new_figure, open_axes, styles
+from .base import BLUE, GREEN, INK, ORANGE, PALE, PINK, about, given_axes, log_axes, new_figure, open_axes, styles
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -275,7 +275,7 @@ def figure_errors(errors: dict) -> Figure:
     ax.set_xticks(counts, [str(count) for count in counts])
     ax.legend(frameon=False, fontsize=9)
     told = (
-        f"{name}: " + ", ".join(f"{float(f'{error:.2g}'):g} at {count}" for count, error in values.items())
+        f"{name}: " + ", ".join(f"{about(error)} at {count}" for count, error in values.items())
         for name, values in errors.items()
     )
     fig.words = f"Curves of the error at so many steps. {'; '.join(told)}."
