@@ -326,7 +326,7 @@ def _blocks(picture, size):
     "latents.8",
     given=lambda seed: {"picture": numbers(seed, 3, 4, 5 + seed), "back": numbers(seed + 9, 3, 4, 5 + seed)},
     hint="Difference, square, mean: in which order, and over which side?",
-    learned="The mean of such a map is the mean squared error; PSNR is 10 · log₁₀ of peak² ÷ that mean.",
+    learned="The mean of such a map is the mean squared error; PSNR is ten times log₁₀ of peak² ÷ that mean.",
     formula="(picture - back).square().mean(dim=0).",
     wrong={
         "May errors cancel out? They are not squared, so + and − do.": lambda x, y: (x - y).mean(dim=0),
