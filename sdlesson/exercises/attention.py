@@ -155,6 +155,11 @@ def _only(answer, **_facts) -> Mistake | None:
     return compared(got, right, _not_only(fit, rest), otherwise, atol=1e-5, rtol=1e-5)
 
 
+def _half_silent(fit: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
+    """The weights of a batch in whose second half alone `rest` is silent."""
+    return torch.cat([fit[:1], fit[1:].masked_fill(rest, float("-inf"))]).softmax(-1)
+
+
 def _not_only(fit, rest) -> list[tuple[object, Mistake]]:
     """What the function may give instead, where `rest` should be silent -> what to say to it."""
     which = "Look at one square's weights: which of them are 0?"
@@ -180,6 +185,10 @@ def _not_only(fit, rest) -> list[tuple[object, Mistake]]:
             },
         ),
         *told(which, {"No token is silent: this is the plain softmax.": fit.softmax(-1)}),
+        *told(
+            "Look at the first row of the batch: which of its weights are 0?",
+            {"Only the second half is silenced. Here every row of the batch is.": _half_silent(fit, rest)},
+        ),
         *told(
             "Over which side do the weights add up to 1?",
             {

@@ -90,7 +90,7 @@ def _unet_text(answer, *, sd) -> Mistake | None:
 @exercise(
     "embeddings.3",
     hint="What of a vector counts for a cosine, and what must not count? Then think of the shape that is to go out.",
-    learned="A CLIP score is a cosine: 1 for the same direction, 0 for unrelated ones, whatever the lengths.",
+    learned="A CLIP score is a cosine: 1 for the same direction, 0 for a right angle, whatever the lengths.",
 )
 def _clip_score(answer, **_facts) -> Mistake | None:
     """A function (pictures (n, dim), texts (m, dim)) -> cosines (n, m)."""

@@ -72,7 +72,7 @@ def _smaller(answer, *, error, order, times) -> Mistake | None:
 
 @exercise(
     "samplers.3",
-    hint="What do the steps of DPM++ 2M want to be even in? A copy with one change: dict(settings, …=…)",
+    hint="DPM++ 2M counts in log σ. Which levels leave it no giant's step at the end? A copy: dict(settings, …=…)",
     learned="The levels cost nothing. A sampler and its levels belong together.",
 )
 def _better_levels(answer, *, settings) -> Mistake | None:

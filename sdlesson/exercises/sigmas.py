@@ -178,7 +178,7 @@ def _not_two_weights(step: float, right: float) -> list[tuple[list[float], Mista
             step**2 / 2,
         ],
     }
-    hint = "Try before, now, after = 4, 3, 1. Draw the old slope's line: 1 at 4, 0 at 3. Its area from 3 to 1?"
+    hint = "Try before, now, after = 7, 3, 1. Draw the old slope's line: 1 at 7, 0 at 3. Its area from 3 to 1?"
     return turned + told(hint, known)
 
 

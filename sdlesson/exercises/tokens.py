@@ -13,7 +13,7 @@ from .puzzles import puzzle
 @exercise(
     "tokens.1",
     hint="Cut the text in your head: lower case, words, signs. Then add the two marks. Padding does not count.",
-    learned="Each sign is a piece of its own, capitals make no difference, and the two marks take a place each.",
+    learned="Here each sign is a piece of its own, capitals make no difference, and the two marks take a place each.",
 )
 def _count_ids(answer, *, text, sd) -> Mistake | None:
     """How many ids `text` has, start and end among them, without padding."""

@@ -257,7 +257,7 @@ def _below(draws, chance):
     "training.8",
     given=lambda seed: {"guess": numbers(seed, 3 + seed, 4, 2, 2), "noise": numbers(seed + 9, 3 + seed, 4, 2, 2)},
     hint="Difference, square, mean. Over which sides, so that one number is left for each picture?",
-    learned="Section 3 weights such losses by their noise level, before their mean is taken.",
+    learned="Section 1 weights such losses by their noise level, before their mean is taken.",
     formula="(guess - noise).square().mean(dim=(1, 2, 3)).",
     wrong={
         "How many losses? This is one number for the whole batch.": lambda g, n: (g - n).square().mean(),

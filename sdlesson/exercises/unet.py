@@ -166,7 +166,8 @@ def _waves(answer) -> Mistake | None:
         ),
         *told("Waves have no degrees here.", {"The angles are turned into radians.": _waved(angles.deg2rad())}),
         *told(
-            "The frequencies turn once in 2π steps as they are.", {"2π is multiplied in.": _waved(6.2831853 * angles)}
+            "A wave of frequency f turns once in 2π / f steps as it is. What does 2π add?",
+            {"2π is multiplied in.": _waved(6.2831853 * angles)},
         ),
         *told("Where is the time?", {"The time is not used.": _waved(frequencies)}),
     ]

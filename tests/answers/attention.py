@@ -111,6 +111,9 @@ PLANTED = {
             "only those tokens are given: another shape": lambda s, p: s[..., p].softmax(-1),
             "softmax over the squares: wrong side": lambda s, p: s.masked_fill(silent(s, p), float("-inf")).softmax(-2),
             "only the first of the positions": lambda s, p: only(s, p[:1]),
+            "only the second half is silenced, not every row": lambda s, p: torch.cat(
+                [s[:1].softmax(-1), only(s, p)[1:]]
+            ),
         },
     },
     "attention.5": {
