@@ -123,12 +123,18 @@ def _softmax(answer) -> Mistake | None:
     exps = np.exp(scores.numpy())
     wrong = {
         "They are not divided by their sum.": exps,
-        "There is no exp in it.": scores.numpy() / scores.numpy().sum(),
         "They are divided by the largest, not by the sum.": exps / exps.max(),
         "That is the logarithm of it.": np.log(exps / exps.sum()),
     }
+    known = [
+        *told("Do they look like shares? Add them up.", wrong),
+        *told(
+            "They add up to 1. But try a score of −1: can a share be below 0?",
+            {"There is no exp in it.": scores.numpy() / scores.numpy().sum()},
+        ),
+    ]
     other = Mistake("Do they add up to 1? Is each above 0?", "These are not the shares.")
-    return compared(got, exps / exps.sum(), told("Do they look like shares? Add them up.", wrong), other, atol=1e-5)
+    return compared(got, exps / exps.sum(), known, other, atol=1e-5)
 
 
 @question(

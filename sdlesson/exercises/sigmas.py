@@ -61,11 +61,13 @@ def _second_timestep(answer, *, training=1000, steps=50) -> Mistake | None:
         "That is one gap, counted from 0: the last timestep but one. The run starts at the other end.": last / gaps,
         "That is the first timestep.": last,
         "That is the third timestep.": last - 2 * last / gaps,
-        "The gaps are right. Give two digits after the point.": round(right, 1),
     }
     rounded = told(
         "How many digits stand after the point?",
-        {f"Rounded to a whole number: without two digits {gaps} gaps and {steps} may look alike.": round(right)},
+        {
+            f"Rounded to a whole number: without two digits {gaps} gaps and {steps} may look alike.": round(right),
+            "The gaps are right. Give two digits after the point.": round(right, 1),
+        },
     )
     hint = f"Count the gaps, and look at both ends of np.linspace(0, {last}, {steps})[::-1]."
     otherwise = Mistake(

@@ -109,6 +109,8 @@ def _alarm(answer, **_facts) -> Mistake | None:
             )
         if got != right:
             hint = "How large should the spread be at this σ? Try σ = 0 and the first σ in your head."
+            if sigma == 1:
+                hint = "How large should the spread be at σ = 1, where picture and noise are equal? Variances add."
             if latents is broken:
                 hint = "One number is nan, so the spread is nan. A comparison with nan is never true. And then?"
             elif latents is endless:

@@ -109,7 +109,6 @@ def _velocity(answer, **_facts) -> Mistake | None:
         "The two roots have changed places: √kept goes with the noise here.": b * noise - a * latents,
         "It is a difference: with the plus, v says nothing that the input does not nearly say.": a * noise
         + b * latents,
-        "Take the roots: kept and 1 − kept are variances.": kept * noise - (1 - kept) * latents,
         "`kept` is not used: this is the noise less the latents.": noise - latents,
         "This is the noise alone, right for kept = 1 only.": noise,
     }
@@ -118,7 +117,11 @@ def _velocity(answer, **_facts) -> Mistake | None:
         "Look at the noisy latents in section 1: two roots, two tensors, one line. Try kept = 1 and kept = 0.",
         "The result is not √kept·noise − √(1−kept)·latents.",
     )
-    return compared(got, a * noise - b * latents, told(hint, known), otherwise, atol=1e-5, rtol=1e-5)
+    rootless = told(
+        "Right for kept = 1 and kept = 0. And at 0.5: is the variance of v still 1? Shares of what?",
+        {"Take the roots: kept and 1 − kept are variances.": kept * noise - (1 - kept) * latents},
+    )
+    return compared(got, a * noise - b * latents, told(hint, known) + rootless, otherwise, atol=1e-5, rtol=1e-5)
 
 
 @exercise(
