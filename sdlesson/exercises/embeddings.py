@@ -109,11 +109,17 @@ def _clip_score(answer, **_facts) -> Mistake | None:
         "Only the texts have length 1. The pictures' vectors need it, too.": pictures @ words.T,
         "Only the pictures' vectors have length 1. The texts need it, too.": unit @ texts.T,
         "That is the length of a column. A vector is a row: norm(dim=1, keepdim=True).": upright[0] @ upright[1].T,
-        "These are distances: small for what fits. A cosine is large for what fits.": torch.cdist(unit, words),
-        "The cosines were right; softmax made shares of them, which depend on what else is in the row.": right.softmax(
-            1
-        ),
     }
+    others = [
+        *told(
+            "What does your table say of two equal directions? A cosine says 1.",
+            {"These are distances: small for what fits. A cosine is large for what fits.": torch.cdist(unit, words)},
+        ),
+        *told(
+            "Must the numbers of a row add up to 1?",
+            {"The cosines were right; softmax made shares of them, which depend on the row.": right.softmax(1)},
+        ),
+    ]
     otherwise = Mistake(
         "Two steps: make every vector 1 long, then multiply: (n, dim) @ (dim, m).",
         "The result is not the table of cosines, pictures / length @ (texts / length).T.",
@@ -125,7 +131,7 @@ def _clip_score(answer, **_facts) -> Mistake | None:
                 "You divided by one length for the whole table; each row has its own: norm(dim=1, keepdim=True).",
             )
     hint = "Make one vector ten times longer in your head. The score of its direction must stay the same."
-    return compared(got, right, told(hint, known), otherwise, atol=1e-5, rtol=1e-5)
+    return compared(got, right, told(hint, known) + others, otherwise, atol=1e-5, rtol=1e-5)
 
 
 @exercise(
