@@ -36,7 +36,10 @@ def scores(
     """
     query, key = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states)
     query, key = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key))
-    fit = (query * attn.scale) @ key.mT  # scaled first: in float16 the products alone may be too large
+    if query.dtype == torch.float16:  # the products alone may be too large for it
+        fit = (query * attn.scale) @ key.mT
+    else:
+        fit = query @ key.mT * attn.scale
     if mask is None:
         return fit
     batch, _, _, tokens = fit.shape
