@@ -36,10 +36,8 @@ def scores(
     """
     query, key = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states)
     query, key = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key))
-    if query.dtype == torch.float16:  # the products alone may be too large for it
-        fit = (query * attn.scale) @ key.mT
-    else:
-        fit = query @ key.mT * attn.scale
+    before, after = (attn.scale, 1) if query.dtype == torch.float16 else (1, attn.scale)  # products must fit into it
+    fit = (query * before) @ key.mT * after
     if mask is None:
         return fit
     batch, _, _, tokens = fit.shape
