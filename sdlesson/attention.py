@@ -36,8 +36,7 @@ def scores(
     """
     query, key = attn.to_q(hidden_states), attn.to_k(encoder_hidden_states)
     query, key = (x.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for x in (query, key))
-    before, after = (attn.scale, 1) if query.dtype == torch.float16 else (1, attn.scale)  # products must fit into it
-    fit = (query * before) @ key.mT * after
+    fit = (query * attn.scale) @ key.mT  # scaled first: in float16 the products alone may be too large
     if mask is None:
         return fit
     batch, _, _, tokens = fit.shape
