@@ -212,7 +212,12 @@ def test_an_address_says_the_whole_state(open_page):
     page.reload()
     expect(page.get_by_role("textbox", name="Paint")).to_have_value("a cartoon of a duck")
     page.get_by_role("button", name="Noise").click()
-    expect(page.get_by_label("seed, any whole number")).to_have_value("18446744073709551615")
+    box = page.get_by_label("seed, any whole number")
+    expect(box).to_have_value("18446744073709551615")
+    box.fill("18446744073709551616")
+    box.press("Enter")
+    expect(said(page)).to_contain_text("A seed is a whole number")
+    expect(box).to_have_attribute("aria-invalid", "true")
 
 
 @pytest.mark.parametrize(

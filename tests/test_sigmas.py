@@ -327,7 +327,8 @@ def test_figure_basis_draws_a_polynomial_for_each_past_sigma(i, order, known):
     slopes = np.array([0.5, -0.25, 1.0, 0.75])[:known]
     fig = drawn(figure_basis(levels, i, slopes, order))
     left, right = fig.axes
-    assert f"{known} polynomials" in fig.words and f"Step {i}," in fig.words
+    assert (f"{known} polynomials, each" if known > 1 else "one polynomial, which is 1 everywhere") in fig.words
+    assert f"Step {i}," in fig.words
     assert len(left.get_legend().get_texts()) == known
     assert len(left.child_axes) == (known == 4)  # the oldest of four once more, enlarged
     if known == 4:

@@ -205,10 +205,12 @@ def figure_basis(sigmas, i: int, slopes, order: int = 4) -> Figure:
         ax.set_xlabel("noise level σ")
         ax.title.set_fontsize(10)
         ax.invert_xaxis()
+    basis_told = f"{len(past)} polynomials, each 1 at its own past sigma and 0 at the others"
+    if len(past) == 1:
+        basis_told = "one polynomial, which is 1 everywhere"
     fig.words = (
-        f"Step {i}, from sigma {past[0]:.2f} to {sigmas[i + 1]:.2f} (shaded). Left: {len(past)} polynomials, each 1 at "
-        "its own past sigma and 0 at the others. Right: the curve through the past slopes, drawn on through the step, "
-        "and a flat line at the last slope, which is Euler's."
+        f"Step {i}, from sigma {past[0]:.2f} to {sigmas[i + 1]:.2f} (shaded). Left: {basis_told}. Right: the curve "
+        "through the past slopes, drawn on through the step, and a flat line at the last slope, which is Euler's."
     )
     return fig
 

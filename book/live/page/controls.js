@@ -82,7 +82,7 @@ export function seedControl(app) {
       const seed = asSeed(box.value.trim());
       if (seed !== undefined) change(seed);
       else app.say("A seed is a whole number from 0 to 18446744073709551615.");
-      box.toggleAttribute("aria-invalid", seed === undefined);
+      box.setAttribute("aria-invalid", String(seed === undefined));
     },
   });
   const update = () => {
