@@ -177,6 +177,13 @@ def test_every_map_of_a_figure_has_the_scale_of_its_colour_bar(value, limit):
     assert fig.axes[0].get_xlabel() == ("grey: no number" if np.isnan(value) else "")
 
 
+def test_heat_without_a_number_is_told_and_may_be_of_any_dtype():
+    heat = torch.eye(2, dtype=torch.bfloat16)
+    assert [text.get_text() for text in plot_heat(heat, picture()).texts] == []
+    heat[0, 1] = torch.nan
+    assert [text.get_text() for text in plot_heat(heat, picture()).texts] == ["grey: no number"]
+
+
 def test_amounts_of_zeros_are_all_of_one_colour():
     zeros = torch.zeros(3, 3)
     rows, heat = figure_rows({"apart": [zeros, zeros]}, ["a", "b"]), figure_heat({"a": zeros}, picture())

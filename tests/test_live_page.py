@@ -156,7 +156,7 @@ def test_what_is_being_moved_or_typed_stays_when_the_page_is_drawn_anew(open_pag
     page = open_page("at=guidance", model="missing")
     film = page.get_by_role("slider", name="step", exact=True)
     slider = page.get_by_label("Guidance", exact=True)
-    expect(page.get_by_role("button", name="Try again")).to_be_visible()  # told above the slider: after it nothing moves
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()  # then nothing moves any more
     width, middle = slider.bounding_box()["width"], slider.bounding_box()["height"] / 2
     slider.hover(position={"x": width / 4, "y": middle})
     page.mouse.down()
