@@ -26,6 +26,9 @@ from answers import planted
 from PIL import Image
 from safetensors.torch import save
 
+if sys.platform != "linux":
+    pytest.skip("submissions run on Linux alone", allow_module_level=True)
+
 import sdlesson
 from sdlesson.cli import main
 from sdlesson.exercises import Exercise, Mistake, Unanswered, judged, lesson_exercises
@@ -353,7 +356,7 @@ TRICKS = [
     "class Liar(torch.Tensor):\n    __eq__ = __lt__ = __ge__ = lambda *_: True\n    __hash__ = object.__hash__\n"
     "    @classmethod\n    def __torch_function__(cls, *a, **k):\n        return True\n"
     "check('guidance.5', lambda *_: Liar())\ncheck('guidance.7', Liar())",
-    *(GUIDE, "check('onepage.3', ...)", LAST),
+    *(GUIDE, "check('onepage.3', ...)", f"%matplotlib inline\n{LAST}"),
     "import sdlesson.exercises as e\ne.check = check = lambda *_: print('well done')",
     "check('onepage.3', 5)",
     "from gc import get_objects\nfrom sdlesson.grading.peer import Peer",
@@ -467,6 +470,15 @@ def test_the_last_answer_of_a_notebook_counts_and_the_best_of_several(tmp_path, 
     assert judge.grade(tmp_path, [*answers], {"onepage.3": {}}, SHORT)["exercises"]["onepage.3"][0] == mark
 
 
+@pytest.mark.parametrize(("asked", "notes"), [([], 1), (["onepage.3"], 0), (["another.1"], 0)])
+def test_a_notebook_that_never_comes_to_a_check_is_told(tmp_path, monkeypatch, asked, notes):
+    monkeypatch.setattr(
+        judge, "_run", lambda folder, notebook, limits, hear: [hear(name, ..., {}) for name in asked] and None
+    )
+    said = judge.grade(tmp_path, ["a.ipynb"], {"onepage.3": {}}, SHORT)["notes"]
+    assert said == ["a.ipynb: it came to none of its checks; a cell before them fails."] * notes
+
+
 @pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", "{}", '{"cells": 1}', '{"cells": [1]}', '{"cells": [{}]}'])
 def test_what_is_no_notebook_has_no_cells(tmp_path, text):
     (tmp_path / "mine.ipynb").write_text(text)
@@ -488,6 +500,8 @@ def test_without_bubblewrap_nothing_is_run(monkeypatch, tmp_path, capsys):
 def test_submissions_may_not_lie_where_a_submission_can_look(walls):
     with pytest.raises(BadInput, match="must not lie there"):
         check_sandbox(Path(sdlesson.__file__).parent / "new")
+    with pytest.raises(BadInput, match="must not lie there"):
+        check_sandbox(Path("/usr/local/subs"))
 
 
 HOSTILE = [
@@ -529,8 +543,39 @@ def test_a_folder_of_submissions_is_read_without_following_anything(tmp_path):
     assert len({*pages}) == len(pages) and found["anna"].page == "anna"
     for page in pages:
         assert page.isascii() and "/" not in page and not page.startswith(".") and len(page) < 90
-    with found["anna"].copied() as copy:
+    with found["anna"].copied(tmp_path) as copy:
         assert [path.name for path in copy.rglob("*")] == ["deep", "mine.ipynb"]
+
+
+def test_what_changes_after_it_was_found_is_told(tmp_path, monkeypatch):
+    """A folder that has become a link to another learner's work, and a file that has grown."""
+    handed_in(tmp_path / "subs" / "emmy" / "work", GUIDE)
+    (handed_in(tmp_path / "subs" / "mallory" / "work", "1") / "data.bin").touch()
+    everybody = {each.learner: each for each in submissions.submissions(tmp_path / "subs")[0]}
+    os.truncate(tmp_path / "subs/mallory/work/data.bin", 2**43)
+    with pytest.raises(RuntimeError, match="data.bin cannot be copied: there are more than 128 MiB by now"):
+        everybody["mallory"].copied(tmp_path).__enter__()
+    (tmp_path / "subs/mallory/work/data.bin").write_bytes(b"")
+    (tmp_path / "subs/mallory/work").rename(tmp_path / "gone")
+    (tmp_path / "subs/mallory/work").symlink_to(tmp_path / "subs/emmy/work")
+    (tmp_path / "subs/emmy/work/data.bin").touch()
+    with pytest.raises(RuntimeError, match="a link has come in its way"):
+        everybody["mallory"].copied(tmp_path).__enter__()
+    monkeypatch.setattr(submissions, "_MOST_BYTES", 1000)  # of all files together
+    (tmp_path / "subs/emmy/work/more").write_bytes(bytes(900))
+    with pytest.raises(RuntimeError, match="cannot be copied: there are more than"):
+        dataclasses.replace(
+            everybody["emmy"], files={name: tmp_path / "subs/emmy/work" / name for name in ("mine.ipynb", "more")}
+        ).copied(tmp_path).__enter__()
+
+
+def test_copies_that_a_kill_has_left_are_deleted(tmp_path):
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for owner in (gone.pid, os.getpid()):
+        (tmp_path / f"{owner}-abc" / "all").mkdir(parents=True)
+    submissions.forget_copies(tmp_path)
+    assert [left.name for left in tmp_path.iterdir()] == [f"{os.getpid()}-abc"]
 
 
 def test_a_submission_that_is_too_large_is_not_read(tmp_path, monkeypatch):

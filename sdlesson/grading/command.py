@@ -23,7 +23,11 @@ def add_to(commands) -> None:
     add.add_argument("folder", type=Path, metavar="FOLDER", help="a folder or a notebook for each learner")
     add.add_argument("-o", "--into", type=Path, metavar="FOLDER", help="where grades go (default: FOLDER-grades)")
     add.add_argument(
-        "--lessons", nargs="+", choices=[*LESSONS, *PAGES], metavar="L", help="what counts (default: all that is there)"
+        "--lessons",
+        nargs="+",
+        choices=[*LESSONS, *PAGES],
+        metavar="L",
+        help="what counts (default: all); FOLDER comes before it",
     )
     add.add_argument("--handed-out", type=Path, metavar="FOLDER", help="the lessons as learners got them, if changed")
     add.add_argument("-j", "--jobs", type=int, metavar="N", help="submissions at once (default: one a core)")
@@ -51,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     check_sandbox(folder, into)
     everybody, others = submissions(folder)
     if others:
-        say(f"Neither a folder nor a notebook, so nobody's submission: {listed(others)}.", error=True)
+        say(f"Neither a folder nor a notebook, so nobody's submission: {listed([*map(shown, others)])}.", error=True)
     there = {topic for each in everybody for found in each.topics.values() for topic in found}
     wanted: set[str] = set(args.lessons) if args.lessons else there
     if not wanted:

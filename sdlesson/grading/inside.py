@@ -73,7 +73,11 @@ def _shell():
     from IPython.core.interactiveshell import InteractiveShell
     from traitlets.config import Config
 
-    return InteractiveShell.instance(config=Config(HistoryManager={"enabled": False}))
+    class Shell(InteractiveShell):
+        def enable_gui(self, gui=None):
+            """`%matplotlib` asks for it; there is no window here."""
+
+    return Shell.instance(config=Config(HistoryManager={"enabled": False}))
 
 
 def sources(notebook: Path) -> list[str]:

@@ -47,15 +47,18 @@ def grade(folder: Path, notebooks: list[str], facts: dict[str, dict], limits: Li
     notes = []
     for notebook in notebooks:
         here: dict[str, tuple[str, str]] = {}
+        heard: set[str] = set()
 
-        def hear(name: str, answer, _page, here=here) -> None:
+        def hear(name: str, answer, _page, here=here, heard=heard) -> None:
+            heard.add(name)
             if name in tasks:
                 with contextlib.suppress(Unanswered):
                     mistake = judged(tasks[name], answer, facts[name])
                     here[name] = (WRONG, mistake.hint) if mistake else (RIGHT, "")
 
-        if note := _run(folder, notebook, limits, hear):
-            notes.append(f"{notebook}: {note}.")
+        note = _run(folder, notebook, limits, hear)
+        if note or not heard:
+            notes.append(f"{notebook}: {note or 'it came to none of its checks; a cell before them fails'}.")
         word |= {name: each for name, each in here.items() if word[name][0] != RIGHT}
     return {"exercises": word, "notes": notes}
 

@@ -18,7 +18,7 @@ from ..exercises import lesson_exercises, topics
 from ..loading.errors import BadInput, listed
 from ..loading.writing import whole_file
 from .sandbox import PACKAGE, Limits, last_line
-from .submissions import Submission, digest, topics_in
+from .submissions import Submission, digest, forget_copies, topics_in
 
 _MOST_NOTEBOOKS = 40  # the project has 18
 _SLACK = 300.0  # seconds that judging and two starts of PyTorch may take, beyond the notebook's own
@@ -41,8 +41,9 @@ class Room:
         self.version = f"{digest({str(path): path for path in judges + self.originals})} {version('torch')}"
         try:
             into.mkdir(mode=0o700, parents=True, exist_ok=True)  # grades are nobody else's to read
-            for name in ("results", "facts", "pages"):
+            for name in ("results", "facts", "pages", "copies"):
                 (into / name).mkdir(exist_ok=True)
+            forget_copies(into / "copies")
         except OSError as error:
             raise BadInput(f"{error.filename} cannot be made: {error.strerror}.") from None
         self.facts: list[Path] = []
@@ -52,7 +53,7 @@ class Room:
         file = self.into / "facts" / f"{original.stem}-{self.version[:16]}"
         if not file.is_file():
             try:
-                with Submission(original.stem, {original.name: original}).copied() as folder:
+                with Submission(original.stem, {original.name: original}).copied(self.into / "copies") as folder:
                     self._judge(folder, [original.name], collect=str(file))
             except (RuntimeError, OSError) as error:
                 raise BadInput(f"{original.name} could not be run as it was handed out: {error}") from None
@@ -66,7 +67,7 @@ class Room:
         if each.fault:
             raise RuntimeError(each.fault)
         kept = self.into / "results" / f"{each.page}.json"
-        with each.copied() as folder:
+        with each.copied(self.into / "copies") as folder:
             files = digest({name: folder / name for name in each.files})
             key = f"{self.version} {files} {self.limits.seconds} {sorted(self.wanted)} {each.note}"
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
@@ -131,6 +132,8 @@ def grade_all(room: Room, everybody: list[Submission], jobs: int) -> tuple[list[
                     results[running[done]] = done.result()
                 except (RuntimeError, OSError) as error:  # too little memory or disk for another process
                     failed[running[done]] = str(error)
+                except MemoryError:
+                    failed[running[done]] = "there is not enough memory; grade fewer at once (-j)"
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

@@ -137,7 +137,7 @@ def _memory(process: psutil.Process) -> int:
 def check_sandbox(*kept: Path) -> None:
     """Raise BadInput where no sandbox can be made here, or where it would show one of the folders `kept`."""
     for folder in map(Path, map(os.path.realpath, kept)):
-        for seen in _places():
+        for seen in map(os.path.realpath, (*_SYSTEM, *_places())):
             if folder.is_relative_to(seen) or Path(seen).is_relative_to(folder):
                 raise BadInput(f"A submission may read {seen}, so {folder} must not lie there, nor around it.")
     tried = subprocess.run([*_walls(), "true"], stdin=subprocess.DEVNULL, capture_output=True)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
+import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from ..exercises import topics
 from ..loading.errors import BadInput, listed
@@ -45,15 +49,15 @@ class Submission:
         return f"{short}-{hashlib.sha256(os.fsencode(self.learner)).hexdigest()[:12]}"
 
     @contextlib.contextmanager
-    def copied(self) -> Iterator[Path]:
-        """A folder with copies of the files; whoever is let into it may read them. Raises RuntimeError."""
-        with tempfile.TemporaryDirectory(prefix="sdlesson-grade-") as home:
-            top = Path(home, "all")
+    def copied(self, within: Path) -> Iterator[Path]:
+        """A folder in `within` with copies of the files; whoever is let into it may read them. Raises RuntimeError."""
+        with tempfile.TemporaryDirectory(prefix=f"{os.getpid()}-", dir=within) as home:
+            top, left = Path(home, "all"), _MOST_BYTES
             top.mkdir()
             for name, file in self.files.items():
                 try:
                     (top / name).parent.mkdir(parents=True, exist_ok=True)
-                    (top / name).write_bytes(_read(file))
+                    left -= (top / name).write_bytes(_read(file, left))
                 except OSError as error:
                     raise RuntimeError(f"{name} cannot be copied: {error.strerror}") from None
             for path in (top, *top.rglob("*")):
@@ -61,10 +65,27 @@ class Submission:
             yield top
 
 
-def _read(file: Path) -> bytes:
-    """What a plain file holds; a link that has come in its place is not followed, and a pipe not waited for."""
+def _read(file: Path, most: int = _MOST_BYTES) -> bytes:
+    """What a plain file of at most so many bytes holds. Its path had no link in it when it was found.
+
+    What has changed since is an OSError: a link in its place or on the way to it, and a file that grew. A pipe is not
+    waited for.
+    """
     with open(file, "rb", opener=lambda name, how: os.open(name, how | os.O_NOFOLLOW | os.O_NONBLOCK)) as stream:
-        return stream.read()
+        if os.readlink(f"/proc/self/fd/{stream.fileno()}") != os.fspath(file):
+            raise OSError(errno.ELOOP, "a link has come in its way", str(file))
+        found = stream.read(most + 1)
+    if len(found) > most:
+        raise OSError(errno.EFBIG, f"there are more than {_MOST_BYTES // 2**20} MiB by now", str(file))
+    return found
+
+
+def forget_copies(within: Path) -> None:
+    """Delete the copies in `within` whose program is gone: a kill has left them."""
+    for home in within.iterdir():
+        owner = home.name.partition("-")[0]
+        if not (owner.isdecimal() and psutil.pid_exists(int(owner))):
+            shutil.rmtree(home, ignore_errors=True)
 
 
 def topics_in(notebook: Path) -> set[str]:
