@@ -7,6 +7,7 @@ Push ROOM/lessons.git anywhere else, if learners pull from a git server of yours
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import tempfile
@@ -58,9 +59,12 @@ def main(room: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("room", type=Path, metavar="ROOM")
+    place = parser.parse_args().room
+    if not place.is_dir():
+        sys.exit(f"There is no folder {place}; `python classroom/seats.py {place} NAME ...` makes a room with seats.")
     try:
-        main(Path(sys.argv[1]))
+        main(place)
     except subprocess.CalledProcessError as error:
         sys.exit(f"git failed, and the lessons are as before: {error.stderr}")

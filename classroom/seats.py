@@ -43,7 +43,9 @@ def give(room: Path, names: list[str], *, again: bool = False) -> dict[str, str]
 
     odd = [name for name in names if not re.fullmatch(r"[a-z][a-z0-9_-]{0,30}", name)]
     if odd:
-        raise ValueError(f"A name is small letters, digits, - and _, a letter first; these are not: {', '.join(odd)}.")
+        raise ValueError(
+            f"A name is small letters, digits, - and _, a letter first; these are not: {', '.join(map(repr, odd))}."
+        )
     room.mkdir(parents=True, exist_ok=True)
     room.chmod(0o711)  # learners pass through to their homes, and see nothing
     there = seats(room)

@@ -1,14 +1,12 @@
 """A trial of the room on this machine alone: two learners, `ada` and `emmy`, and you as `teacher`: `make hub`.
 
-    python classroom/trial.py [FOLDER]        FOLDER: build/hub, if none is named; delete it, and nothing is left
-    python classroom/trial.py --ready         only fetch the hub's proxy with npm, and say what is missing
-
 It gives the seats their passwords and prints them, publishes the lessons of this checkout, and starts the hub on
 loopback. As root each learner gets a user id of their own, without an account. As anyone else all servers run as you.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -45,10 +43,15 @@ def search() -> str:
 
 
 def main() -> None:
-    if sys.argv[1:] == ["--ready"]:
-        return ready()
-    room = Path(sys.argv[1] if len(sys.argv) > 1 else HERE.parent / "build/hub").resolve()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    place = HERE.parent / "build/hub"
+    parser.add_argument("folder", type=Path, nargs="?", default=place, help="delete it, and nothing is left")
+    parser.add_argument("--ready", action="store_true", help="only fetch the hub's proxy, and say what is missing")
+    args = parser.parse_args()
     ready()
+    if args.ready:
+        return
+    room = args.folder.resolve()
     seats.give(room, NAMES)
     passwords = seats.give(room, [seats.TEACHER, *NAMES], again=True)
     publish.main(room)

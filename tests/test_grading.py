@@ -549,23 +549,23 @@ def test_a_folder_of_submissions_is_read_without_following_anything(tmp_path):
 
 def test_what_changes_after_it_was_found_is_told(tmp_path, monkeypatch):
     """A folder that has become a link to another learner's work, and a file that has grown."""
-    handed_in(tmp_path / "subs" / "emmy" / "work", GUIDE)
-    (handed_in(tmp_path / "subs" / "mallory" / "work", "1") / "data.bin").touch()
+    handed_in(tmp_path / "subs" / "emmy" / "week", GUIDE)
+    (handed_in(tmp_path / "subs" / "mallory" / "week", "1") / "data.bin").touch()
     everybody = {each.learner: each for each in submissions.submissions(tmp_path / "subs")[0]}
-    os.truncate(tmp_path / "subs/mallory/work/data.bin", 2**43)
+    os.truncate(tmp_path / "subs/mallory/week/data.bin", 2**43)
     with pytest.raises(RuntimeError, match="data.bin cannot be copied: there are more than 128 MiB by now"):
         everybody["mallory"].copied(tmp_path).__enter__()
-    (tmp_path / "subs/mallory/work/data.bin").write_bytes(b"")
-    (tmp_path / "subs/mallory/work").rename(tmp_path / "gone")
-    (tmp_path / "subs/mallory/work").symlink_to(tmp_path / "subs/emmy/work")
-    (tmp_path / "subs/emmy/work/data.bin").touch()
+    (tmp_path / "subs/mallory/week/data.bin").write_bytes(b"")
+    (tmp_path / "subs/mallory/week").rename(tmp_path / "gone")
+    (tmp_path / "subs/mallory/week").symlink_to(tmp_path / "subs/emmy/week")
+    (tmp_path / "subs/emmy/week/data.bin").touch()
     with pytest.raises(RuntimeError, match="a link has come in its way"):
         everybody["mallory"].copied(tmp_path).__enter__()
     monkeypatch.setattr(submissions, "_MOST_BYTES", 1000)  # of all files together
-    (tmp_path / "subs/emmy/work/more").write_bytes(bytes(900))
+    (tmp_path / "subs/emmy/week/more").write_bytes(bytes(900))
     with pytest.raises(RuntimeError, match="cannot be copied: there are more than"):
         dataclasses.replace(
-            everybody["emmy"], files={name: tmp_path / "subs/emmy/work" / name for name in ("mine.ipynb", "more")}
+            everybody["emmy"], files={name: tmp_path / "subs/emmy/week" / name for name in ("mine.ipynb", "more")}
         ).copied(tmp_path).__enter__()
 
 

@@ -311,7 +311,7 @@ def test_nothing_is_called_installed_before_a_picture_was_painted(installer, tmp
     monkeypatch.setattr(
         installer.subprocess,
         "run",
-        lambda command, **_: subprocess.CompletedProcess(command, int(steps[broken] in command[2:4])),
+        lambda command, **_: subprocess.CompletedProcess(command, int(steps[broken] in command[3:5])),
     )
     with pytest.raises(SystemExit, match="^Could not "):
         installer.main([str(tmp_path / "seat")])
@@ -329,14 +329,15 @@ def test_it_installs_offline(installer, kit, tmp_path, monkeypatch, capsys):
     seat = tmp_path / "a seat"
     installer.main([str(seat)])
     (venv, _), (pip, settings), (kernel, _), (copies, _), (paint, _) = calls
-    assert venv[1:] == ["-m", "venv", str(seat / ".venv")]
-    assert pip[1:5] == ["-m", "pip", "--isolated", "install"] and "--no-index" in pip
+    assert {call[1] for call, _ in calls} == {"-P"}  # whatever lies in the folder that it is called from
+    assert venv[2:] == ["-m", "venv", str(seat / ".venv")]
+    assert pip[2:6] == ["-m", "pip", "--isolated", "install"] and "--no-index" in pip
     assert pip[pip.index("--find-links") + 1] == str(kit / "wheels") and pip[-1] == "sdlesson"
-    assert kernel[1:] == ["-m", "ipykernel", "install", "--sys-prefix", "--env", "OMP_WAIT_POLICY", "PASSIVE"]
+    assert kernel[2:] == ["-m", "ipykernel", "install", "--sys-prefix", "--env", "OMP_WAIT_POLICY", "PASSIVE"]
     assert settings["PIP_CONFIG_FILE"] == installer.os.devnull
-    assert copies[1:] == ["-m", "sdlesson", "lab", "--copies"] and paint[1:4] == ["-m", "sdlesson", "paint"]
+    assert copies[2:] == ["-m", "sdlesson", "lab", "--copies"] and paint[2:5] == ["-m", "sdlesson", "paint"]
     said = capsys.readouterr().out
-    assert "Installed" in said and said.rstrip().endswith("-m sdlesson lab")
+    assert "Installed" in said and said.rstrip().endswith("-P -m sdlesson lab")
 
 
 @pytest.mark.parametrize("words", [["one", "two"], ["--help"]])

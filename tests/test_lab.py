@@ -97,7 +97,7 @@ def test_an_untouched_copy_is_renewed(folder, work):
 def test_a_changed_copy_stays_and_the_new_lesson_comes_beside_it(folder):
     mine = change(folder / "a.ipynb")
     said = copies.renew({"a.ipynb": lesson("new")}, folder)
-    assert said == ["You have changed a.ipynb, so the new lesson came beside it, as a_new.ipynb."]
+    assert said == ["You have changed or locked a.ipynb, so the new lesson came beside it, as a_new.ipynb."]
     assert (folder / "a.ipynb").read_bytes() == mine and (folder / "a_new.ipynb").read_bytes() == lesson("new")
     assert copies.renew({"a.ipynb": lesson("new")}, folder) == []
     copies.renew({"a.ipynb": lesson("newer")}, folder)  # the untouched one beside it is renewed
@@ -111,6 +111,14 @@ def test_a_changed_copy_stays_and_the_new_lesson_comes_beside_it(folder):
 def test_a_change_without_a_new_lesson_brings_nothing(folder):
     mine = change(folder / "a.ipynb")
     assert copies.renew({"a.ipynb": lesson("1")}, folder) == [] and (folder / "a.ipynb").read_bytes() == mine
+
+
+def test_a_copy_that_may_not_be_written_to_stays(folder):
+    old = (folder / "a.ipynb").read_bytes()
+    (folder / "a.ipynb").chmod(0o444)
+    said = copies.renew({"a.ipynb": lesson("new")}, folder)
+    assert said == ["You have changed or locked a.ipynb, so the new lesson came beside it, as a_new.ipynb."]
+    assert (folder / "a.ipynb").read_bytes() == old and (folder / "a_new.ipynb").read_bytes() == lesson("new")
 
 
 @pytest.mark.parametrize("spoilt", [b"", b"no notebook", b'{"cells": 3}'])
@@ -169,6 +177,7 @@ def test_jupyterlab_gets_all_other_words_last(monkeypatch, tmp_path):
         (["lab", "--copies", "--port=1"], "--copies starts no JupyterLab that could take --port=1"),
         (["paint", "a horse", "--no-browser"], "unrecognized arguments: --no-browser"),
         (["lab", "--copies", "--into", __file__], "cannot be"),
+        (["lab", "--copies", "--into", f"{__file__}/~nobody-of-this-name"], "cannot be"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(monkeypatch, capsys, words, said):
@@ -197,6 +206,19 @@ def test_calm_settings_come_once_and_are_then_the_learners(tmp_path, projector):
     themes.write_text("{}")
     assert start.prepare(tmp_path, projector=projector) == words and themes.read_text() == "{}"
     assert set(start.prepare(tmp_path, projector=not projector)).isdisjoint(words)
+
+
+def test_settings_that_a_kill_left_half_written_come_again(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(start, "_LAYOUT", object())  # which nobody can write
+        with pytest.raises(TypeError):
+            start.prepare(tmp_path)
+    words = start.prepare(tmp_path)
+    assert all(any(Path(word.partition("=")[2]).iterdir()) for word in words)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / ".jupyterlab").touch()
+    with pytest.raises(BadInput, match="cannot be written"):
+        start.prepare(tmp_path / "b")
 
 
 def test_a_lesson_that_cannot_be_read_is_named(tmp_path):

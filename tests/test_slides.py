@@ -42,6 +42,13 @@ def test_a_question_stands_alone_before_its_figure_and_each_figure_has_words(pag
     assert "Guidance" in sections[0] and "The way through the lessons" not in page
 
 
+def test_a_place_that_cannot_be_written_to_is_a_sentence(monkeypatch):
+    for place in (__file__, f"{__file__}/x"):
+        monkeypatch.setattr(sys, "argv", ["make_slides.py", "guidance", "-o", place])
+        with pytest.raises(SystemExit, match="The slides cannot be written"):
+            make_slides.main()
+
+
 def test_a_lesson_that_is_not_there_is_a_sentence(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["make_slides.py", "guidnace"])
     with pytest.raises(SystemExit, match="There is no lesson guidnace"):

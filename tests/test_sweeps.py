@@ -210,6 +210,12 @@ def test_a_second_sweep_into_the_folder_is_refused(swept, toy_folder):
         sdlesson.sweep(**VALUES, into=swept, model=str(toy_folder))
 
 
+def test_a_folder_in_the_locks_place_is_one_sentence(tmp_path, toy_folder):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(BadInput, match=r"\.lock cannot be written"):
+        sdlesson.sweep(**VALUES, into=tmp_path, model=str(toy_folder))
+
+
 def test_a_file_in_the_folders_place_is_one_sentence(tmp_path, toy_folder):
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match="cannot be made"):
@@ -295,13 +301,14 @@ def test_the_command(tmp_path, toy_folder, scheduler, capsys, swept, monkeypatch
         "--steps",
         "2",
         "--samplers",
-        "lms,euler",
+        "lms, euler",
     ]
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(SystemExit) as left:
-        main(["sweep", *words, "-o", "here", "--model", str(toy_folder), "--scheduler", scheduler])
+        main(["sweep", *words, "-o", "~/here", "--model", str(toy_folder), "--scheduler", scheduler])
     assert left.value.code == 0
-    assert capsys.readouterr().out == "16 pictures, table and report: here/report.html\n"
+    assert capsys.readouterr().out == f"16 pictures, table and report: {tmp_path}/here/report.html\n"
     assert files(tmp_path / "here") == files(swept)
 
 

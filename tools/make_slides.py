@@ -23,6 +23,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from sdlesson import LESSONS, PAGES, lesson_number, notebook_name
+from sdlesson.loading.errors import BadInput
 from sdlesson.loading.writing import whole_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -111,9 +112,12 @@ def main() -> None:
     for topic in args.topics or titles:
         name = f"{lesson_number(topic)} · {titles[topic]}".removeprefix(" · ")
         deck += slides(name, nbformat.read(ROOT / "notebooks" / f"{notebook_name(topic)}.ipynb", as_version=4))
-    args.output.mkdir(parents=True, exist_ok=True)
-    with whole_file(args.output / "index.html") as stream:
-        stream.write(page(deck).encode())
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+        with whole_file(args.output / "index.html") as stream:
+            stream.write(page(deck).encode())
+    except (OSError, BadInput) as error:
+        sys.exit(f"The slides cannot be written: {error}")
     questions = sum(bool(slide.question) for slide in deck)
     size = (args.output / "index.html").stat().st_size / 1e6
     print(f"{args.output / 'index.html'}: {len(deck)} slides, {questions} of them questions, {size:.1f} MB")

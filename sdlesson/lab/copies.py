@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..loading.errors import BadInput
-from ..loading.writing import whole_file
+from ..loading.writing import whole_file, writable
 
 _RECORD = ".handed_out.json"  # file -> the digest of what was handed out under that name
 
@@ -30,7 +30,7 @@ def renew(tree: Mapping[str, bytes], folder: Path) -> list[str]:
         _write(folder / place, content)
         record[place] = digest(name, content)
         if place != name:
-            said.append(f"You have changed {name}, so the new lesson came beside it, as {place}.")
+            said.append(f"You have changed or locked {name}, so the new lesson came beside it, as {place}.")
         elif before:
             said.append(f"Renewed, as you had not changed it: {name}")
         else:
@@ -64,7 +64,7 @@ def _place(folder: Path, name: str, content: bytes, record: dict[str, str]) -> t
         if found == new:
             record[place] = new
             return None, True
-        if found == record.get(place):
+        if found == record.get(place) and writable(folder / place):
             return place, True
     raise AssertionError("there is always another name")
 

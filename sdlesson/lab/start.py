@@ -9,6 +9,7 @@ from pathlib import Path
 
 from .. import notebook_name
 from ..loading.errors import BadInput
+from ..loading.writing import replace_folder
 
 _FIRST = f"{notebook_name('onepage')}.ipynb"
 #: JupyterLab's settings of the first visit; from then on they are the learner's, as is the layout.
@@ -47,13 +48,17 @@ def prepare(folder: Path, *, projector: bool = False) -> list[str]:
 
     home = folder / ".jupyterlab" / ("projector" if projector else "screen")
     settings, workspaces = home / "settings", home / "workspaces"
-    if not home.exists():
+
+    def write(part: Path) -> None:
         calm = _CALM | {"themes": {"overrides": _CALM["themes"]["overrides"] | (_LARGE if projector else {})}}
-        place = settings / "@jupyterlab" / "apputils-extension"
+        place = part / settings.relative_to(home) / "@jupyterlab" / "apputils-extension"
         place.mkdir(parents=True)
         for name, values in calm.items():
             (place / f"{name}.jupyterlab-settings").write_text(json.dumps(values, indent=1), encoding="utf-8")
-        WorkspacesManager(str(workspaces)).save("default", json.dumps(_LAYOUT))
+        WorkspacesManager(str(part / workspaces.relative_to(home))).save("default", json.dumps(_LAYOUT))
+
+    if not home.is_dir():
+        replace_folder(home, write)
     return [f"--LabApp.user_settings_dir={settings}", f"--LabApp.workspaces_dir={workspaces}"]
 
 

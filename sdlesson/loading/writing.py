@@ -61,9 +61,14 @@ def _target(path: str | os.PathLike) -> tuple[Path, os.stat_result | None]:
         raise BadInput(f"{path} is a folder; name a file.")
     if not stat.S_ISREG(there.st_mode):
         raise BadInput(f"{path} is no plain file but a device, a pipe or a socket; name another file.")
-    if not (there.st_mode & 0o222 and os.access(target, os.W_OK)):
+    if not writable(target):
         raise BadInput(f"{path} is write-protected; name another file.")
     return target, there
+
+
+def writable(path: Path) -> bool:
+    """May what is there be written over? Root, too, keeps off what nobody may write to."""
+    return bool(path.stat().st_mode & 0o222) and os.access(path, os.W_OK)
 
 
 def _pass_on(there: os.stat_result, part: Path) -> None:
@@ -141,7 +146,7 @@ def _folder(folder: str | os.PathLike) -> Path:
     target = Path(os.path.realpath(folder))
     if target.exists() and not target.is_dir():
         raise BadInput(f"{folder} is no folder but a file; name another one.")
-    if target.exists() and not (target.stat().st_mode & 0o222 and os.access(target, os.W_OK)):
+    if target.exists() and not writable(target):
         raise BadInput(f"{folder} is write-protected; name another folder.")
     return target
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
-from ..loading.errors import BadInput
+from ..loading.errors import BadInput, say
 from .plan import SAMPLERS
 
 
@@ -20,7 +21,9 @@ def add_to(commands) -> None:
     add.add_argument(
         "--seeds", type=whole_numbers, default=[42], metavar="S", help="such as 0-9 or 1,5,7 (default: 42)"
     )
-    add.add_argument("--guidance", type=numbers, metavar="G", help="such as 1,3,8 (default: what the model recommends)")
+    add.add_argument(
+        "--guidance", type=numbers, metavar="G", help="such as 1,3,8 or =-1,3 (default: what the model recommends)"
+    )
     add.add_argument("--steps", type=whole_numbers, default=[20], metavar="S", help="such as 5,10,20 (default: 20)")
     names = ", ".join(SAMPLERS)
     add.add_argument("--samplers", default="lms", metavar="NAMES", help=f"of {names} (default: lms)")
@@ -39,13 +42,14 @@ def run(args: argparse.Namespace) -> int:
     from .report import write_report
     from .run import sweep
 
+    into, file = (each and Path(os.path.expanduser(each)) for each in (args.into, args.file))
     found = sweep(
-        [*args.prompts, *(_lines(args.file) if args.file else [])],
+        [*args.prompts, *(_lines(file) if file else [])],
         args.seeds,
         args.guidance,
         args.steps,
-        args.samplers.split(","),
-        into=args.into,
+        [name.strip() for name in args.samplers.split(",")],
+        into=into,
         negative_prompt=args.negative,
         model=args.model,
         revision=args.revision,
@@ -55,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         scheduler=args.scheduler,
         dashboard=args.dashboard,
     )
-    print(f"{found.num_rows} pictures, table and report: {write_report(args.into)}")
+    say(f"{found.num_rows} pictures, table and report: {write_report(into)}")
     return 0
 
 

@@ -173,11 +173,17 @@ def _alone(folder: Path) -> Iterator[None]:
     """Hold the folder's lock, so that no second sweep paints into it; a kill frees it."""
     from filelock import FileLock, Timeout
 
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield
+        lock.acquire()
     except Timeout:
         raise BadInput(f"Another sweep is painting into {folder}.") from None
+    except OSError as error:
+        raise BadInput(f"{lock.lock_file} cannot be written: {error.strerror}.") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _cores(threads: int) -> int:

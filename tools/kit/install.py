@@ -34,12 +34,12 @@ def sha256(path: Path) -> str:
 
 def install(kit: Path, venv: Path) -> Path:
     """Make the environment `venv` from the kit's wheels and from nothing else; returns its Python."""
-    run("make " + str(venv), sys.executable, "-m", "venv", venv)
+    run("make " + str(venv), sys.executable, "-P", "-m", "venv", venv)
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     offline = ["--no-index", "--find-links", kit / "wheels", "-c", kit / "constraints.txt"]
-    run("install from " + str(kit), python, "-m", "pip", "--isolated", "install", *offline, "sdlesson")
+    run("install from " + str(kit), python, "-P", "-m", "pip", "--isolated", "install", *offline, "sdlesson")
     kernel = ["--sys-prefix", "--env", "OMP_WAIT_POLICY", "PASSIVE"]  # threads that wait leave the processor to others
-    run("set up the kernel", python, "-m", "ipykernel", "install", *kernel)
+    run("set up the kernel", python, "-P", "-m", "ipykernel", "install", *kernel)
     return python
 
 
@@ -59,11 +59,12 @@ def copy_lessons(kit: Path, folder: Path) -> None:
 
 def prove(python: Path, folder: Path) -> None:
     """Make the learner's copies and paint a picture: what does both is whole."""
-    run("lay out the lessons", python, "-m", "sdlesson", "lab", "--copies")
+    run("lay out the lessons", python, "-P", "-m", "sdlesson", "lab", "--copies")
     picture = folder / "first_picture.png"
     run(
         "paint a picture",
         python,
+        "-P",
         "-m",
         "sdlesson",
         "paint",
@@ -90,7 +91,7 @@ def main(arguments: list[str]) -> None:
     python = install(KIT, folder / ".venv")
     copy_lessons(KIT, folder / "lessons")
     prove(python, folder)
-    start = [str(python), "-m", "sdlesson", "lab"]
+    start = [str(python), "-P", "-m", "sdlesson", "lab"]
     print("\nInstalled, and a picture was painted. This opens the lessons in your browser:\n")
     print("    " + (subprocess.list2cmdline(start) if os.name == "nt" else shlex.join(start)))
 
