@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 import warnings
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
 
 _HALVES = ("noise_uncond", "noise_text")  # of which a step may lack one
-
-
-_SKIPPED = math.nan  # stands in a file for all numbers of a half that was not computed in its step
 
 
 _STEP_TENSORS = ("latents", *_HALVES, "noise_pred", "pred_original")
