@@ -17,7 +17,7 @@ from .guidance import Settings, Step, Trace, denoise
 from .latents import as_latents
 from .loading import checks
 from .loading.errors import BadInput
-from .loading.writing import whole_file
+from .loading.writing import whole_file, write_whole
 from .models import StableDiffusion, load
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ def save_trace(trace: Trace, path: str | os.PathLike) -> Path:
                 [torch.full_like(steps[0].latents, torch.nan) if x is None else x for x in seen]
             )
     tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
-    with whole_file(path) as stream:
-        stream.write(save(tensors, {"settings": json.dumps(trace.settings)}))
+    write_whole(path, save(tensors, {"settings": json.dumps(trace.settings)}))
     return path
 
 

@@ -20,7 +20,7 @@ from sdlesson.attention import record_attention
 from sdlesson.decoding import decode, paint_latents, save_trace
 from sdlesson.guidance import denoise, record
 from sdlesson.latents import fit_preview
-from sdlesson.loading.writing import whole_file
+from sdlesson.loading.writing import write_whole
 from sdlesson.tokens import WORD_END, pieces, token_ids
 from sdlesson.unet import record_maps, stages
 from sdlesson.world import captions
@@ -67,8 +67,7 @@ def write(folder: Path) -> None:
     }
     tensors = {name: values.half() if values.dim() > 3 else values for name, values in tensors.items()}
     tensors = {name: values.contiguous() for name, values in tensors.items()}
-    with whole_file(path) as stream:
-        stream.write(save(tensors, {"settings": json.dumps(trace.settings)}))
+    write_whole(path, save(tensors, {"settings": json.dumps(trace.settings)}))
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 

@@ -23,7 +23,7 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from sdlesson import LESSONS, PAGES, lesson_number, notebook_name
-from sdlesson.loading.writing import whole_file
+from sdlesson.loading.writing import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).resolve().parent / "slides.html"
@@ -112,8 +112,7 @@ def main() -> None:
         name = f"{lesson_number(topic)} · {titles[topic]}".removeprefix(" · ")
         deck += slides(name, nbformat.read(ROOT / "notebooks" / f"{notebook_name(topic)}.ipynb", as_version=4))
     args.output.mkdir(parents=True, exist_ok=True)
-    with whole_file(args.output / "index.html") as stream:
-        stream.write(page(deck).encode())
+    write_whole(args.output / "index.html", page(deck))
     questions = sum(bool(slide.question) for slide in deck)
     size = (args.output / "index.html").stat().st_size / 1e6
     print(f"{args.output / 'index.html'}: {len(deck)} slides, {questions} of them questions, {size:.1f} MB")

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from ..decoding import paint
 from ..latents import psnr
+from ..loading.writing import write_whole
 from ..models import StableDiffusion, checkpoint_path, load
 from ..world import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, draw
 from ..world.classifier import QUESTIONS, follows, load_classifier, look, save_classifier
@@ -24,7 +25,6 @@ from .classifiers import CLASSIFIERS, EYE, load_other
 from .classify import draw_scenes, train_classifier
 from .data import as_pixels
 from .likeness import likeness
-from .saving import write_atomically
 from .sheets import save_sheet
 from .vae import round_trip
 
@@ -240,8 +240,8 @@ def main():
     results["command"] = f"python -m sdlesson.tiny.quality --count {arguments.count} {ablations}".strip()
     results["seen"] = arguments.seen
     save_seeds(load(arguments.folder), arguments.folder / "seeds.png")
-    write_atomically(arguments.folder / "quality.json", json.dumps(results, indent=1) + "\n")
-    write_atomically(arguments.folder / "README.md", model_card(arguments.folder))
+    write_whole(arguments.folder / "quality.json", json.dumps(results, indent=1) + "\n")
+    write_whole(arguments.folder / "README.md", model_card(arguments.folder))
     print(recommended_table(results), likeness_table(results), guidance_table(results), sep="\n\n")
     print(json.dumps({key: results[key] for key in ("psnr", "classifier", "others", "two_seeds")}, indent=1))
 

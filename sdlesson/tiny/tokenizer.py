@@ -12,8 +12,8 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
+from ..loading.writing import replace_folder
 from .data import read_captions
-from .saving import replace_folder
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 
