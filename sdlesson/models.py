@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import threading
 from dataclasses import dataclass
 from functools import cache, partial
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .loading import fit
-from .loading.errors import BadInput, ModelError, first_line
+from .loading.errors import BadInput, ModelError, first_line, say
 from .loading.folders import WEIGHTS as _WEIGHTS
 from .loading.folders import check_folder, weight_files
 from .loading.quiet import quick_imports, quiet
@@ -258,7 +257,7 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
         except (ModelError, BadInput) as error:
             if engine == way:
                 raise
-            print(f"sdlesson: {error} Until then torch computes.", file=sys.stderr, flush=True)
+            say(f"sdlesson: {error} Until then torch computes.", error=True)
             way = "torch"
     kept = {part: dtype if way == "torch" else stored_dtype(folder, part, torch.float32) for part in _WEIGHTS}
     parts = _load_parts(folder, device, kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..loading.errors import BadInput
+from ..loading.errors import BadInput, say
 from .plan import SAMPLERS
 
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         scheduler=args.scheduler,
         dashboard=args.dashboard,
     )
-    print(f"{found.num_rows} pictures, table and report: {write_report(args.into)}")
+    say(f"{found.num_rows} pictures, table and report: {write_report(args.into)}")
     return 0
 
 
