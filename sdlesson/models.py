@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 from .loading import fit
 from .loading.errors import BadInput, ModelError, first_line, say
 from .loading.folders import WEIGHTS as _WEIGHTS
-from .loading.folders import check_folder, weight_files
+from .loading.folders import check_folder, weight_bytes
 from .loading.quiet import quick_imports, quiet
 from .loading.weights import image_part, part_weights, stored_dtype, text_encoder_of, tokenizer_of
 
@@ -144,7 +144,7 @@ def load(
         import torch
     device = _device("cpu" if device is None and engine == "openvino" else device, torch)
     dtype = _dtype(dtype, torch)
-    big = _bytes(folder, "unet") > _BIG or engine == "openvino"
+    big = weight_bytes(folder, "unet") > _BIG or engine == "openvino"
     if device.type == "cpu":
         with _ONE_AT_A_TIME:
             every = _threads_before()
@@ -207,10 +207,6 @@ def find(name: str, *, revision: str | None = None) -> Path:
 
         from .loading.hub import from_hub
     return from_hub(name, revision, seconds=_HUB_SECONDS)
-
-
-def _bytes(folder: Path, *parts: str) -> int:
-    return sum(file.stat().st_size for part in parts for file in weight_files(folder, part))
 
 
 def _device(device, torch) -> torch.device:

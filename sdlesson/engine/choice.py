@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 
 from ..loading.errors import ModelError, say
-from ..loading.folders import WEIGHTS, weight_files
+from ..loading.folders import WEIGHTS, weight_bytes
 from ..loading.weights import stored_dtype
 from . import lean, openvino
 
@@ -48,4 +48,4 @@ def _check_openvino(dtype: torch.dtype) -> None:
 def _bytes(folder: Path, part: str, dtype: torch.dtype) -> float:
     """What the weights of a part fill in `dtype`."""
     stored = stored_dtype(folder, part, torch.float32)
-    return sum(file.stat().st_size for file in weight_files(folder, part)) * dtype.itemsize / stored.itemsize
+    return weight_bytes(folder, part) * dtype.itemsize / stored.itemsize
