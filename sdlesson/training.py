@@ -13,6 +13,7 @@ from diffusers import LMSDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from torch.func import functional_call
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import AddedToken
 
 from .embeddings import embed_texts
@@ -124,9 +125,8 @@ def train(
         loss = objective(*(each.to(unet.device) for each in examples.batch(batch, batch_generator(seed, step, 0))))
         loss.backward()
         optimizer.step(learning_share(step / steps))
-        with torch.no_grad():
-            share = 1 - average_decay(average, step + 1)
-            torch._foreach_lerp_(list(averaged.parameters()), list(unet.parameters()), share)
+        update_average = get_ema_multi_avg_fn(average_decay(average, step + 1))
+        update_average(tuple(averaged.parameters()), tuple(unet.parameters()), step)
         yield Moment(step + 1, loss.item(), averaged)
 
 
