@@ -37,6 +37,9 @@ ARTICLE_SCHEDULE = {
 ARTICLE_GUIDANCE = 8.0
 
 
+ARTICLE_PROMPT = "a photograph of an astronaut riding a horse"
+
+
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
