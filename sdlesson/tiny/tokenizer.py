@@ -13,12 +13,10 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, tr
 from transformers import CLIPTokenizer
 
 from ..loading.writing import replace_folder
+from ..tokens import WORD_END
 from .data import read_captions
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-
-
-WORD_END = "</w>"
 
 
 #: How CLIP cuts a text into words, the two special tokens left out.
