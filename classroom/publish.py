@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from sdlesson.lab.tree import find_lessons, learners_tree
-from sdlesson.loading.writing import whole_file
+from sdlesson.loading.writing import write_whole
 
 OURS = ("-c", "user.name=sdlesson", "-c", "user.email=lessons@localhost", "-c", "core.hooksPath=/dev/null")
 
@@ -52,8 +52,7 @@ def main(room: Path) -> None:
     new = publish(learners_tree(find_lessons()), repository)
     for path in [repository, *repository.rglob("*")]:  # readable by all, written by whoever publishes
         path.chmod(0o755 if path.is_dir() else 0o444 if "objects" in path.parts else 0o644)
-    with whole_file(room / "gitconfig") as stream:
-        stream.write(f"[safe]\n\tdirectory = {repository}\n".encode())
+    write_whole(room / "gitconfig", f"[safe]\n\tdirectory = {repository}\n")
     (room / "gitconfig").chmod(0o644)
     print(f"{repository}: {'a new version of the lessons' if new else 'nothing new'}")
 

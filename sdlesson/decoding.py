@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import stat
 import warnings
@@ -18,7 +17,7 @@ from .guidance import Settings, Step, Trace, denoise
 from .latents import as_latents
 from .loading import checks
 from .loading.errors import BadInput
-from .loading.writing import whole_file
+from .loading.writing import whole_file, write_whole
 from .models import StableDiffusion, load
 
 if TYPE_CHECKING:
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
 
 
 _HALVES = ("noise_uncond", "noise_text")  # of which a step may lack one
-
-
-_SKIPPED = math.nan  # stands in a file for all numbers of a half that was not computed in its step
 
 
 _STEP_TENSORS = ("latents", *_HALVES, "noise_pred", "pred_original")
@@ -165,8 +161,7 @@ def save_trace(trace: Trace, path: str | os.PathLike) -> Path:
                 [torch.full_like(steps[0].latents, torch.nan) if x is None else x for x in seen]
             )
     tensors = {name: values.cpu().contiguous() for name, values in tensors.items()}
-    with whole_file(path) as stream:
-        stream.write(save(tensors, {"settings": json.dumps(trace.settings)}))
+    write_whole(path, save(tensors, {"settings": json.dumps(trace.settings)}))
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import threading
 from dataclasses import dataclass
 from functools import cache, partial
@@ -12,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from .loading import fit
-from .loading.errors import BadInput, ModelError, first_line
+from .loading.errors import BadInput, ModelError, first_line, say
 from .loading.folders import WEIGHTS as _WEIGHTS
-from .loading.folders import check_folder, weight_files
+from .loading.folders import check_folder, weight_bytes
 from .loading.quiet import quick_imports, quiet
 from .loading.weights import image_part, part_weights, stored_dtype, text_encoder_of, tokenizer_of
 
@@ -36,6 +35,9 @@ ARTICLE_SCHEDULE = {
 
 
 ARTICLE_GUIDANCE = 8.0
+
+
+ARTICLE_PROMPT = "a photograph of an astronaut riding a horse"
 
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -145,7 +147,7 @@ def load(
         import torch
     device = _device("cpu" if device is None and engine == "openvino" else device, torch)
     dtype = _dtype(dtype, torch)
-    big = _bytes(folder, "unet") > _BIG or engine == "openvino"
+    big = weight_bytes(folder, "unet") > _BIG or engine == "openvino"
     if device.type == "cpu":
         with _ONE_AT_A_TIME:
             every = _threads_before()
@@ -210,10 +212,6 @@ def find(name: str, *, revision: str | None = None) -> Path:
     return from_hub(name, revision, seconds=_HUB_SECONDS)
 
 
-def _bytes(folder: Path, *parts: str) -> int:
-    return sum(file.stat().st_size for part in parts for file in weight_files(folder, part))
-
-
 def _device(device, torch) -> torch.device:
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -258,7 +256,7 @@ def _load_big(folder: Path, device: torch.device, dtype: torch.dtype | None, low
         except (ModelError, BadInput) as error:
             if engine == way:
                 raise
-            print(f"sdlesson: {error} Until then torch computes.", file=sys.stderr, flush=True)
+            say(f"sdlesson: {error} Until then torch computes.", error=True)
             way = "torch"
     kept = {part: dtype if way == "torch" else stored_dtype(folder, part, torch.float32) for part in _WEIGHTS}
     parts = _load_parts(folder, device, kept)

@@ -51,7 +51,7 @@ def alphas_cumprod(betas: np.ndarray) -> np.ndarray:
     return np.cumprod(1 - checks.numbers(betas, "betas", 0, 1))
 
 
-def training_sigmas(alphas_cumprod: np.ndarray) -> np.ndarray:
+def training_sigmas(alphas_cumprod: np.ndarray | torch.Tensor) -> np.ndarray:
     """The noise level at each training step, rising: sigma = sqrt((1 - abar) / abar); float64.
 
     Raises BadInput for numbers outside of 0 ... 1, and for 0, where nothing is left of the picture (zero terminal SNR).

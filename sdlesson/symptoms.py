@@ -22,7 +22,7 @@ from .latents import as_seeds, initial_noise, seeded
 from .loading import checks
 from .loading.errors import BadInput
 from .models import StableDiffusion
-from .sigmas import alphas_cumprod, betas, training_sigmas
+from .sigmas import training_sigmas
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -253,9 +253,7 @@ def fall_ill(
 
 def _unscaled(sd: StableDiffusion) -> Callable:
     """For `bend`: what scale_model_input divided by, sqrt(sigma^2 + 1), is multiplied back."""
-    config = sd.scheduler.config
-    names = ("beta_start", "beta_end", "beta_schedule", "num_train_timesteps")
-    levels = training_sigmas(alphas_cumprod(betas(*(config[name] for name in names))))
+    levels = training_sigmas(sd.scheduler.alphas_cumprod)
 
     def change(latents, timestep, i):
         sigma = np.interp(float(timestep), np.arange(len(levels)), levels)

@@ -13,6 +13,7 @@ from diffusers import LMSDiscreteScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import nn
 from torch.func import functional_call
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from transformers import AddedToken
 
 from .embeddings import embed_texts
@@ -46,11 +47,19 @@ class Examples:
         drawn = {"generator": generator, "device": generator.device}
         chosen = torch.randint(len(self.latents), (size,), **drawn)
         empty = torch.rand(size, **drawn) < EMPTY_SHARE
-        parts = torch.arange(size, device=generator.device) + torch.rand(size, **drawn)
-        timesteps = (parts * (1000 / size)).long().clamp(max=999)
+        timesteps = spread_timesteps(torch.arange(size, device=generator.device), generator)
         clean = self.latents[chosen].float()
         noise = torch.randn(clean.shape, **drawn)
         return clean, noise, timesteps, self.texts[self.names[chosen].masked_fill(empty, 0)].float()
+
+
+def spread_timesteps(parts: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """A timestep from each of n equal parts of 0 ... 999, in the order in which `parts` (n,) numbers them: int64, (n,).
+
+    All on the generator's device.
+    """
+    places = parts + torch.rand(len(parts), generator=generator, device=generator.device)
+    return (places * (1000 / len(parts))).long().clamp(max=999)
 
 
 def make_examples(sd: StableDiffusion, scenes: Sequence[Scene], seed: int) -> Examples:
@@ -124,9 +133,8 @@ def train(
         loss = objective(*(each.to(unet.device) for each in examples.batch(batch, batch_generator(seed, step, 0))))
         loss.backward()
         optimizer.step(learning_share(step / steps))
-        with torch.no_grad():
-            share = 1 - average_decay(average, step + 1)
-            torch._foreach_lerp_(list(averaged.parameters()), list(unet.parameters()), share)
+        update_average = get_ema_multi_avg_fn(average_decay(average, step + 1))
+        update_average(tuple(averaged.parameters()), tuple(unet.parameters()), step)
         yield Moment(step + 1, loss.item(), averaged)
 
 
@@ -207,8 +215,7 @@ def _learn_last_row(sd, latents, ids, steps: int, copies: int, rate: float, seed
     for _ in range(steps):
         taught = torch.cat([table[:-1], row[None].to(table.dtype)])
         texts = functional_call(encoder, {name: taught}, (ids.to(table.device),))[0]
-        parts = torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)
-        timesteps = (parts * (1000 / count)).long().clamp(max=999)
+        timesteps = spread_timesteps(torch.randperm(count, generator=generator), generator)
         noise = torch.randn(clean.shape, generator=generator)
         loss = objective(*(each.to(device) for each in (clean, noise, timesteps)), texts.repeat(copies, 1, 1))
         optimizer.zero_grad()

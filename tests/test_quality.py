@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from transformers import CLIPModel
 
 from sdlesson.decoding import paint
-from sdlesson.models import checkpoint_path
+from sdlesson.models import ARTICLE_PROMPT, checkpoint_path
 from sdlesson.tiny import ablation, vae
 from sdlesson.tiny.card import (
     ablations_table,
@@ -24,7 +24,7 @@ from sdlesson.tiny.classify import draw_scenes
 from sdlesson.tiny.critics import PerceptualDistance, build_discriminator, fooled, told_apart
 from sdlesson.tiny.data import as_pixels, mirror_half
 from sdlesson.tiny.likeness import contrast, frechet, high_frequencies, likeness, sharpness
-from sdlesson.tiny.quality import ARTICLE, SEEDS, adherence, save_seeds
+from sdlesson.tiny.quality import SEEDS, adherence, save_seeds
 from sdlesson.tiny.settings import SIZES, SMOKE
 from sdlesson.world.classifier import QUESTIONS, look, save_classifier
 
@@ -125,7 +125,7 @@ def test_the_cards_sheet_holds_the_pictures_of_its_seeds(toy, tmp_path):
     sheet = np.asarray(Image.open(tmp_path / "seeds.png"))
     height, width = toy.size
     assert sheet.shape == (16 + 2 * height, 8 * width, 3)
-    (last,) = paint(ARTICLE, model=toy, seed=SEEDS[-1])
+    (last,) = paint(ARTICLE_PROMPT, model=toy, seed=SEEDS[-1])
     assert np.abs(sheet[-height:, -width:].astype(int) - np.asarray(last)).max() <= 1  # another batch, another rounding
 
 

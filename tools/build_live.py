@@ -22,6 +22,7 @@ import live_example
 import sdlesson
 from sdlesson.loading.errors import BadInput
 from sdlesson.loading.writing import replace_folder
+from sdlesson.models import ARTICLE_PROMPT
 from sdlesson.tiny import export_onnx
 from sdlesson.world.captions import vocabulary
 
@@ -36,7 +37,6 @@ LIBRARIES = {
 }
 LICENSES = ("onnxruntime-web", "@huggingface/tokenizers")
 RUNTIME = NPM / "onnxruntime-web/dist/ort-wasm-simd-threaded.wasm"
-PROMPT = "a photograph of an astronaut riding a horse"
 
 
 class NoPage(Exception):
@@ -99,7 +99,7 @@ def write_model(folder: Path) -> None:
             "guidance_scale": sd.guidance_scale,
             "seed": 42,
             "order": 4,
-            "prompt": PROMPT,
+            "prompt": ARTICLE_PROMPT,
         },
     }
     files = {name: pack(content, name, folder) for name, content in contents.items()}

@@ -16,7 +16,7 @@ import tokenize
 from pathlib import Path
 from typing import NamedTuple
 
-from sdlesson.loading.writing import whole_file
+from sdlesson.loading.writing import write_whole
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 MAPS = (NOTEBOOKS.parent / "README.md", NOTEBOOKS / "README.md")
@@ -102,16 +102,11 @@ def write(path: Path, spent: Minutes, maps=MAPS) -> None:
     """Let the lesson's opening and its row in the maps promise what it takes."""
     text = path.read_text(encoding="utf-8")
     opening = re.compile(r"\*\*Time:\*\* .*?[Tt]he computing")
-    _rewrite(path, opening.sub(promise(spent, "**Open**" in text), text, count=1))
+    write_whole(path, opening.sub(promise(spent, "**Open**" in text), text, count=1))
     for readme in maps:
         text = readme.read_text(encoding="utf-8")
         minutes_there = re.compile(rf"^(.*{path.name}\).*\| )\d+ min[^|]* \|", flags=re.M)
-        _rewrite(readme, minutes_there.sub(rf"\g<1>{row(spent)} |", text))
-
-
-def _rewrite(path: Path, text: str) -> None:
-    with whole_file(path) as stream:
-        stream.write(text.encode())
+        write_whole(readme, minutes_there.sub(rf"\g<1>{row(spent)} |", text))
 
 
 def lessons() -> list[Path]:

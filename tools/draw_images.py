@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 import sdlesson
+from sdlesson.models import ARTICLE_PROMPT
 
 OUT = Path(__file__).resolve().parent.parent / "notebooks" / "images" / "strip.png"
-FIRST = "a photograph of an astronaut riding a horse"
 STEPS = (0, 1, 2, 3, 5, 8, 12, 19)
 PROMPTS = {
     "a photograph of an astronaut riding a horse on the moon": 1,
@@ -40,7 +40,7 @@ def strip(rows: list[list[Image.Image]]) -> Image.Image:
 
 def main() -> None:
     sd = sdlesson.load("tiny")
-    steps = list(sdlesson.denoise(sd, FIRST, seed=42))
+    steps = list(sdlesson.denoise(sd, ARTICLE_PROMPT, seed=42))
     way = [sdlesson.to_pil(sdlesson.decode(sd.vae, steps[i].pred_original))[0] for i in STEPS]
     many = [sdlesson.paint(prompt, model=sd, seed=seed)[0] for prompt, seed in PROMPTS.items()]
     OUT.parent.mkdir(exist_ok=True)

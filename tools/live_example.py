@@ -20,12 +20,12 @@ from sdlesson.attention import record_attention
 from sdlesson.decoding import decode, paint_latents, save_trace
 from sdlesson.guidance import denoise, record
 from sdlesson.latents import fit_preview
-from sdlesson.loading.writing import whole_file
+from sdlesson.loading.writing import write_whole
+from sdlesson.models import ARTICLE_PROMPT
 from sdlesson.tokens import WORD_END, pieces, token_ids
 from sdlesson.unet import record_maps, stages
 from sdlesson.world import captions
 
-PROMPT = "a photograph of an astronaut riding a horse"  # the article's, and that of every page
 STAGES = ("conv_in", "down_blocks.0", "mid_block", "up_blocks.0", "up_blocks.2")
 CHANNELS = 4  # of each stage: those that the page shows
 SEEDS, SCALES = (42, 43, 44, 45, 46, 47), (0, 1, 3, 8)
@@ -37,7 +37,7 @@ def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     sd = sdlesson.load("tiny", device="cpu")
     with record_attention(sd.unet) as heat, record_maps(stages(sd.unet)) as maps:
-        trace = record(sd, PROMPT, seed=42)
+        trace = record(sd, ARTICLE_PROMPT, seed=42)
     expected = [step.pred_original for step in trace.steps]
     sheet(paint_latents(sd, torch.cat(expected)), folder / "previews.webp")
     sheet([_last(sd, seed=seed) for seed in SEEDS], folder / "seeds.webp")
@@ -67,8 +67,7 @@ def write(folder: Path) -> None:
     }
     tensors = {name: values.half() if values.dim() > 3 else values for name, values in tensors.items()}
     tensors = {name: values.contiguous() for name, values in tensors.items()}
-    with whole_file(path) as stream:
-        stream.write(save(tensors, {"settings": json.dumps(trace.settings)}))
+    write_whole(path, save(tensors, {"settings": json.dumps(trace.settings)}))
     (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
 
@@ -83,17 +82,17 @@ def sheet(pictures: Sequence[Image.Image], path: Path) -> None:
 
 def _tokens(sd) -> dict[str, object]:
     """The prompt as `Tokens` of book/live/types.js; every word of it is one piece, which the model knows."""
-    ids = token_ids(sd.tokenizer, PROMPT)[0].tolist()
-    words = PROMPT.split()
+    ids = token_ids(sd.tokenizer, ARTICLE_PROMPT)[0].tolist()
+    words = ARTICLE_PROMPT.split()
     found = pieces(sd.tokenizer, ids)
     if [piece.removesuffix(WORD_END) for piece in found[1 : len(words) + 1]] != words:
-        raise ValueError(f"A word of {PROMPT!r} is more than one piece.")
+        raise ValueError(f"A word of {ARTICLE_PROMPT!r} is more than one piece.")
     told = [{"word": word, "positions": [k], "known": True} for k, word in enumerate(words, start=1)]
     return {"ids": ids, "pieces": found, "count": len(words), "cut": 0, "words": told}
 
 
 def _last(sd, **options) -> Image.Image:
-    *_, step = denoise(sd, PROMPT, **options)
+    *_, step = denoise(sd, ARTICLE_PROMPT, **options)
     return paint_latents(sd, step.latents)[0]
 
 

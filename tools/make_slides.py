@@ -24,7 +24,7 @@ from PIL import Image
 
 from sdlesson import LESSONS, PAGES, lesson_number, notebook_name
 from sdlesson.loading.errors import BadInput
-from sdlesson.loading.writing import whole_file
+from sdlesson.loading.writing import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = Path(__file__).resolve().parent / "slides.html"
@@ -114,8 +114,7 @@ def main() -> None:
         deck += slides(name, nbformat.read(ROOT / "notebooks" / f"{notebook_name(topic)}.ipynb", as_version=4))
     try:
         args.output.mkdir(parents=True, exist_ok=True)
-        with whole_file(args.output / "index.html") as stream:
-            stream.write(page(deck).encode())
+        write_whole(args.output / "index.html", page(deck))
     except (OSError, BadInput) as error:
         sys.exit(f"The slides cannot be written: {error}")
     questions = sum(bool(slide.question) for slide in deck)

@@ -15,7 +15,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
-from sdlesson.loading.writing import whole_file
+from sdlesson.loading.writing import write_whole
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 _WIDGET = "application/vnd.jupyter.widget-view+json"  # a random id, of no use without the kernel
@@ -32,8 +32,7 @@ def run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     folder = {"metadata": {"path": str(path.parent)}}
     NotebookClient(notebook, timeout=300, kernel_name="python3", resources=folder, coalesce_streams=True).execute()
-    with whole_file(path) as stream:
-        stream.write(f"{nbformat.writes(tidy(notebook))}\n".encode())
+    write_whole(path, f"{nbformat.writes(tidy(notebook))}\n")
 
 
 def tidy(notebook):

@@ -16,7 +16,7 @@ from pathlib import Path
 import nbformat
 from run_lessons import tidy
 
-from sdlesson.loading.writing import whole_file
+from sdlesson.loading.writing import write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 TAG = "colab"  # of the cell that installs
@@ -93,8 +93,7 @@ def write(root: Path, repository: str, branch: str = "main") -> int:
             new[path] = nbformat.writes(notebook) + "\n"
     changed = [path for path, text in new.items() if path.read_text(encoding="utf-8") != text]
     for path in changed:
-        with whole_file(path) as stream:
-            stream.write(new[path].encode())
+        write_whole(path, new[path])
     return len(changed)
 
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import psutil
 import torch
 
+from ..engine.lean import bfloat16_units
 from ..fullsize import GIB
 from ..loading.errors import first_line, shortened
 from ..models import StableDiffusion, find, load
@@ -24,7 +25,6 @@ from .known import compared, facts, numbers
 from .peer import Painted, differences, painted, peak, piped
 
 _LIBRARIES = ("sdlesson", "torch", "diffusers", "transformers", "tokenizers", "safetensors", "numpy", "openvino")
-_UNITS = {"avx512_bf16": "AVX512_BF16", "amx_tile": "AMX"}
 
 
 class Line(NamedTuple):
@@ -73,11 +73,11 @@ def report(name: str, *, revision: str | None = None, steps: int = 4, quick: boo
 
 def machine() -> dict[str, str]:
     """System, processor, GPU, memory and libraries, without a name of a person or of the machine."""
-    has = [word for name, word in _UNITS.items() if getattr(torch.cpu, f"_is_{name}_supported", bool)()]
+    processor = ", ".join([torch.backends.cpu.get_cpu_capability(), *bfloat16_units()])
     memory, found = psutil.virtual_memory(), {each.name: each.version for each in metadata.distributions()}
     return {
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "processor": f"{', '.join([torch.backends.cpu.get_cpu_capability(), *has])}; {torch.get_num_threads()} threads",
+        "processor": f"{processor}; {torch.get_num_threads()} threads",
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none that torch computes on",
         "memory": f"{memory.available / GIB:.1f} GiB free of {memory.total / GIB:.1f} GiB",
         "libraries": ", ".join(f"{name} {found.get(name, 'is not installed')}" for name in _LIBRARIES),

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from ..embeddings import text_embeddings
 from ..fullsize import SHAPES, count
 from ..loading.folders import WEIGHTS
-from ..models import StableDiffusion
+from ..models import ARTICLE_PROMPT, StableDiffusion
 from ..tokens import token_ids
-
-PROMPT = "a photograph of an astronaut riding a horse"  # the article's
 
 #: What is known of v1.4 and of v2.1-base alike; `published` adds what differs.
 _KNOWN = {
@@ -34,7 +32,7 @@ def facts(sd: StableDiffusion) -> dict[str, str]:
     """The same of a loaded model: ids up to the end token, shapes of one picture, the scheduler's numbers."""
     sd.scheduler.set_timesteps(20)
     sigmas, times = ([f"{sigma:.3f}" for sigma in sd.scheduler.sigmas], [f"{t:.2f}" for t in sd.scheduler.timesteps])
-    ids, end = token_ids(sd.tokenizer, PROMPT)[0].tolist(), sd.tokenizer.eos_token_id
+    ids, end = token_ids(sd.tokenizer, ARTICLE_PROMPT)[0].tolist(), sd.tokenizer.eos_token_id
     return {
         "ids of the prompt": " ".join(map(str, ids[: [*ids, end].index(end) + 1])),
         **_counts(numbers(sd)),
@@ -43,7 +41,7 @@ def facts(sd: StableDiffusion) -> dict[str, str]:
         "timesteps": " ".join([*times[:3], "...", *times[-3:]]),
         "scaling factor": str(sd.vae.config.scaling_factor),
         "UNet predicts": sd.scheduler.config.prediction_type,
-        "embeddings": str(tuple(text_embeddings(sd, PROMPT).shape[1:])),
+        "embeddings": str(tuple(text_embeddings(sd, ARTICLE_PROMPT).shape[1:])),
         "latents": str((sd.unet.config.in_channels, *(side // sd.vae_factor for side in sd.size))),
     }
 

@@ -14,8 +14,7 @@ from ..decoding import level_differences, paint_latents
 from ..guidance import denoise
 from ..loading.folders import weight_files
 from ..loading.quiet import quiet
-from ..models import ARTICLE_GUIDANCE, StableDiffusion
-from .known import PROMPT
+from ..models import ARTICLE_GUIDANCE, ARTICLE_PROMPT, StableDiffusion
 
 SEED = 42
 
@@ -39,7 +38,7 @@ class Painted(NamedTuple):
 def painted(sd: StableDiffusion, steps: int) -> Painted:
     """The article's picture in so many steps; guidance 8 for every model, so that both halves are computed."""
     clock = [time.perf_counter()]
-    for step in denoise(sd, PROMPT, num_inference_steps=steps, guidance_scale=ARTICLE_GUIDANCE, seed=SEED):
+    for step in denoise(sd, ARTICLE_PROMPT, num_inference_steps=steps, guidance_scale=ARTICLE_GUIDANCE, seed=SEED):
         if step.index == 0:
             guess = torch.cat([step.noise_uncond, step.noise_text]).cpu()
         step.latents.cpu()  # a GPU has then done its work
@@ -71,7 +70,8 @@ def piped(folder: Path, size: tuple[int, int], steps: int, device: torch.device)
     guesses: list[torch.Tensor] = []
     pipe.unet.register_forward_hook(lambda _unet, _given, output: guesses.append(output[0].cpu()))
     run = {"num_inference_steps": steps, "guidance_scale": ARTICLE_GUIDANCE, "width": size[0], "height": size[1]}
-    picture = pipe(PROMPT, generator=torch.Generator("cpu").manual_seed(SEED), **run).images[0]
+    run |= {"generator": torch.Generator("cpu").manual_seed(SEED), "return_dict": False}
+    (picture,), _ = pipe(ARTICLE_PROMPT, **run)
     return Painted(picture, guesses[0])
 
 

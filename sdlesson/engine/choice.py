@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from ..loading.errors import ModelError
-from ..loading.folders import WEIGHTS, weight_files
+from ..loading.errors import ModelError, say
+from ..loading.folders import WEIGHTS, weight_bytes
 from ..loading.weights import stored_dtype
 from . import lean, openvino
 
@@ -31,12 +30,8 @@ def choose(
     way = "openvino" if engine == "auto" and openvino.is_installed() and openvino.computes_in(dtype) else "torch"
     needed = sum(_bytes(folder, part, dtype) for part in WEIGHTS) + _WORKING
     if low_memory == "auto" and lean.is_short(needed):
-        print(
-            f"sdlesson: less than {needed / 2**30:.1f} GiB of memory are free, so the parts of the model take turns in "
-            "it; that is slower",
-            file=sys.stderr,
-            flush=True,
-        )
+        short = f"less than {needed / 2**30:.1f} GiB of memory are free"
+        say(f"sdlesson: {short}, so the parts of the model take turns in it; that is slower", error=True)
         return "lean"
     return way
 
@@ -53,4 +48,4 @@ def _check_openvino(dtype: torch.dtype) -> None:
 def _bytes(folder: Path, part: str, dtype: torch.dtype) -> float:
     """What the weights of a part fill in `dtype`."""
     stored = stored_dtype(folder, part, torch.float32)
-    return sum(file.stat().st_size for file in weight_files(folder, part)) * dtype.itemsize / stored.itemsize
+    return weight_bytes(folder, part) * dtype.itemsize / stored.itemsize

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from torch.nn import Module
 
-from ..loading.errors import ModelError
-from ..loading.folders import digest, weight_files
+from ..loading.errors import ModelError, say
+from ..loading.folders import digest, weight_bytes, weight_files
 from ..loading.quiet import quiet
 from ..loading.weights import image_part, stored_dtype
 from ..loading.writing import replace_folder
@@ -45,11 +45,11 @@ def converted(folder: Path) -> Path:
         ) from None
     with lock:  # another kernel may have been at it
         if not place.is_dir():
-            size = sum(file.stat().st_size for part in PARTS for file in weight_files(folder, part))
+            size = weight_bytes(folder, *PARTS)
             if shutil.disk_usage(place.parent).free < 1.1 * size:
                 raise ModelError(f"OpenVINO's copy of the model needs {size / 1e9:.1f} GB in {place}; make room there.")
             told = f"converting {folder} for OpenVINO, once: {size / 1e9:.1f} GB in {place}, which may be deleted"
-            print(f"sdlesson: {told}", file=sys.stderr, flush=True)
+            say(f"sdlesson: {told}", error=True)
             replace_folder(place, lambda part: _convert_apart(folder, part))
     return place
 
@@ -61,7 +61,7 @@ def _acquired(lock):
     try:
         return lock.acquire(timeout=0)
     except Timeout:
-        print("sdlesson: another program converts this model for OpenVINO; waiting for it", file=sys.stderr, flush=True)
+        say("sdlesson: another program converts this model for OpenVINO; waiting for it", error=True)
         return lock.acquire()
 
 

@@ -16,6 +16,7 @@ from torch.nn.functional import linear
 from ..loading.errors import BadInput
 
 _SMALL = 2**16  # numbers: a weight with no more of them is widened once and for all
+_UNITS = {"avx512_bf16": "AVX512_BF16", "amx_tile": "AMX"}  # torch's word -> the processor's
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -26,8 +27,12 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.float16
-    reports = (getattr(torch.cpu, f"_is_{name}_supported", bool) for name in ("amx_tile", "avx512_bf16"))
-    return torch.bfloat16 if device.type == "cpu" and any(asked() for asked in reports) else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and bfloat16_units() else torch.float32
+
+
+def bfloat16_units() -> list[str]:
+    """The names of this CPU's units for bfloat16, as torch (by private functions) reports them."""
+    return [word for name, word in _UNITS.items() if getattr(torch.cpu, f"_is_{name}_supported", bool)()]
 
 
 def is_short(needed: int) -> bool:

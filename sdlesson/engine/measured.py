@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ..loading.errors import BadInput
-from ..loading.writing import whole_file
+from ..loading.writing import write_whole
 
 #: Times and memory of whole pictures, as `make bench-full` measured them, one entry for each machine and way.
 MEASURED = Path(__file__).parent / "full_size.json"
@@ -53,5 +53,4 @@ def keep_measured(rows: Sequence[Measured], file: Path = MEASURED) -> None:
     new = {(row.way, row.device): row for row in rows}
     rest = [row for row in read_measured(file) if (row.way, row.device) not in new]
     text = json.dumps([asdict(row) for row in [*rest, *rows]], indent=1)
-    with whole_file(file) as stream:
-        stream.write(f"{text}\n".encode())
+    write_whole(file, f"{text}\n")

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch.nn import Module
 
-from ..loading.errors import ModelError, first_line
+from ..loading.errors import ModelError, first_line, say
 from .lean import versions
 
 PARTS = ("unet", "vae")
@@ -58,7 +58,7 @@ def computes_in(dtype: torch.dtype) -> bool:
     try:
         return _PRECISIONS[dtype][1] in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     except (ImportError, OSError, RuntimeError, AttributeError) as error:  # installed, but broken
-        print(f"sdlesson: OpenVINO does not start here: {first_line(error)}", file=sys.stderr, flush=True)
+        say(f"sdlesson: OpenVINO does not start here: {first_line(error)}", error=True)
         return False
 
 

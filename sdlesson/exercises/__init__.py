@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from .. import LESSONS, PAGES, lesson_number
 from ..loading.errors import BadInput
-from ..loading.writing import whole_file
+from ..loading.writing import write_whole
 
 #: The topics of lessons 00, 01 ... when exercises were named by number ("05.2"): a progress.json of that time counts.
 _FORMER = (
@@ -205,8 +205,7 @@ def _add(*names: str) -> None:
     """Write progress.json anew with `names` among those that it holds; one notebook after another."""
     with _alone():
         solved = _solved() if os.path.lexists(PROGRESS) else set()
-        with whole_file(PROGRESS) as stream:
-            stream.write(json.dumps({"solved": sorted(solved | {*names})}, indent=1).encode())
+        write_whole(PROGRESS, json.dumps({"solved": sorted(solved | {*names})}, indent=1))
 
 
 @contextlib.contextmanager
@@ -224,7 +223,7 @@ def _alone():
                 elif time.monotonic() > since + _PATIENCE:
                     lock.unlink()
             time.sleep(0.01)
-        except OSError:  # a folder that cannot be written to: whole_file says so
+        except OSError:  # a folder that cannot be written to: write_whole says so
             break
     try:
         yield

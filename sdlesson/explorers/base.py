@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import copy
 import io
 import itertools
 import math
@@ -19,6 +18,7 @@ from ..figures.base import BLUE, DIVERGING, GREEN, ORANGE, PINK, colour_map, new
 from ..loading import checks
 from ..loading.errors import BadInput
 from ..models import StableDiffusion
+from ..sigmas import with_steps
 
 WIDE = {"description_width": "initial"}  # labels are never cut
 
@@ -86,9 +86,7 @@ class Explorer(ipywidgets.VBox):
 
 def unet_calls(sd: StableDiffusion, num_inference_steps: int) -> int:
     """How many Steps a run has: with schedulers of second order more than `num_inference_steps`."""
-    scheduler = copy.deepcopy(sd.scheduler)
-    scheduler.set_timesteps(num_inference_steps)
-    return len(scheduler.timesteps)
+    return len(with_steps(sd.scheduler, num_inference_steps).timesteps)
 
 
 def typed_seed(value: float) -> int:

@@ -37,9 +37,11 @@ def plot_heat(heat: torch.Tensor, picture: Image, title: str = "", *, limit: flo
     sides = (-0.5, picture.width - 0.5, picture.height - 0.5, -0.5)
     ax.imshow(picture.convert("L"), cmap="gray", vmin=0, vmax=255, extent=sides, interpolation="lanczos")
     limit = (peak(heat) if limit is None else limit) or 1.0
-    heat = array_of(heat)
-    ax.imshow(heat, cmap=colour_map(SEQUENTIAL), vmin=0, vmax=limit, extent=sides, alpha=0.62, interpolation="nearest")
-    if not np.isfinite(heat).all():
+    squares = array_of(heat)
+    ax.imshow(
+        squares, cmap=colour_map(SEQUENTIAL), vmin=0, vmax=limit, extent=sides, alpha=0.62, interpolation="nearest"
+    )
+    if not np.isfinite(squares).all():
         ax.text(0.5, -0.03, "grey: no number", transform=ax.transAxes, ha="center", va="top", fontsize=8)
     if mask is not None:
         ax.contour(checks.mask(mask).double().numpy(), levels=[0.5], colors=[ORANGE], linewidths=1.6)

@@ -21,7 +21,7 @@ from pathlib import Path
 from ..exercises import Unanswered, judged, lesson_exercises
 from ..fullsize import empty_parts
 from ..loading.errors import BadInput, listed
-from ..loading.writing import whole_file
+from ..loading.writing import write_whole
 from ..models import load
 from .inside import sources
 from .peer import Lost, Peer, as_bytes, from_bytes
@@ -129,8 +129,7 @@ def main() -> None:
     try:
         if "collect" in told:
             facts = collect(folder, told["notebooks"][0], limits)
-            with whole_file(told["collect"]) as stream:
-                stream.write(as_bytes(facts, _no_function))
+            write_whole(told["collect"], as_bytes(facts, _no_function))
         else:
             facts = known([Path(file) for file in told["facts"]], told["topics"])
             result = grade(folder, told["notebooks"], facts, limits)

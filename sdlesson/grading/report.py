@@ -8,7 +8,7 @@ import io
 import re
 from pathlib import Path
 
-from ..loading.writing import whole_file
+from ..loading.writing import write_whole
 from .judge import OPEN, RIGHT, WRONG
 
 #: Platform -> the name and the number that it gives a learner, in the names of the folders or files it hands out.
@@ -38,11 +38,11 @@ def write_report(into: Path, exercises: list[str], results: dict[str, dict], fai
         marks = [_MARKS[result["exercises"][name][0]] for name in exercises]
         rows.append([learner, *marks, points(result), str(len(marks)), " ".join(result["notes"])])
     for path, text in pages.items():
-        _write(path, text)
+        write_whole(path, text)
     earlier = {into / "pages" / f"{kept.stem}.html" for kept in (into / "results").glob("*.json")}
     for path in earlier - pages.keys():
         path.unlink(missing_ok=True)
-    _write(into / "grades.csv", table(rows))
+    write_whole(into / "grades.csv", table(rows))
 
 
 def write_import(into: Path, platform: str, assignment: str, results: dict[str, dict]) -> list[str]:
@@ -65,7 +65,7 @@ def write_import(into: Path, platform: str, assignment: str, results: dict[str, 
             rows.append([f"Participant {who['number']}", points(results[learner]), "", who["name"], told])
         elif who:
             rows.append([who["name"], who["number"], "", "", "", points(results[learner])])
-    _write(into / f"{platform}.csv", table(rows))
+    write_whole(into / f"{platform}.csv", table(rows))
     return [learner for learner, who in known.items() if not who]
 
 
@@ -105,8 +105,3 @@ def _safe(text: str) -> str:
 
 def _in_order(learners) -> list[str]:
     return sorted(learners, key=lambda learner: (learner.casefold(), learner))
-
-
-def _write(path: Path, text: str) -> None:
-    with whole_file(path) as stream:
-        stream.write(text.encode())

@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from ..exercises import lesson_exercises, topics
 from ..loading.errors import BadInput, listed
-from ..loading.writing import whole_file
+from ..loading.writing import write_whole
 from .sandbox import PACKAGE, Limits, last_line
 from .submissions import Submission, digest, forget_copies, topics_in
 
@@ -77,8 +77,7 @@ class Room:
             facts = [str(file) for file in self.facts]
             result = self._judge(folder, notebooks, facts=facts, topics=[*self.wanted])
         result |= {"key": key, "page": each.page, "notes": [*filter(None, [each.note]), *notes, *result["notes"]]}
-        with whole_file(kept) as stream:
-            stream.write(json.dumps(result).encode())
+        write_whole(kept, json.dumps(result))
         return result
 
     def _notebooks(self, each: Submission) -> tuple[list[str], list[str]]:

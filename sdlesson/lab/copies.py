@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..loading.errors import BadInput
-from ..loading.writing import whole_file, writable
+from ..loading.writing import writable, write_whole
 
 _RECORD = ".handed_out.json"  # file -> the digest of what was handed out under that name
 
@@ -89,5 +89,4 @@ def _write(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInput(f"{path.parent} cannot be made: {error.strerror or error}.") from None
-    with whole_file(path) as stream:
-        stream.write(content)
+    write_whole(path, content)

@@ -52,9 +52,9 @@ def say(text: str, *, error: bool = False) -> None:
     stream = sys.stderr if error else sys.stdout
     if stream is None:  # it was closed before we began
         return
+    encoding = getattr(stream, "encoding", None) or "utf-8"  # a logger in the stream's place may have none
     with contextlib.suppress(OSError, ValueError):
-        text = text.encode(stream.encoding or "utf-8", "backslashreplace").decode(stream.encoding or "utf-8")
         try:
-            print(text, file=stream, flush=True)
+            print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)
         except OSError:  # the reader has gone: what is still to be said goes nowhere, now and when Python leaves
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -91,6 +91,11 @@ def weight_files(folder: Path, part: str) -> list[Path]:
     return [folder / part / piece for piece in sorted(set(pieces))]
 
 
+def weight_bytes(folder: Path, *parts: str) -> int:
+    """The bytes that the weight files of `parts` fill on the disk."""
+    return sum(file.stat().st_size for part in parts for file in weight_files(folder, part))
+
+
 def _places(part: str) -> dict[str, str]:
     """Where the weights of `part` may be, the best place first: name of the file or index -> "", ".fp16", ".bf16"."""
     stem = f"{part}/{WEIGHTS[part]}"

@@ -13,12 +13,11 @@ import os
 import re
 import secrets
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .errors import ModelError, first_line
+from .errors import ModelError, first_line, say
 from .fit import check_configurations
 from .folders import HUB_FILES, WEIGHTS, check_folder, check_names, second_copies, weights_name
 
@@ -112,7 +111,7 @@ def _fetch_all(name: str, info) -> Path:
     _check_space(name, home, lost)
     if lost:
         size = _amount(sum(file.size for file in lost))
-        print(f"sdlesson: downloading {name}: {len(lost)} files, {size}, to {home}", file=sys.stderr, flush=True)
+        say(f"sdlesson: downloading {name}: {len(lost)} files, {size}, to {home}", error=True)
     weights = {file for file in lost if file.name.endswith(".safetensors")}
     for file in sorted(lost, key=weights.__contains__):  # the weights last
         if file in weights:

@@ -39,6 +39,12 @@ def whole_file(path: str | os.PathLike):
                 part.unlink()
 
 
+def write_whole(path: str | os.PathLike, content: bytes | str) -> None:
+    """Write a file that is there whole or not at all, a text in UTF-8; raises BadInput as `whole_file` does."""
+    with whole_file(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
 def check_writable(path: str | os.PathLike) -> None:
     """Raise BadInput if `whole_file(path)` could not write: told before the computing, not after it."""
     with _told(path):

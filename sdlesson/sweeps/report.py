@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..figures.sweeps import figure_contact_sheet, figure_scores
 from ..loading import checks
 from ..loading.errors import BadInput
-from ..loading.writing import whole_file
+from ..loading.writing import write_whole
 from . import table
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def write_report(folder: str | os.PathLike) -> Path:
 <title>A sweep of {len(rows)} pictures</title><style>{_STYLE}</style><h1>A sweep of {len(rows)} pictures</h1>
 {"".join(parts)}</html>
 """
-    with whole_file(folder / PAGE) as stream:
-        stream.write(page.encode())
+    write_whole(folder / PAGE, page)
     return folder / PAGE
 
 
@@ -99,8 +98,7 @@ def _figure(figure: WordedFigure, folder: Path, name: str) -> str:
     """Write the figure beside the page; the page's line for it."""
     kind, content = figure.render()
     file = folder / f"{name}.{kind.removeprefix('image/')}"
-    with whole_file(file) as stream:
-        stream.write(content)
+    write_whole(file, content)
     return f'<p><img src="{file.name}" alt="{html.escape(figure.words)}"></p>'
 
 

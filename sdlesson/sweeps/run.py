@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from ..loading import checks
-from ..loading.errors import BadInput, first_line, listed
+from ..loading.errors import BadInput, first_line, listed, say
 from ..loading.writing import check_writable
 from . import plan, table, worker
 
@@ -148,7 +148,7 @@ def _client(scheduler: str | None, workers: int, pictures: int, dashboard: bool)
             where = f"at {scheduler}" if scheduler else "on this machine"
             raise BadInput(f"No workers answer {where}: {first_line(error)}") from None
         if dashboard:
-            print(f"Dashboard: {client.dashboard_link}", file=sys.stderr, flush=True)
+            say(f"Dashboard: {client.dashboard_link}", error=True)
         yield client
 
 

@@ -14,9 +14,10 @@ import torch
 from accelerate import Accelerator
 from diffusers import AutoencoderKL
 
+from ..loading.writing import write_whole
 from .loop import TRAINED_ON, Trainer
 from .optimizer import fast_in_bfloat16
-from .saving import save_model, write_atomically
+from .saving import save_model
 from .settings import SIZES
 from .vae import TERMS, vae_job
 
@@ -35,7 +36,7 @@ def train_without(run: Path, term: str, minutes: float, batch_size: int) -> None
     job.save = lambda: save_model(job.objective.vae, folder / "vae")
     job.compiled = False  # compiling takes longer than such a budget
     progress = Trainer(job, folder, accelerator, seed=0).run()
-    write_atomically(folder / "pictures.json", json.dumps(progress.step * batch_size))
+    write_whole(folder / "pictures.json", json.dumps(progress.step * batch_size))
 
 
 def load_ablations(folder: Path) -> dict[str, tuple[AutoencoderKL, int]]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..loading.writing import whole_file
+from ..loading.writing import whole_file, write_whole
 from ..world import draw, random_scene
 
 #: Pictures in one file of the cache: 1000 × 128 × 128 × 3 bytes = 49 MB.
@@ -33,8 +33,8 @@ def draw_example(seed: int, index: int, size: int, split: str = "train") -> tupl
 def _draw_chunk(folder: str, number: int, count: int, seed: int, size: int) -> None:
     """Draw one file of pictures and one of captions; each appears under its name only when it is whole."""
     examples = [draw_example(seed, number * CHUNK + i, size) for i in range(count)]
-    with whole_file(Path(folder, f"captions-{number:03}.json")) as file:
-        file.write(json.dumps([caption for _, caption in examples], indent=0).encode())
+    captions = json.dumps([caption for _, caption in examples], indent=0)
+    write_whole(Path(folder, f"captions-{number:03}.json"), captions)
     with whole_file(Path(folder, f"pictures-{number:03}.npy")) as file:  # last: where it is, both are
         np.save(file, np.stack([picture for picture, _ in examples]))
 

@@ -20,6 +20,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from ..loading.errors import BadInput
@@ -130,8 +131,8 @@ class Trainer:
         self.progress.step += 1
         step = self.progress.step
         if step == 1 or step % AVERAGE_EVERY == 0:  # after the first, or a few steps would leave what was there before
-            share = 1 - average_decay(self.job.average, step, AVERAGE_EVERY)
-            torch._foreach_lerp_(self.averages, [p.detach() for p in self.optimizer.parameters], share)
+            update_average = get_ema_multi_avg_fn(average_decay(self.job.average, step, AVERAGE_EVERY))
+            update_average(self.averages, tuple(self.optimizer.parameters), step)
         return loss.detach()
 
     def _agree(self, elapsed: float) -> float:

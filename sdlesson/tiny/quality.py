@@ -15,7 +15,8 @@ from tqdm.auto import tqdm
 
 from ..decoding import paint
 from ..latents import psnr
-from ..models import StableDiffusion, checkpoint_path, load
+from ..loading.writing import write_whole
+from ..models import ARTICLE_PROMPT, StableDiffusion, checkpoint_path, load
 from ..world import COLOURS, HELD_OUT, MOUNTS, PLACES, RIDERS, STYLES, Scene, draw
 from ..world.classifier import QUESTIONS, follows, load_classifier, look, save_classifier
 from .ablation import load_ablations
@@ -24,11 +25,9 @@ from .classifiers import CLASSIFIERS, EYE, load_other
 from .classify import draw_scenes, train_classifier
 from .data import as_pixels
 from .likeness import likeness
-from .saving import write_atomically
 from .sheets import save_sheet
 from .vae import round_trip
 
-ARTICLE = "a photograph of an astronaut riding a horse"
 SEEDS = list(range(42, 58))  # of the card's sheet
 BATCH = 100  # pictures that are painted at once
 LIKENESS_COUNT = 240  # captions of the likeness table
@@ -109,14 +108,14 @@ def latents_std(vae, pictures: np.ndarray, batch: int = 16) -> float:
 
 def two_seeds(sd: StableDiffusion) -> float:
     """Mean absolute difference, in levels of 255, between two seeds' pictures of the article's prompt."""
-    a, b = (np.asarray(paint(ARTICLE, model=sd, seed=seed)[0]).astype(float) for seed in (42, 43))
+    a, b = (np.asarray(paint(ARTICLE_PROMPT, model=sd, seed=seed)[0]).astype(float) for seed in (42, 43))
     return float(np.abs(a - b).mean())
 
 
 def save_seeds(sd: StableDiffusion, path: Path) -> None:
     """The article's prompt with sixteen seeds, at the recommended setting, as one PNG file."""
-    painted = np.stack([np.asarray(each) for each in paint([ARTICLE] * len(SEEDS), model=sd, seed=SEEDS)])
-    title = f"{ARTICLE}: seeds {SEEDS[0]} to {SEEDS[-1]}, row by row"
+    painted = np.stack([np.asarray(each) for each in paint([ARTICLE_PROMPT] * len(SEEDS), model=sd, seed=SEEDS)])
+    title = f"{ARTICLE_PROMPT}: seeds {SEEDS[0]} to {SEEDS[-1]}, row by row"
     save_sheet(as_pixels(painted), path, columns=8, title=title)
 
 
@@ -240,8 +239,8 @@ def main():
     results["command"] = f"python -m sdlesson.tiny.quality --count {arguments.count} {ablations}".strip()
     results["seen"] = arguments.seen
     save_seeds(load(arguments.folder), arguments.folder / "seeds.png")
-    write_atomically(arguments.folder / "quality.json", json.dumps(results, indent=1) + "\n")
-    write_atomically(arguments.folder / "README.md", model_card(arguments.folder))
+    write_whole(arguments.folder / "quality.json", json.dumps(results, indent=1) + "\n")
+    write_whole(arguments.folder / "README.md", model_card(arguments.folder))
     print(recommended_table(results), likeness_table(results), guidance_table(results), sep="\n\n")
     print(json.dumps({key: results[key] for key in ("psnr", "classifier", "others", "two_seeds")}, indent=1))
 

@@ -13,10 +13,10 @@ import torch
 from accelerate import Accelerator
 
 from ..loading.errors import BadInput
-from ..loading.writing import recover_all
+from ..loading.writing import recover_all, replace_folder, write_whole
 from .data import CHUNK, draw_pictures, drawn
 from .loop import Trainer
-from .saving import check_checkpoint, read_training, replace_folder, write_atomically
+from .saving import check_checkpoint, read_training
 from .settings import Settings
 
 #: Each stage, the share of the minutes that it gets, and the folders or files of earlier stages that it needs.
@@ -95,7 +95,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             recover_all(self.folder)
             if not self.file.exists():
-                write_atomically(self.file, json.dumps(self.what_for(), indent=2))
+                write_whole(self.file, json.dumps(self.what_for(), indent=2))
 
     def train(self, job) -> None:
         Trainer(job, self.folder, self.accelerator, self.seed).run()

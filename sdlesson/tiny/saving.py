@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ..loading.errors import BadInput
-from ..loading.writing import check_folder, replace_folder, whole_file
+from ..loading.writing import check_folder, replace_folder
 
 #: What others write into a checkpoint folder: it may be there before the first export.
 KEPT = ("README.md", "quality.json", "classifier")
@@ -15,12 +15,6 @@ KEPT = ("README.md", "quality.json", "classifier")
 def save_model(model, folder: Path) -> None:
     """Save a diffusers or transformers model as safetensors into `folder`."""
     replace_folder(folder, lambda part: model.save_pretrained(part, safe_serialization=True))
-
-
-def write_atomically(file: Path, text: str) -> None:
-    """Write a text file that is there whole or not at all."""
-    with whole_file(file) as stream:
-        stream.write(text.encode())
 
 
 def read_training(checkpoint: Path) -> dict:

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from PIL import Image, ImageDraw
 
+from ..decoding import to_pil
+
 
 def save_sheet(pixels: torch.Tensor, path: Path, columns: int, title: str) -> None:
     """Lay pictures (N, 3, H, W) in [-1, 1] out in rows of `columns` under a title, and save them as a PNG file."""
@@ -14,8 +16,7 @@ def save_sheet(pixels: torch.Tensor, path: Path, columns: int, title: str) -> No
     rows = -(-count // columns)
     sheet = Image.new("RGB", (columns * width, rows * height + 16), "white")
     ImageDraw.Draw(sheet).text((4, 2), title, fill="black")
-    bytes_ = ((pixels + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    for index, picture in enumerate(bytes_):
-        sheet.paste(Image.fromarray(picture), (index % columns * width, 16 + index // columns * height))
+    for index, picture in enumerate(to_pil(pixels)):
+        sheet.paste(picture, (index % columns * width, 16 + index // columns * height))
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)

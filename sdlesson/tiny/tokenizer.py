@@ -12,13 +12,11 @@ from pathlib import Path
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
+from ..loading.writing import replace_folder
+from ..tokens import WORD_END
 from .data import read_captions
-from .saving import replace_folder
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-
-
-WORD_END = "</w>"
 
 
 #: How CLIP cuts a text into words, the two special tokens left out.

@@ -17,7 +17,7 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from ..guidance import guide
 from ..loading.folders import digest
-from ..models import ARTICLE_SCHEDULE
+from ..models import ARTICLE_PROMPT, ARTICLE_SCHEDULE
 from ..training import Examples, NoisePrediction, build_unet, prepare
 from ..unet import predict
 from ..world import random_scene
@@ -61,7 +61,7 @@ def sheet_captions() -> list[str]:
     """Twenty-four captions for the sample sheets: sixteen of the training kind, eight with pairs it never saw."""
     rng = np.random.default_rng(7)
     scenes = [random_scene(rng) for _ in range(15)] + [random_scene(rng, split="heldout") for _ in range(8)]
-    return ["a photograph of an astronaut riding a horse", *(scene.caption for scene in scenes)]
+    return [ARTICLE_PROMPT, *(scene.caption for scene in scenes)]
 
 
 def unet_job(folder: Path, settings: Settings, accelerator: Accelerator, seconds: float, batch_size: int) -> Job:

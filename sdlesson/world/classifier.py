@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 from torch.nn import functional as F
 
-from ..loading.writing import whole_file
+from ..loading.writing import write_whole
 from .captions import COLOURS, MOUNTS, PLACES, RIDERS, STYLES, Scene
 
 #: What the classifier names, and the words it chooses from; `None` stands for "there is none".
@@ -94,8 +94,7 @@ def save_classifier(classifier: Classifier, folder: Path | str):
     """Write the classifier's weights, float16, to `folder`/model.safetensors."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     half = {k: v.half() if v.is_floating_point() else v for k, v in classifier.state_dict().items()}
-    with whole_file(Path(folder) / "model.safetensors") as stream:
-        stream.write(save({k: v.contiguous() for k, v in half.items()}))
+    write_whole(Path(folder) / "model.safetensors", save({k: v.contiguous() for k, v in half.items()}))
 
 
 def load_classifier(folder: Path | str | None = None) -> Classifier:
