@@ -134,6 +134,7 @@ def test_halves_heads_and_their_means(toy, half_of_a_call):
         return heat
 
     both, text, empty = kept(keep="all", heads=True), kept(), kept(keep="empty")
+    assert both.layers
     for name in both.layers:
         each = both.layers[name][0]
         torch.testing.assert_close(text.layers[name][0], each[1:].mean(dim=1, keepdim=True))

@@ -582,7 +582,8 @@ def test_a_submission_that_is_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(submissions, "_MOST_BYTES", 1000)
     (handed_in(tmp_path / "subs" / "anna", GUIDE) / "data").write_bytes(bytes(2000))
     (tmp_path / "subs" / "lone.ipynb").write_bytes(bytes(2000))
-    for each in submissions.submissions(tmp_path / "subs")[0]:
+    anna, lone = submissions.submissions(tmp_path / "subs")[0]
+    for each in (anna, lone):
         assert each.files == {} and each.fault == "it has more than 1000 files or 0 MiB"
 
 

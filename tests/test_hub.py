@@ -184,8 +184,13 @@ def test_a_cell_is_interrupted_and_a_kernel_restarted(room):
     address = room.ada.url("api/kernels")
     (number,) = [each["id"] for each in room.ada.api.get(address).json()]
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(room.said, "import time\nprint('begun')\ntime.sleep(600)")
-        time.sleep(1)
+        running = pool.submit(
+            room.said, "import pathlib, time\nprint('begun')\npathlib.Path('sleeps').touch()\ntime.sleep(600)"
+        )
+        until = time.monotonic() + 60
+        while not list(room.folder.rglob("sleeps")):  # what has not begun cannot be interrupted
+            assert time.monotonic() < until
+            time.sleep(0.1)
         assert room.ada.api.post(f"{address}/{number}/interrupt").status_code == 204
         assert "begun" in running.result(timeout=60) and room.said("print(1 + 1)") == "2\n"
     old = room.process()

@@ -309,7 +309,7 @@ def test_a_link_says_what_is_set_now_and_the_address_soon(open_page):
     }"""
     expect(page.get_by_role("button", name="Copy a link")).to_be_visible()
     assert "breaks=unscaled_decode" in page.evaluate(code)
-    page.wait_for_function("location.hash.includes('breaks=unscaled_decode')", timeout=10_000)
+    page.wait_for_function("location.hash.includes('breaks=unscaled_decode')", timeout=SOON)
 
 
 def test_levels_and_times_are_those_that_a_broken_run_used(shared):

@@ -629,16 +629,15 @@ def test_an_index_that_leads_elsewhere(broken, tmp_path, monkeypatch, pieces):
     assert not [file for file in opened if "unet" in str(file) or "secret" in str(file)]
 
 
-def test_a_header_that_is_too_long(tmp_path):
+def test_a_header_that_is_too_long(tmp_path, monkeypatch):
     """safetensors itself reads 100 MB of header: more would take a minute and gigabytes, and is not read here."""
     file, length = tmp_path / "a.safetensors", 100_000_001
     with open(file, "wb") as stream:
         stream.write(length.to_bytes(8, "little") + b"{")
         stream.truncate(8 + length)  # a hole: it takes no space
-    start = time.perf_counter()
+    monkeypatch.setattr("json.loads", lambda *_: pytest.fail("it was read"))
     with pytest.raises(ModelError, match="has a header of 100000001 bytes; safetensors reads 100000000 at most"):
         check_safetensors(file)
-    assert time.perf_counter() - start < 1
     with pytest.raises(SafetensorError, match="(?i)header.?too.?large"):  # the limit is still theirs
         safe_open(file, framework="pt")
 
@@ -761,10 +760,9 @@ def test_a_cached_hub_id_needs_no_network(cache, toy_folder):
     assert sdlesson.load("org/model", revision="0" * 40).folder == folder
 
 
-def test_offline_and_not_cached(cache):
-    start = time.perf_counter()
+def test_offline_and_not_cached(cache, monkeypatch):
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it asked the network"))
     refuses("org/model", "org/model", "cache", "HF_HUB_OFFLINE")
-    assert time.perf_counter() - start < 5
 
 
 def test_no_network_and_not_cached(cache, toy_folder, monkeypatch):

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from types import SimpleNamespace
@@ -528,11 +529,15 @@ def test_every_stage_has_a_runner():
     assert sum(share for share, _ in training_run.STAGES.values()) == pytest.approx(1)
 
 
+go_on = threading.Event()
+
+
 def slow_drawing(folder, count, seed, size):
     folder.mkdir(parents=True)
-    for number in range(3):
+    for number in range(2):
         (folder / f"pictures-{number:03}.npy").touch()
-        time.sleep(0.5)
+    assert go_on.wait(60)
+    (folder / "pictures-002.npy").touch()
     (folder / "done").touch()
 
 
@@ -542,11 +547,13 @@ def failed_drawing(folder, count, seed, size):
 
 def test_training_begins_while_pictures_are_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr(training_run, "draw_pictures", slow_drawing)
+    go_on.clear()
     settings = replace(SMOKE, pictures=3000, first_pictures=1500)
     run = training_run.Run(tmp_path, settings, 0, Accelerator(cpu=True), {})
     training_run.run_stage(run, "pictures")
     files = [(tmp_path / "pictures" / f"pictures-{number:03}.npy").exists() for number in range(3)]
-    assert files[:2] == [True, True] and not (tmp_path / "pictures" / "done").exists()
+    assert files == [True, True, False] and not (tmp_path / "pictures" / "done").exists()
+    go_on.set()
     training_run.wait_for_pictures(run)
     assert (tmp_path / "pictures" / "done").exists()
 
