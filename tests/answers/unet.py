@@ -166,6 +166,7 @@ PLANTED = {
             "8 times n: the halvings are multiplied": lambda h, w, n: (
                 h % (8 * max(1, 2 * n)) == 0 and w % (8 * max(1, 2 * n)) == 0
             ),
+            "multiplied: 8 times 2 n": lambda h, w, n: h % (8 * 2 * n) == 0 and w % (8 * 2 * n) == 0,
             "the height alone": lambda h, w, n: h % (8 * 2**n) == 0,
             "one of the two sides is enough": lambda h, w, n: h % (8 * 2**n) == 0 or w % (8 * 2**n) == 0,
             "turned over: true where sizes fail": lambda h, w, n: not fits(h, w, n),
