@@ -140,7 +140,12 @@ def _waves(answer) -> Mistake | None:
     t, frequencies = 37.0, torch.tensor([1.0, 0.31, 0.17, 0.045, 0.006])
     angles = t * frequencies
     cos, sin = angles.cos(), angles.sin()
-    got = array(call(answer, t, frequencies))
+    got = call(answer, t, frequencies)
+    if isinstance(got, list | tuple) and len(got) == 2 and array(got) is None:
+        return Mistake(
+            "One row of ten numbers is asked for. How many do you give?", "These are two; torch.cat joins them."
+        )
+    got = array(got)
     for half, name in ((cos, "cosines"), (sin, "sines")):
         if alike(got, half, atol=1e-4):
             return Mistake("That is one half. What is put behind it?", f"These are the {name} alone.")

@@ -141,6 +141,7 @@ PLANTED = {
             "the sines first": lambda t, f: torch.cat([torch.sin(t * f), torch.cos(t * f)]),
             "cosines and sines alternate": lambda t, f: torch.stack([(t * f).cos(), (t * f).sin()], dim=1).flatten(),
             "stacked in two rows, not one": lambda t, f: torch.stack([(t * f).cos(), (t * f).sin()]),
+            "two tensors, not joined": lambda t, f: ((t * f).cos(), (t * f).sin()),
             "cosines alone": lambda t, f: (t * f).cos(),
             "divided by the frequency": lambda t, f: waves(t, 1 / f),
             "degrees turned into radians": lambda t, f: waves(math.radians(t), f),
