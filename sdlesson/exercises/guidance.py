@@ -179,7 +179,7 @@ def _factor(text, guided, over=(-3, -2, -1)):
     return text.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True)
 
 
-def _not_rescaled(text, guided, phi) -> list[tuple[torch.Tensor, Mistake]]:
+def _not_rescaled(text, guided, phi) -> list[tuple[object, Mistake]]:
     """Wrong results, and what to say to each."""
 
     def mixed(rescaled, share=phi):

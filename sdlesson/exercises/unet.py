@@ -193,29 +193,31 @@ def _waved(angles: torch.Tensor) -> torch.Tensor:
 )
 def _fits(answer) -> Mistake | None:
     """A function (height, width, halvings) -> do all halvings of these pixels come out even?"""
-    return _misfit(answer, _SIZES) or _misfit(answer, _SIZES + _NOT_HALVED)
+    got = {}
+    for sizes in (_SIZES, _NOT_HALVED):
+        for each in sizes:
+            value = plain(call(answer, *each))
+            if value not in (True, False):
+                return Mistake("The function answers True or False.", f"It answers {shown(value)} to {each}.")
+            got[each] = bool(value)
+        mistake = _misfit(got)
+        if mistake:
+            return mistake
+    return None
 
 
-def _misfit(answer, sizes) -> Mistake | None:
-    """What is wrong with the function's answers to these sizes."""
-    got = []
-    for each in sizes:
-        value = plain(call(answer, *each))
-        if value not in (True, False):
-            return Mistake("The function answers True or False.", f"It answers {shown(value)} to {each}.")
-        got.append(bool(value))
-    right = [not (height % (8 * 2**halved) or width % (8 * 2**halved)) for height, width, halved in sizes]
+def _misfit(got: dict[tuple[int, int, int], bool]) -> Mistake | None:
+    """What is wrong with the answers, (height, width, halvings) -> True or False."""
+    right = {(h, w, n): not (h % (8 * 2**n) or w % (8 * 2**n)) for h, w, n in got}
     if got == right:
         return None
     for wrong, rule in _RULES.items():
-        if got == [bool(rule(*each)) for each in sizes]:
+        if got == {each: bool(rule(*each)) for each in got}:
             return Mistake(f"Try it on paper: 520 × 512 with 3 halvings, 96 × 96 with 2. {wrong}", wrong)
-    (height, width, halved), true = next(
-        (each, true) for each, mine, true in zip(sizes, got, right, strict=True) if mine != true
-    )
+    height, width, halved = first = next(each for each in got if got[each] != right[each])
     return Mistake(
         f"Follow {height} × {width} pixels down: divide by 8, then halve {halved} times.",
-        f"For {height} × {width} pixels and {halved} halvings the answer is {true}.",
+        f"For {height} × {width} pixels and {halved} halvings the answer is {right[first]}.",
     )
 
 
