@@ -526,6 +526,7 @@ def spread(x, over=(1, 2, 3)):
         (lambda t, g, p: p * g * spread(g) / spread(t) + (1 - p) * g, "upside down"),
         (lambda t, g, p: (1 - p) * g * spread(t) / spread(g) + p * g, "have changed places"),
         (lambda t, g, p: g * spread(t) / spread(g), "phi is not used"),
+        (lambda t, g, p: 0.7 * g * spread(t) / spread(g) + 0.3 * g, "phi is not used: it is 0.7"),
         (lambda t, g, p: p * t * spread(t) / spread(g) + (1 - p) * g, "Rescale `guided`, not `text`"),
         (lambda t, g, p: p * t + (1 - p) * g, "less guidance"),
         (lambda t, g, p: g, "Nothing is changed"),

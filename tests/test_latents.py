@@ -195,6 +195,8 @@ def test_a_round_trip_frames_the_worst_part():
         (((1, 16, 96, 128), 1 / 12), "Upside down"),
         (((1, 16, 96, 128), 3), "Divide the numbers"),
         (12, "Give a pair"),
+        ((12, (1, 16, 96, 128)), "Which of the two comes first?"),
+        ([12.0, torch.tensor([1, 16, 96, 128])], "Which of the two comes first?"),
     ],
 )
 def test_exercise_other_vae(said, answer, words):
@@ -268,6 +270,8 @@ def shared(seeds, shape):
         (lambda seeds, shape: torch.cat([alone(seed, shape) for seed in seeds]), "torch.stack adds the first side"),
         (lambda seeds, shape: torch.zeros(3, *shape), "The numbers are others"),
         (shared, "changes the global generator"),
+        (lambda seeds, shape: torch.randn(len(seeds), *shape), "the seeds are not used"),
+        (lambda seeds, shape: torch.randn(len(seeds), *shape), "when you call it a second time"),
         (lambda seeds, shape: ..., "not answered yet"),
         (7, "is no function"),
     ],
@@ -295,6 +299,9 @@ def test_exercise_own_noise(said, noise_for, words):
         (lambda m, v, n, f: m * f, "`noise` is not used"),
         (lambda m, v, n, f: (0.5 * v).exp() * n * f, "The mean is missing"),
         (lambda m, v, n, f: n, "The numbers are others"),
+        (lambda m, v, n, f: 0 * n, "The numbers are others"),
+        (lambda m, v, n, f: (m + (0.5 * v).exp() * n) * 0.18215, "use `factor`, whatever it is"),
+        (lambda m, v, n, f: (m + (0.5 * v).exp() * n) * 1.0371, "by 1.0371, where factor is 0.4"),
         (lambda m, v, n, f: torch.cat([m, v], 1), "Eight channels go in"),
         (lambda m, v, n, f: ..., "not answered yet"),
         (None, "is no function"),

@@ -23,6 +23,7 @@ def test_the_promise_is_true(lesson):
     told = Minutes(promised, int(more[1]) if more else 0, int(theirs[1]) if theirs else None, promised)
     assert abs(core - promised) <= 5
     assert abs(deeper - told.deeper) <= 5
+    assert ("*Deeper*, which no later lesson needs" in text) == bool(more)
     assert (exercises is None) == (told.exercises is None)
     assert exercises is None or abs(exercises - told.exercises) <= 5
     assert ("**Open**" in text) == ("(the open task apart)" in text)
@@ -34,6 +35,17 @@ def test_the_promise_is_true(lesson):
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_every_exercise_tells_its_minutes(lesson):
     assert minutes(LESSONS[lesson]).exercises
+
+
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_an_exercise_that_needs_a_deeper_part_names_one(lesson):
+    cells = json.loads(LESSONS[lesson].read_text(encoding="utf-8"))["cells"]
+    text = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    deeper = set(re.findall(r"^## (\d+) · Deeper: ", text, flags=re.M))
+    needed = dict(re.findall(r"^\*\*Exercise (\d+)\*\* \([^)]*; needs section (\d+), \*Deeper\*\)", text, flags=re.M))
+    assert set(needed.values()) <= deeper
+    told = {"05_unet": {"3": "7", "4": "8", "5": "10", "6": "7", "7": "13"}, "07_decoding": {"4": "8"}}
+    assert needed == told.get(lesson, {})
 
 
 @pytest.mark.parametrize("lesson", LESSONS)

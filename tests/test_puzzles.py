@@ -92,7 +92,38 @@ def test_a_square_that_is_not_finite_is_seen():
         ("tokens.6", lambda ids, end: ids == torch.cat([torch.tensor([-1]), ids[:-1]])),
         ("tokens.8", lambda ids, length: ids if len(ids) <= 6 else torch.cat([ids[:5], ids[-1:]])),
         ("steering.7", lambda x, noise, sigmas, k: x + sigmas[len(sigmas) - round(k * len(sigmas))] * noise),
+        ("guidance.7", lambda uncond, text, scales: uncond + scales.view(4, 1, 1, 1) * (text - uncond)),
+        (
+            "guidance.7",
+            lambda uncond, text, scales: torch.stack([uncond[i] + scales[i] * (text[i] - uncond[i]) for i in range(4)]),
+        ),
     ],
 )
 def test_what_fits_the_drawing_alone_does_not_pass(said, name, answer):
     assert "well done" not in said(name, answer)
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        (
+            "guidance.7",
+            lambda uncond, text, scales: uncond + scales.view(4, 1, 1, 1) * (text - uncond),
+            "(With uncond (3, 3, 2, 3), text (3, 3, 2, 3), scales (3,): RuntimeError: shape '[4, 1, 1, 1]' is invalid",
+        ),
+        ("embeddings.6", lambda n: torch.ones(n, n) * torch.ones(5, 5).tril(), "(With n = 6: RuntimeError: The size"),
+    ],
+)
+def test_what_is_right_for_the_drawing_and_fails_with_another_input_is_told_so(said, name, answer, words):
+    first, second = said(name, answer), said(name, answer)
+    assert "Right for the drawn input" in first and words in first
+    assert "fits the drawing alone" in second and words in second
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+def test_complex_numbers_are_told(said, as_list):
+    def mixed(latents, noise, sigma):
+        made = (1 - sigma**2) ** 0.5 * latents + sigma * noise
+        return list(made) if as_list else made
+
+    assert "These are complex numbers: a root of a negative number?" in said("latents.6", mixed)

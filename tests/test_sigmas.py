@@ -519,6 +519,23 @@ def loop(*, fresh=True, first=True, scale=True, index=False, prev=True):
     return walk
 
 
+def written_back(scheduler, noise, guess, steps):
+    scheduler.set_timesteps(steps)
+    x = noise * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        x = scheduler.scale_model_input(x, t)
+        x = scheduler.step(guess(x, t), t, x).prev_sample
+    return x
+
+
+def returns_early(scheduler, noise, guess, steps):
+    scheduler.set_timesteps(steps)
+    x = noise * scheduler.init_noise_sigma
+    for t in scheduler.timesteps:
+        x = scheduler.step(guess(scheduler.scale_model_input(x, t), t), t, x).prev_sample
+        return x
+
+
 def reads_too_far(scheduler, noise, guess, steps):
     scheduler.set_timesteps(steps)
     return noise * [scheduler.timesteps[i + 1] for i in range(steps)][0]
@@ -530,6 +547,10 @@ def reads_too_far(scheduler, noise, guess, steps):
         (loop(), "well done"),
         (reads_too_far, "Which line does it?"),  # an IndexError that is none of the scheduler's
         (loop(fresh=False), "IndexError"),
+        (loop(fresh=False), "without set_timesteps it goes on where it stopped"),
+        (loop(fresh=False), "see (a), (b), (c) in the table"),
+        (written_back, "written back to the latents"),
+        (returns_early, "Look where `return` stands"),
         (loop(index=True), "IndexError"),
         (loop(first=False), "Times what?"),
         (loop(scale=False), "input unscaled"),
@@ -543,3 +564,8 @@ def reads_too_far(scheduler, noise, guess, steps):
 )
 def test_mended_loop(said, toy, walk, words):
     assert words in said("sigmas.5", walk, sd=toy) + said("sigmas.5", walk, sd=toy)
+
+
+def test_levels_in_the_reverse_order_are_not_upside_down(said):
+    assert "Which level belongs to which ᾱ?" in said("sigmas.7", lambda abar: ((1 - abar) / abar).sqrt().flip(0))
+    assert "Which is divided by which?" in said("sigmas.7", lambda abar: (abar / (1 - abar)).sqrt())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
@@ -11,8 +13,9 @@ from diffusers.models.embeddings import get_timestep_embedding
 from torch.nn.functional import conv2d
 from torch.nn.functional import group_norm as torchs_group_norm
 
-from sdlesson import exercises
+from sdlesson import exercises, notebook_name
 from sdlesson.explorers.unet import explore_unet
+from sdlesson.figures.base import figure_curves
 from sdlesson.figures.unet import figure_shares, figure_stages
 from sdlesson.fullsize import empty_parts
 from sdlesson.guidance import record
@@ -407,9 +410,26 @@ def test_the_waves(said):
         (lambda t, f: good(1, f), "Where is the time"),
         (lambda t, f: torch.cos(t * f), "That is one half"),
         (lambda t, f: torch.stack([torch.cos(t * f), torch.sin(t * f)]), "ten numbers"),
+        (lambda t, f: (torch.cos(t * f), torch.sin(t * f)), "How many do you give"),
+        (lambda t, f: [np.cos(t * f.numpy()), np.sin(t * f.numpy())], "How many do you give"),
         (lambda t, f: 3 * good(t, f), "torch.cat"),
     ]:
         assert hint in hint_of(said, "unet.4", wrong), hint
+
+
+def test_the_page_draws_waves_of_any_kind(toy):
+    lesson = Path(__file__).resolve().parent.parent / "notebooks" / f"{notebook_name('unet')}.ipynb"
+    cells = nbformat.read(lesson, as_version=4).cells
+    source = next(cell.source for cell in cells if "def near_500" in cell.source)
+    names = {"torch": torch, "sd": toy, "figure_curves": figure_curves}
+    exec(source.partition("def told_as")[0], names)
+
+    def good(t, f):
+        return torch.cat([torch.cos(t * f), torch.sin(t * f)])
+
+    for form in (good, lambda *a: good(*a).numpy(), lambda *a: good(*a).tolist(), lambda *a: good(*a)[None]):
+        near = names["near_500"](form).axes[0].lines[0].get_ydata()
+        assert near[50] == max(near) == pytest.approx(1)
 
 
 def test_the_sizes_that_fit(said):
@@ -422,6 +442,9 @@ def test_the_sizes_that_fit(said):
         (lambda h, w, n: h % 64 == 0 == w % 64, "64, whatever"),
         (lambda h, w, n: h % 8 == 0 == w % 8, "VAE alone"),
         (lambda h, w, n: h % (16 * n or 8) == 0 == w % (16 * n or 8), "2ⁿ"),
+        (lambda h, w, n: h % (8 * 2 * n) == 0 == w % (8 * 2 * n), "2ⁿ"),
+        (lambda h, w, n: good(h, w, n) if n else h / n, "ZeroDivisionError"),
+        (lambda h, w, n: good(h, w, n) if n else True, "divide by 8"),
         (lambda h, w, n: h % 2**n == 0 == w % 2**n, "eight pixels"),
         (lambda h, w, n: h % (8 * 2**n) == 0, "height alone"),
         (lambda h, w, n: w % (8 * 2**n) == 0, "width alone"),

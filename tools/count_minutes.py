@@ -86,7 +86,7 @@ def promise(spent: Minutes, apart: bool = False) -> str:
     """The words of a lesson's opening, up to how long the computing takes; `apart`: an open task is not counted."""
     text = f"**Time:** {spent.core:.0f} minutes to read and try"
     if round(spent.deeper):
-        text += f", {spent.deeper:.0f} more with the parts marked *Deeper*, which nothing later needs"
+        text += f", {spent.deeper:.0f} more with the parts marked *Deeper*, which no later lesson needs"
     if spent.exercises is None:
         return f"{text}, and then the exercises; the computing"
     open_task = " (the open task apart)" if apart else ""

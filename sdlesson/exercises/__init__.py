@@ -118,7 +118,7 @@ def check(name: str, answer=..., *, draw: Callable | None = None, **facts):
     try:
         return draw(answer) if draw else None
     except Exception as error:  # the answer may be anything
-        print(f"It cannot be shown in this form: {_said(error)}")
+        print(f"It cannot be shown in this form: {in_short(error)}")
 
 
 def _tell(name: str, task: Exercise, mistake: Mistake | None) -> None:
@@ -142,7 +142,7 @@ def judged(task: Exercise, answer, facts) -> Mistake | None:
     except Stopped as stopped:
         return stopped.args[0]
     except Exception as error:  # the learner's own function, or an answer of a wrong type, may raise anything
-        said = _said(error)
+        said = in_short(error)
         if callable(answer):
             sizes = isinstance(error, RuntimeError | ValueError) and re.search("size|shape|dimension", said)
             asked = f"Which line does it{', and which shapes meet there' if sizes else ''}?"
@@ -151,7 +151,7 @@ def judged(task: Exercise, answer, facts) -> Mistake | None:
         return Mistake(f"{task.hint} (Your answer could not be used: {said})", f"Your answer raises {said}")
 
 
-def _said(error: Exception) -> str:
+def in_short(error: Exception) -> str:
     """An error in one short line."""
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first[:200]}"

@@ -116,6 +116,13 @@ def array(value) -> np.ndarray | None:
     return found.astype(np.float64) if found.dtype.kind in "buif" else None
 
 
+def has_complex(value) -> bool:
+    """Are there complex numbers in a number, a tensor, an array or a list of them?"""
+    if isinstance(value, list | tuple):
+        return any(map(has_complex, value))
+    return value.is_complex() if isinstance(value, torch.Tensor) else np.iscomplexobj(value)
+
+
 def shaped(got, shape, hint: str, wrong: str) -> np.ndarray:
     """The function's result as an array of that `shape`; else the judging ends. `{}` in `wrong` is the shape found."""
     found = array(got)

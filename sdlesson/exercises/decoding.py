@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from . import Mistake, exercise
-from .compare import call, compared, listed, number, one_change, shown, told
+from .compare import alike, call, compared, listed, number, one_change, shown, told
 from .puzzles import puzzle
 
 
@@ -183,7 +183,18 @@ def _largest_difference(answer) -> Mistake | None:
     for one, other, right in cases:
         got = number(call(answer, one, other))
         if abs(got - right) > 1e-3:  # shares of 255 are right but for their last digits
+            if got == 0 == number(call(answer, other, one)):
+                return Mistake(
+                    "Do you look at every value, and take the largest?",
+                    f"You found 0 where {right} is right, whichever picture comes first: one value alone is another.",
+                )
             return _told_difference(got, right)
+    got = number(call(answer, Image.new("RGB", (4, 3), (103, 98, 100)), grey))
+    if not alike(got, 3, atol=1e-3):
+        return Mistake(
+            "What if one pixel differs in two of its colours? The largest difference of two *values* is asked for.",
+            f"A pixel differs by 3 in red and by 2 in green, and you found {got:g}: the colours are not added up.",
+        )
     return None
 
 

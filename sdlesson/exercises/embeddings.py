@@ -23,6 +23,9 @@ def _first_difference(answer, *, sd, texts) -> Mistake | None:
     first = int((one != other).int().argmax())
     if answer == first:
         return None
+    last = one.shape[-1] - 1
+    if not 0 <= answer <= last:
+        return Mistake(f"Positions run from 0 to {last}. Which one is it?", f"No text has a position {answer}.")
     if answer == 0:
         return Mistake(
             "Position 0 is the start mark. What can it see?",
@@ -142,7 +145,7 @@ def _clip_score(answer, **_facts) -> Mistake | None:
 def _end_vectors(answer, **_facts) -> Mistake | None:
     """A function (hidden (batch, length, dim), ids (batch, length), end) -> the vectors at the first end marks."""
     hidden = random(3, 6, 4)
-    ids, end = torch.tensor([[1, 5, 9, 9, 9, 9], [1, 6, 5, 9, 9, 9], [1, 9, 9, 9, 9, 9]]), 9
+    ids, end = torch.tensor([[1, 5, 9, 9, 9, 9], [1, 6, 12, 9, 9, 9], [1, 9, 9, 9, 9, 9]]), 9
     got = call(answer, hidden, ids, end)
     rows, first = torch.arange(3), (ids == end).int().argmax(dim=1)
     if np.shape(array(got)) == (3, 3, 4):
@@ -158,19 +161,29 @@ def _end_vectors(answer, **_facts) -> Mistake | None:
     )
     known = {
         "That is the last position, which is padding. The first end mark is the one.": hidden[:, -1],
-        "That is the start mark, the same for all texts.": hidden[:, 0],
         "That is the last word. The end mark stands one further.": hidden[rows, first - 1],
         "That is the first padding vector. The end mark stands one before.": hidden[rows, first + 1],
         "That is the mean of all positions. Take one position.": hidden.mean(dim=1),
         "All texts got the position of the first text. Each has its own.": hidden[:, first[0]],
         "All your vectors come from text 0. Each text has its own row of hidden.": hidden[0, first],
     }
+    largest = Mistake(
+        "Which id do you look for? Is it always the largest one?",
+        "The end mark is the id that is `end`. One of these texts has a larger id in it, a learned word's.",
+    )
+    others = [
+        *((hidden[rows, at], largest) for at in (ids.argmax(dim=1), (ids == ids.max()).int().argmax(dim=1))),
+        *told(
+            "Is your position 0 in each text? Then perhaps nothing matched: the end mark has the id `end`.",
+            {"That is position 0, the start mark; argmax says 0, too, where no id is `end`.": hidden[:, 0]},
+        ),
+    ]
     otherwise = Mistake(
         "First the position of the first end mark in each row, then the vector at that position.",
         "The result is not hidden[torch.arange(batch), first], with `first` the first end mark of each text.",
     )
     hint = "Print the positions that you chose. What stands there, in each of the texts?"
-    return compared(got, hidden[rows, first], told(hint, known), otherwise, rtol=1e-5)
+    return compared(got, hidden[rows, first], told(hint, known) + others, otherwise, rtol=1e-5)
 
 
 @exercise(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from . import Mistake, exercise
@@ -154,14 +155,18 @@ def _rescale(answer, **_facts) -> Mistake | None:
     """A function (text, guided, phi) -> the guided values with, by the share phi, the spread of `text`."""
     text, guided = random(2, 2, 4, 3, 3)
     text = text * torch.tensor([1.0, 2.0]).view(2, 1, 1, 1) * torch.arange(1, 5).view(1, 4, 1, 1) + 0.5
-    guided, phi = 3 * guided + 1, 0.7
-    got = shaped(
-        call(answer, text, guided, phi),
-        guided.shape,
-        "The result has the shape of `guided`. Does `std` keep the sides that it went over (keepdim=True)?",
-        f"Two tensors of shape {tuple(guided.shape)} went in; the result has another shape.",
-    )
-    right = phi * guided * _factor(text, guided, (1, 2, 3)) + (1 - phi) * guided
+    guided, shares, got = 3 * guided + 1, (0.7, 0.4), []
+    for phi in shares:
+        each = shaped(
+            call(answer, text, guided, phi),
+            guided.shape,
+            "The result has the shape of `guided`. Does `std` keep the sides that it went over (keepdim=True)?",
+            f"Two tensors of shape {tuple(guided.shape)} went in; the result has another shape.",
+        )
+        got.append(each)
+    got, phi = np.stack(got), torch.tensor(shares).view(-1, 1, 1, 1, 1)
+    text, guided = (each.expand(len(shares), *each.shape) for each in (text, guided))
+    right = phi * guided * _factor(text, guided) + (1 - phi) * guided
     otherwise = Mistake(
         "Two lines: scale `guided` to the spread of `text`, picture by picture; then mix it with `guided` by phi.",
         "The result is not phi × guided × std(text) / std(guided) + (1 − phi) × guided, with one std for each picture.",
@@ -169,19 +174,19 @@ def _rescale(answer, **_facts) -> Mistake | None:
     return compared(got, right, _not_rescaled(text, guided, phi), otherwise, atol=1e-4, rtol=1e-5)
 
 
-def _factor(text, guided, over):
+def _factor(text, guided, over=(-3, -2, -1)):
     """How much smaller the spread of `text` is than that of `guided`, taken over the sides `over`."""
     return text.std(dim=over, keepdim=True) / guided.std(dim=over, keepdim=True)
 
 
-def _not_rescaled(text, guided, phi: float) -> list[tuple[torch.Tensor, Mistake]]:
+def _not_rescaled(text, guided, phi) -> list[tuple[object, Mistake]]:
     """Wrong results, and what to say to each."""
 
     def mixed(rescaled, share=phi):
         return share * rescaled + (1 - share) * guided
 
-    of_all, of_each = (mixed(guided * _factor(text, guided, over)) for over in ((0, 1, 2, 3), (2, 3)))
-    factor, each = _factor(text, guided, (1, 2, 3)), "std(dim=(1, 2, 3), keepdim=True)"
+    of_all, of_each = (mixed(guided * _factor(text, guided, over)) for over in ((-4, -3, -2, -1), (-2, -1)))
+    factor, each = _factor(text, guided), "std(dim=(1, 2, 3), keepdim=True)"
     return [
         *told(
             "Two pictures of different contrast in one batch: does each get a factor of its own?",
@@ -201,7 +206,10 @@ def _not_rescaled(text, guided, phi: float) -> list[tuple[torch.Tensor, Mistake]
         ),
         *told(
             "The spread is right. And what is `phi` for?",
-            {"phi is not used: all of the spread is brought back.": guided * factor},
+            {
+                "phi is not used: all of the spread is brought back.": guided * factor,
+                "phi is not used: it is 0.7, whatever is asked for.": mixed(guided * factor, 0.7),
+            },
         ),
         *told(
             "The spread is right. But which guess is it that you bring to this spread?",
@@ -267,11 +275,7 @@ def _rising(scale, steps):
 
 @puzzle(
     "guidance.7",
-    given=lambda seed: {
-        "uncond": numbers(seed, 4, 4, 2, 4),
-        "text": numbers(seed + 9, 4, 4, 2, 4),
-        "scales": torch.tensor([0.0, 1.0, 3.0, 8.0 + seed]),
-    },
+    given=lambda seed: _batch(seed, 4 - seed % 2),
     hint="scales.view(-1, 1, 1, 1) has a side for each side of a guess. Without it, with which side does it meet?",
     learned="Tensors meet at their last sides: a factor for each picture needs sides of 1 behind it.",
     formula="uncond + scales.view(-1, 1, 1, 1) * (text - uncond).",
@@ -290,6 +294,12 @@ def _rising(scale, steps):
 )
 def _each_its_own(uncond, text, scales):
     return _with(uncond, text, _wide(scales))
+
+
+def _batch(seed: int, n: int):
+    """Guesses for n pictures, of n channels and n columns, so that scales which meet the wrong side fit, too."""
+    scales = torch.tensor([0.0, 1.0, 3.0, 8.0 + seed])[-n:]
+    return {"uncond": numbers(seed, n, n, 2, n), "text": numbers(seed + 9, n, n, 2, n), "scales": scales}
 
 
 def _with(uncond, text, scale):

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from . import Mistake, exercise
-from .compare import array, call, compared, listed, number, pair, random, shaped, told
+from .compare import alike, array, call, compared, finite, listed, number, pair, random, shaped, told
 from .puzzles import numbers, puzzle
 
 _OTHERS = "The numbers are others than asked for."
@@ -21,6 +21,8 @@ def _other_vae(answer, *, height, width, channels) -> Mistake | None:
     """The latents' shape for one picture of another VAE (f = 8), and how many times fewer numbers they are."""
     hint = "Give a pair: ((…, …, …, …), how many times fewer)."
     shape, ratio = pair(answer, lambda each: True, hint, "{} is no such pair.")
+    if finite(shape) and not finite(ratio):
+        return Mistake("Which of the two comes first?", "The shape comes first, then how many times fewer.")
     few = Mistake("A shape of four sides: pictures, channels, rows, columns.", "Your shape has {}.")
     shape = listed(shape, 4, few)
     right = (1, channels, height // 8, width // 8)
@@ -152,12 +154,18 @@ def _own_noise(answer, **_facts) -> Mistake | None:
         before = torch.manual_seed(0).get_state()
         got = call(answer, seeds, shape)
         untouched = torch.equal(before, torch.random.get_rng_state())
+        again = call(answer, seeds, shape)
     got = shaped(
         got,
         (len(seeds), *shape),
         "The result is one batch: torch.stack adds the first side; torch.cat needs it to be there already.",
         f"One picture for each seed: for 3 seeds and {shape} the result has the shape {{}}, not {(3, *shape)}.",
     )
+    if not alike(again, got):
+        return Mistake(
+            "Is it the same noise, when you call it a second time with the same seeds?",
+            "Two calls with the same seeds give different noise: the seeds are not used, or not each time.",
+        )
     if not untouched:
         return Mistake(
             "torch.manual_seed sets the one generator that all share. Make one for each: torch.Generator('cpu').",
@@ -205,8 +213,15 @@ def _draw(answer, **_facts) -> Mistake | None:
     )
     hint = "mean, logvar = moments.chunk(2, dim=1); a standard deviation out of logvar; a draw; the factor comes last."
     mean, logvar = moments.chunk(2, dim=1)
-    right = (mean + (0.5 * logvar).exp() * noise) * factor
-    return compared(got, right, _not_drawn(mean, logvar, noise, factor), Mistake(hint, _OTHERS), atol=1e-5, rtol=1e-5)
+    draw = mean + (0.5 * logvar).exp() * noise
+    known, otherwise = _not_drawn(mean, logvar, noise, factor), Mistake(hint, _OTHERS)
+    share = float(got.ravel() @ draw.double().numpy().ravel() / draw.square().sum())
+    if share and alike(got, share * draw, atol=1e-5, rtol=1e-5):
+        otherwise = Mistake(
+            "The draw is right. And by what is it multiplied, if another VAE comes?",
+            f"It is multiplied by {share:.5g}, where factor is {factor}: use `factor`, whatever it is.",
+        )
+    return compared(got, draw * factor, known, otherwise, atol=1e-5, rtol=1e-5)
 
 
 def _not_drawn(mean, logvar, noise, factor: float) -> list[tuple[object, Mistake]]:

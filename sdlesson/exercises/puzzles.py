@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 
-from . import Exercise, Mistake, register
-from .compare import alike, array, call, described, random
+import numpy as np
+
+from . import Exercise, Mistake, Stopped, Unanswered, in_short, register
+from .compare import alike, array, call, described, has_complex, random
 
 _TRIED = 3  # inputs that a function must get right; the first is the drawn one
 
@@ -49,8 +51,17 @@ def puzzle(
 
 def _judge(answer, cases, right, wrong, hint: str, formula: str, rtol: float) -> Mistake | None:
     """None where the function is right for all cases; else the mistake that it makes in all of them."""
-    got = [call(answer, *case.values()) for case in cases]
     wanted = [array(right(*case.values())) for case in cases]
+    got = []
+    for case in cases:
+        try:
+            got.append(call(answer, *case.values()))
+        except (Stopped, Unanswered):
+            raise
+        except Exception as error:  # the learner's own
+            if not got or not alike(got[0], wanted[0], atol=1e-4, rtol=rtol):
+                raise
+            return _for_the_drawing(formula, f" (With {_sizes(case)}: {in_short(error)})")
     fits = [alike(mine, true, atol=1e-4, rtol=rtol) for mine, true in zip(got, wanted, strict=True)]
     if all(fits):
         return None
@@ -58,15 +69,28 @@ def _judge(answer, cases, right, wrong, hint: str, formula: str, rtol: float) ->
         if all(alike(mine, rule(*case.values()), atol=1e-4, rtol=1e-4) for mine, case in zip(got, cases, strict=True)):
             asked, _, told = said.partition("? ")
             return Mistake(f"{asked}?", told)
+    if any(map(has_complex, got)):
+        return Mistake("These are complex numbers: a root of a negative number?", f"It is: {formula}")
     if fits[0]:
-        return Mistake(
-            "Right for the drawn input. Others are tried, too, of other sizes and other numbers: what is fixed in it?",
-            f"It fits the drawing alone. For all inputs: {formula}",
-        )
+        return _for_the_drawing(formula)
     shape, found = getattr(wanted[0], "shape", None), described(got[0])
     if getattr(array(got[0]), "shape", None) != shape:
         return Mistake(f"Compare the shapes of what is wanted and of yours, {found}.", f"{shape} is wanted: {formula}")
     return Mistake(f"Compare the two in the drawing, number by number. {hint}", f"It is: {formula}")
+
+
+def _for_the_drawing(formula: str, where: str = "") -> Mistake:
+    """The mistake of a function that is right for the drawn input alone; `where` is how it fails with another."""
+    asked = "Others are tried, too, of other sizes and other numbers: what is fixed in it?"
+    wrong = f"It fits the drawing alone. For all inputs: {formula}"
+    return Mistake(f"Right for the drawn input. {asked}{where}", wrong + where)
+
+
+def _sizes(case: Mapping) -> str:
+    """A puzzle's input in a few words: the shapes of its arrays, and its numbers."""
+    return ", ".join(
+        f"{name} {tuple(np.shape(value))}" if np.ndim(value) else f"{name} = {value:g}" for name, value in case.items()
+    )
 
 
 def _answered(answer, example: Mapping):

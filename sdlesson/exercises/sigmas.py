@@ -208,7 +208,9 @@ def _mended(answer, *, sd) -> Mistake | None:
         "In the loop: scale the input, guess, step. Each of the three needs the same timestep.",
         "The latents differ from those of a right loop, and from those of the mistakes in the table.",
     )
-    return compared(got, right, told(hint, known), otherwise, atol=1e-4, rtol=1e-5)
+    early = {"It returns inside of the loop, after one step.": _loop(_used(sd), noise, guess, steps, rounds=1)}
+    known = told(hint, known) + told("How many rounds does it make? Look where `return` stands.", early)
+    return compared(got, right, known, otherwise, atol=1e-4, rtol=1e-5)
 
 
 #: Mistakes that raise no error -> what `_loop` leaves out or changes to make them.
@@ -217,6 +219,7 @@ _LEFT_OUT = {
     "That is pred_original_sample, the guessed picture; the next latents are prev_sample.": {"prev": False},
     "The latents start as the noise alone. Times what?": {"first": False},
     "The UNet gets its input unscaled.": {"scale": False},
+    "The scaled input is written back to the latents; `step` needs them unscaled.": {"back": True},
     "The latents start as the noise alone, and the UNet gets its input unscaled.": {"first": False, "scale": False},
 }
 
@@ -233,12 +236,25 @@ def _used(sd):
     return scheduler
 
 
-def _loop(scheduler, noise, guess, steps: int, *, first=True, scale=True, prev=True, told=lambda i, t: t):
-    """The right loop, or one with a line left out."""
+def _loop(
+    scheduler,
+    noise,
+    guess,
+    steps: int,
+    *,
+    first=True,
+    scale=True,
+    back=False,
+    prev=True,
+    told=lambda i, t: t,
+    rounds=None,
+):
+    """The right loop, or one with a line left out or changed; `rounds`: it ends after so many."""
     scheduler.set_timesteps(steps)
     x = noise * scheduler.init_noise_sigma if first else noise
-    for i, t in enumerate(scheduler.timesteps):
-        output = scheduler.step(guess(scheduler.scale_model_input(x, t) if scale else x, told(i, t)), t, x)
+    for i, t in enumerate(scheduler.timesteps[:rounds]):
+        scaled = scheduler.scale_model_input(x, t) if scale else x
+        output = scheduler.step(guess(scaled, told(i, t)), t, scaled if back else x)
         x = output.prev_sample if prev else output.pred_original_sample
     return x
 
@@ -248,14 +264,17 @@ def _run(walk, scheduler, noise, guess, steps: int):
     try:
         got = call(walk, scheduler, noise, guess, steps)
     except IndexError as error:
-        if not re.search(rf"with size (0|{steps + 1})$", str(error)):
+        before = len(scheduler.sigmas)  # levels of the run that it has been through
+        size = re.search(rf"with size (0|{steps + 1}|{before})$", str(error))
+        if not size:
             raise  # the loop's own: the scheduler looks beyond its levels, or finds no timestep
-        mistake = Mistake(
-            "An IndexError comes from a scheduler that looks beyond its list: see (a), (b), (c) in the table.",
-            f"IndexError: {error}. Either the scheduler was not set back before the loop, or it got a loop index "
-            "where it wants a timestep.",
+        cause = (
+            "Either the scheduler was not set back before the loop, or it got a loop index where it wants a timestep."
         )
-        raise Stopped(mistake) from None
+        if int(size[1]) == before:
+            cause = "The scheduler was not set back before the loop: without set_timesteps it goes on where it stopped."
+        hint = "An IndexError comes from a scheduler that looks beyond its list: see (a), (b), (c) in the table."
+        raise Stopped(Mistake(hint, f"IndexError: {error}. {cause}")) from None
     return shaped(
         got,
         noise.shape,
@@ -290,7 +309,8 @@ def _scaled(x, sigma):
 
 @puzzle(
     "sigmas.7",
-    given=lambda seed: {"abar": torch.linspace(0.9, 0.1, 5 + seed)},
+    # in the drawn row 1 − ᾱ is ᾱ from the other end; in the others it is not
+    given=lambda seed: {"abar": torch.linspace(0.9, 0.1 + 0.1 * seed, 5 + seed)},
     hint="Noise ÷ picture: both have a share of the variance, 1 − ᾱ and ᾱ.",
     learned="ᾱ and σ say the same thing: one as a share, one as a ratio.",
     formula="((1 - abar) / abar) ** 0.5.",
@@ -302,6 +322,9 @@ def _scaled(x, sigma):
         "Where is the noise? This is the root of the picture's share.": lambda a: a**0.5,
         "Under how many roots? You divide by the share itself, not by its root.": lambda a: (1 - a) ** 0.5 / a,
         "Where is the noise? This is one over the picture's share.": lambda a: 1 / a,
+        "Which level belongs to which ᾱ? The right numbers, in the reverse order.": lambda a: (
+            ((1 - a) / a).sqrt().flip(0)
+        ),
     },
 )
 def _levels(abar):

@@ -196,10 +196,18 @@ def _wrong_rows(got, ids, start, end, padding, length) -> Mistake | None:
         wanted.append([start, *part, end] + [padding] * (body - len(part)))
     if got == wanted:
         return None
-    if any(len(row) != length for row in got):
+    lengths = sorted({len(row) for row in got})
+    wrong = f"{called} gives rows of {lengths} ids; each should have {length}."
+    if len(lengths) == 1 and lengths != [length]:
+        return Mistake("All rows are equally long. But are they as long as `length` says, whatever it is?", wrong)
+    if lengths and lengths[-1] > length:
         return Mistake(
-            "Every row must have the same length, or else they are no tensor. What fills the last one up?",
-            f"{called} gives rows of {sorted({len(row) for row in got})} ids; each should have {length}.",
+            "A row is too long. How wide may a stride be, when both marks have their places in the row?",
+            f"{wrong} A stride is length − 2 = {body} ids.",
+        )
+    if lengths and lengths != [length]:
+        return Mistake(
+            "Every row must have the same length, or else they are no tensor. What fills the last one up?", wrong
         )
     if not any({start, end} & {*row} for row in got):
         return Mistake(

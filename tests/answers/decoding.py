@@ -108,6 +108,12 @@ PLANTED = {
             "the mean, not the largest": arrays(lambda a, b: np.abs(a.astype(int) - b.astype(int)).mean()),
             "int8 ends at 127": arrays(lambda a, b: np.abs(a.astype(np.int8) - b.astype(np.int8)).max()),
             "divided by 255": arrays(lambda a, b: np.abs(a.astype(int) - b.astype(int)).max() / 255),
+            "added up over the colours of a pixel": arrays(
+                lambda a, b: np.abs(a.astype(int) - b.astype(int)).sum(axis=2).max()
+            ),
+            "the smallest: every value is looked at, but not the largest taken": arrays(
+                lambda a, b: np.abs(a.astype(int) - b.astype(int)).min()
+            ),
             "squared": arrays(lambda a, b: ((a.astype(int) - b.astype(int)) ** 2).max()),
             "an array, no number: the largest is asked for": arrays(lambda a, b: np.abs(a.astype(int) - b.astype(int))),
         },

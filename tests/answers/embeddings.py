@@ -93,6 +93,7 @@ PLANTED = {
             "the end mark, but an earlier position differs": 10,
             "the word red, which both texts have the same": 5,
             "everywhere from the first word on, the same tokens": 1,
+            "behind the last position: they run from 0 to 76": 77,
         },
     },
     "embeddings.2": {
@@ -142,6 +143,10 @@ PLANTED = {
                 torch.arange(len(ids)), first_of(ids, end) - 1
             ],
             "the mean of all positions": lambda h, ids, end: h.mean(dim=1),
+            "the largest id, not the one that is `end`": lambda h, ids, end: h[
+                torch.arange(len(ids)), ids.argmax(dim=1)
+            ],
+            "no id matched": lambda h, ids, end: h[torch.arange(len(ids)), first_of(ids, 49407)],
             "all those positions from every text": lambda h, ids, end: h[:, first_of(ids, end)],
             "the position of the first text for all texts": lambda h, ids, end: h[:, int(first_of(ids, end)[0])],
             "the first padding vector, one too far": lambda h, ids, end: h[

@@ -93,6 +93,7 @@ PLANTED = {
             "the factor is upside down": lambda t, g, p: p * g * std(g) / std(t) + (1 - p) * g,
             "phi and 1 − phi have changed places": lambda t, g, p: (1 - p) * g * std(t) / std(g) + p * g,
             "phi is not used": lambda t, g, p: g * std(t) / std(g),
+            "phi is not used but is 0.7, whatever is asked for": lambda t, g, p: g * (0.7 * std(t) / std(g) + 0.3),
             "the prompt's guess is rescaled, not the guided one": lambda t, g, p: p * t * std(t) / std(g) + (1 - p) * g,
             "mixed with the prompt's plain guess": lambda t, g, p: p * t + (1 - p) * g,
             "nothing is changed": lambda t, g, p: g,
@@ -153,6 +154,7 @@ PLANTED = {
             "the guesses have changed places": lambda u, t, s: t + wide(s) * (u - t),
             "it starts at the prompt's guess": lambda u, t, s: t + wide(s) * (t - u),
             "the scales are not used": lambda u, t, s: t,
+            "fixed to the drawn input: four scales": lambda u, t, s: u + s.view(4, 1, 1, 1) * (t - u),
         },
     },
 }

@@ -82,6 +82,7 @@ PLANTED = {
             "places only, 64, neither colours nor channels": ((1, 16, 96, 128), 64),
             "halved twice, not three times": ((1, 16, 192, 256), 3),
             "the shape alone, no pair": (1, 16, 96, 128),
+            "the shape comes first": (12, (1, 16, 96, 128)),
         },
     },
     "latents.2": {
@@ -131,6 +132,7 @@ PLANTED = {
             "wrong order, the last first": lambda seeds, shape: each_its_seed(seeds[::-1], shape),
             "joined without a new first side": lambda seeds, shape: torch.cat([noise(seed, shape) for seed in seeds]),
             "fixed seeds 42, 43, 44, whatever is asked for": lambda seeds, shape: each_its_seed([42, 43, 44], shape),
+            "the seeds are not used": lambda seeds, shape: torch.randn(len(seeds), *shape),
             "one picture only": lambda seeds, shape: noise(seeds[0], shape),
         },
     },
@@ -144,6 +146,7 @@ PLANTED = {
         "wrong": {
             "the factor divides": drawn_with(lambda m, v, n, f: (m + (v / 2).exp() * n) / f),
             "the factor is missing": drawn_with(lambda m, v, n, f: m + (v / 2).exp() * n),
+            "v1.4's 0.18215, whatever the factor is": drawn_with(lambda m, v, n, f: (m + (v / 2).exp() * n) * 0.18215),
             "exp(logvar) is the variance": drawn_with(lambda m, v, n, f: (m + v.exp() * n) * f),
             "the logarithm itself is no standard deviation": drawn_with(lambda m, v, n, f: (m + v * n) * f),
             "the mean alone": drawn_with(lambda m, v, n, f: m * f),

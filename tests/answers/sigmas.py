@@ -56,6 +56,7 @@ def without(**left_out):
         x = noise if "first" in left_out else noise * scheduler.init_noise_sigma
         for i, t in enumerate(scheduler.timesteps):
             scaled = x if "scale" in left_out else scheduler.scale_model_input(x, t)
+            x = scaled if "back" in left_out else x
             told = i if "t" in left_out else t
             output = scheduler.step(guess(scaled, told), i if "index" in left_out else t, x)
             x = (
@@ -65,6 +66,8 @@ def without(**left_out):
                 if "prev" in left_out
                 else output.prev_sample
             )
+            if "early" in left_out:
+                return x
         return x
 
     return walk
@@ -162,6 +165,8 @@ PLANTED = {
             "the scheduler was not set back: IndexError": without(set=True),
             "the start is the noise alone": without(first=True),
             "the input is not scaled": without(scale=True),
+            "written back to the latents": without(back=True),
+            "it returns inside of the loop": without(early=True),
             "neither start nor input: noise alone and unscaled": without(first=True, scale=True),
             "the guess gets the loop's index, not the timestep": without(t=True),
             "step gets the loop's index, not the timestep": without(index=True, t=True),
@@ -201,6 +206,7 @@ PLANTED = {
             "the root of the picture's share": lambda a: a**0.5,
             "divided by the share, not by its root": lambda a: (1 - a) ** 0.5 / a,
             "one over the share": lambda a: 1 / a,
+            "the reverse order": lambda a: ((1 - a) / a).sqrt().flip(0),
         },
     },
     "sigmas.8": {

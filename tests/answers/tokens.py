@@ -124,6 +124,7 @@ PLANTED = {
             "the stride is too wide, so ids are lost": lambda i, s, e, p, n: [
                 [s, *i[k : k + n - 2], e] + [p] * (n - 2 - len(i[k : k + n - 2])) for k in range(0, len(i), n)
             ],
+            "all equally long, but not as long as length says": lambda i, s, e, p, n: rows(i, s, e, p, 77),
             "one row more than needed": lambda i, s, e, p, n: [*rows(i, s, e, p, n), [s, e] + [p] * (n - 2)],
             "the end mark in place of padding": lambda i, s, e, p, n: rows(i, s, e, e, n),
         },

@@ -141,6 +141,7 @@ PLANTED = {
             "the sines first": lambda t, f: torch.cat([torch.sin(t * f), torch.cos(t * f)]),
             "cosines and sines alternate": lambda t, f: torch.stack([(t * f).cos(), (t * f).sin()], dim=1).flatten(),
             "stacked in two rows, not one": lambda t, f: torch.stack([(t * f).cos(), (t * f).sin()]),
+            "two tensors, not joined": lambda t, f: ((t * f).cos(), (t * f).sin()),
             "cosines alone": lambda t, f: (t * f).cos(),
             "divided by the frequency": lambda t, f: waves(t, 1 / f),
             "degrees turned into radians": lambda t, f: waves(math.radians(t), f),
@@ -166,6 +167,7 @@ PLANTED = {
             "8 times n: the halvings are multiplied": lambda h, w, n: (
                 h % (8 * max(1, 2 * n)) == 0 and w % (8 * max(1, 2 * n)) == 0
             ),
+            "multiplied: 8 times 2 n": lambda h, w, n: h % (8 * 2 * n) == 0 and w % (8 * 2 * n) == 0,
             "the height alone": lambda h, w, n: h % (8 * 2**n) == 0,
             "one of the two sides is enough": lambda h, w, n: h % (8 * 2**n) == 0 or w % (8 * 2**n) == 0,
             "turned over: true where sizes fail": lambda h, w, n: not fits(h, w, n),
