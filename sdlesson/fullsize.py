@@ -178,10 +178,21 @@ def seconds(work, device: torch.device | str = "cpu", *, least: float = 0.2) -> 
 
 
 def matmul_rate(dtype: torch.dtype, device: torch.device | str = "cpu", *, size: int = 1024, least=0.3) -> float:
-    """How many FLOPs a second this machine reaches when it multiplies two matrices of `size` x `size` in `dtype`."""
-    one, other = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
+    """How many FLOPs a second this machine reaches when it multiplies two square matrices in `dtype`.
+
+    Their sides have `size` numbers, or an eighth, a quarter or a half of that, where the next larger product would take
+    more than a second: a processor without units for `dtype` needs a minute for 2048 x 2048.
+    """
+
+    def product(side: int) -> Callable[[], torch.Tensor]:
+        one, other = (torch.ones(side, side, dtype=dtype, device=device) for _ in range(2))
+        return lambda: one @ other
+
+    side = max(1, size // 8)
     with torch.inference_mode():
-        return 2 * size**3 / seconds(lambda: one @ other, device, least=least)
+        while side < size and 8 * seconds(product(side), device, least=0.01) < 1:  # 8: twice the side
+            side = min(2 * side, size)
+        return 2 * side**3 / seconds(product(side), device, least=least)
 
 
 def medians(ways: Mapping[str, Callable[[], object]], *, turns: int = 5) -> dict[str, float]:

@@ -103,7 +103,20 @@ def test_the_peak_is_the_worst_moment():
 
 def test_a_rate_is_the_work_by_the_shortest_time(monkeypatch):
     monkeypatch.setattr(fullsize, "seconds", lambda work, device, least: (work(), 0.5)[1])
-    assert fullsize.matmul_rate(torch.float32, size=8) == 2 * 8**3 / 0.5
+    assert fullsize.matmul_rate(torch.float32, size=1) == 2 / 0.5
+
+
+@pytest.mark.parametrize(("rate", "side"), [(1e12, 2048), (1e9, 512), (1e6, 256)])
+def test_a_slow_dtype_is_measured_on_smaller_matrices(monkeypatch, rate, side):
+    """The next larger product may take a second at most, as far as the last one tells."""
+    sides = []
+
+    def seconds(work, device, least):
+        sides.append(work().shape[0])
+        return 2 * sides[-1] ** 3 / rate
+
+    monkeypatch.setattr(fullsize, "seconds", seconds)
+    assert fullsize.matmul_rate(torch.float32, size=2048) == pytest.approx(rate) and sides[-1] == side
 
 
 def test_seconds_are_those_of_the_shortest_call(monkeypatch):
