@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -56,31 +54,29 @@ def jupyter_lab(notebooks: Path, scratch: Path) -> Iterator[Lab]:
         file = scratch / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
-    lab = Lab(f"http://127.0.0.1:{port}", secrets.token_hex())
-    command += [f"--IdentityProvider.token={lab.token}", f"--notebook-dir={notebooks}"]
-    command += [f"--LabApp.user_settings_dir={scratch / 'settings'}"]
+    command = [sys.executable, "-m", "jupyter", "lab", "--no-browser", "--allow-root", "--port=0"]
+    command += [f"--notebook-dir={notebooks}", f"--LabApp.user_settings_dir={scratch / 'settings'}"]
     kept = {name: str(scratch / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
     with (scratch / "lab.log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | kept)
         try:
-            _wait_for(f"{lab.address}/api", server, scratch / "lab.log")
-            yield lab
+            yield _started(server, Path(kept["JUPYTER_RUNTIME_DIR"]), scratch / "lab.log")
         finally:
             server.terminate()
             server.wait(30)
 
 
-def _wait_for(address: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
-    """Wait until `address` answers; raises RuntimeError with the server's log where it does not."""
+def _started(server: subprocess.Popen, runtime: Path, log: Path, seconds: float = 60) -> Lab:
+    """Wait until the server has told its address and answers; raises RuntimeError with its log where it does not."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and server.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError):
-            urllib.request.urlopen(address, timeout=5).close()
-            return
+        # URLError: it does not listen yet; ValueError: its file is half written
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, ValueError):
+            for file in runtime.glob("jpserver-*.json"):
+                told = json.loads(file.read_text())
+                lab = Lab(f"http://127.0.0.1:{told['port']}", told["token"])
+                urllib.request.urlopen(f"{lab.address}/api", timeout=5).close()
+                return lab
         time.sleep(0.2)
     raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-2000:]}")
 
