@@ -867,9 +867,13 @@ def test_a_room_with_everybody_in_it_and_a_kill(walls, tmp_path):
     for into in ("killed", "whole"):
         assert command(subs, "-o", tmp_path / into, *options).wait() == 0
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    one, other = ((tmp_path / into / "grades.csv").read_bytes() for into in ("killed", "whole"))
-    assert one == other and gone(since)
-    rows = {row["learner"]: row for row in csv.DictReader(io.StringIO(one.decode()))}
+    rows, whole = (
+        {row["learner"]: row for row in csv.DictReader(io.StringIO((tmp_path / into / "grades.csv").read_text()))}
+        for into in ("killed", "whole")
+    )
+    untold = {"notes": ""}  # a fork bomb ends at its limit of processes or, on a busy machine, at the clock
+    assert {name: row | untold for name, row in rows.items()} == {name: row | untold for name, row in whole.items()}
+    assert gone(since)
     assert len(rows) == 2 * len(ENDS) + 2 and "it is no notebook" in rows["none"]["notes"]
     for number, (trick, (_, words, _)) in enumerate(ENDS.items()):
         honest, other = rows[f"{number} honest"], rows[f"{number} {trick}"]
