@@ -216,10 +216,13 @@ def _python(answer) -> Mistake | None:
     order = Mistake("In which order should the words stand?", "They come out in another order than they went in.")
     if list(got) != right:
         return order if sorted(map(str, got)) == right else known.get(tuple(map(str, got)), other)
-    every = list(call(answer, list(words), 0))
+    every = call(answer, list(words), 0)
+    if not isinstance(every, list | tuple):
+        return Mistake("Give back a list of words.", f"With n = 0 it gives {every!r}.")
+    every = list(every)
     if every == words:
         return None
-    if sorted(every) == sorted(words):
+    if sorted(map(str, every)) == sorted(words):
         return order
     if every == right:
         return Mistake("With n = 5 it is right. And with n = 1?", "It does not use n.")

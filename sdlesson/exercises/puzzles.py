@@ -73,7 +73,7 @@ def _judge(answer, cases, right, wrong, task: str, formula: str, rtol: float) ->
         return Mistake("These are complex numbers: a root of a negative number?", f"It is: {formula}")
     if fits[0]:
         return _for_the_drawing(formula)
-    shape = np.shape(wanted[0])
+    shape = getattr(wanted[0], "shape", ())
     hint = f"Compare the shapes of what is wanted and of yours, {described(got[0])}."
     shaped(got[0], shape, hint, f"{shape} is wanted: {formula}")
     return Mistake(f"Compare the two in the drawing, number by number. {task}", f"It is: {formula}")
