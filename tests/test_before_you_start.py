@@ -1,7 +1,9 @@
 """The page before the lessons: right answers in every form pass, and who stumbles twice is told what to read first."""
 
+import math
 import re
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,11 +23,14 @@ RIGHT = [
     ("6", (12, 34)),
     ("6", torch.tensor([12.0, 34.0])),
     ("7", lambda words, n: [word for word in words if len(word) > n]),
+    ("5", lambda scores: np.exp(scores) / np.sum(np.exp(scores))),
+    ("5", lambda scores: [math.exp(each) / sum(map(math.exp, scores)) for each in scores]),
     ("7", lambda words, n: tuple(filter(lambda word: len(word) > n, words))),
 ]
 WRONG = [
     ("1", (4, 3, 2), "counted first"),
     ("1", (3, 4), "levels"),
+    ("1", 24, "how many numbers there are"),
     ("2", (16, 16), "as many axes"),
     ("2", (2, 4, 1, 1), "from the right"),
     ("3", lambda z: z * 3 + 2, "Mean and spread have changed places."),
@@ -33,15 +38,31 @@ WRONG = [
     ("3", lambda z: (z + 3) * 2, "The sum came before the product."),
     ("4", 9, "not its slope"),
     ("4", 5, "rise over run"),
+    ("4", 1.5, "rise over run"),
+    ("4", 12, "which the page shows"),
+    ("4", 27, "w³ at 3"),
     ("5", lambda scores: scores.exp(), "They are not divided by their sum."),
     ("5", lambda scores: scores / scores.sum(), "There is no exp in it."),
     ("5", lambda scores: scores.exp().sum(), "Four"),
+    ("5", lambda scores: (-scores).exp() / (-scores).exp().sum(), "The sign is turned"),
+    ("5", lambda scores: 2**scores / (2**scores).sum(), "Another function than exp"),
+    ("5", lambda scores: scores.square() / scores.square().sum(), "none is below 0"),
+    ("5", lambda scores: 2.72**scores / (2.72**scores).sum(), "Nearly. What is rounded?"),
+    ("5", lambda scores: scores.exp() / sum, "Which line does it"),
     ("6", (13, 24), "columns"),
     ("6", (30, 7), "whole vector"),
     ("6", [[12], [34]], "in one row"),
+    ("6", torch.tensor([[1, 2], [3, 4]]) * torch.tensor([10, 1]), "They are not added up."),
     ("6", torch.tensor([[12], [34]]), "in one row"),
     ("7", lambda words, n: [len(word) for word in words if len(word) > n], "lengths"),
     ("7", lambda words, n: [word for word in words if len(word) >= n], "More than"),
+    ("7", lambda words, n: sorted(word for word in words if len(word) > n), "another order"),
+    ("7", lambda words, n: [word for word in words if len(word) > n][::-1], "another order"),
+    ("7", lambda words, n: [word for word in words if len(word) > 5], "It does not use n."),
+    ("7", lambda words, n: [word for word in words[1:] if len(word) > n], "the first, too"),
+    ("7", lambda words, n: [word for word in words if len(word) < n], "shorter ones"),
+    ("7", lambda words, n: [word for word in words if len(word) <= n], "not longer than n"),
+    ("7", lambda words, n: [word for word in words if len(word) > n + 1], "n + 1 letters"),
     ("7", lambda words, n: list(dict.fromkeys(word for word in words if len(word) > n)), "twice"),
 ]
 

@@ -268,6 +268,18 @@ def test_the_blank_page(ward, said):
     pale = mended.replace(" / sd.vae.config.scaling_factor", "")
     assert pale != mended and "255 levels" in clinic._blank_page(function(ward, pale), sd=ward["sd"]).hint
     assert "not answered yet" in said("clinic.21", lambda *run: ..., sd=ward["sd"])
+    good = function(ward, mended)
+    for name, fixed in {
+        "prompt": lambda prompt, seed, steps, file: good("a cartoon of a duck", seed, steps, file),
+        "seed": lambda prompt, seed, steps, file: good(prompt, 42, steps, file),
+        "steps": lambda prompt, seed, steps, file: good(prompt, seed, 8, file),
+    }.items():
+        mistake = clinic._blank_page(fixed, sd=ward["sd"])
+        assert "change with each argument?" in mistake.hint and f"`{name}` is not used" in mistake.wrong
+    black = clinic._blank_page(lambda *run: Image.new("RGB", ward["sd"].size).save(run[-1]), sd=ward["sd"])
+    assert "black" in black.hint and "argument" not in black.hint
+    words = clinic._blank_page(lambda *run: Path(run[-1]).write_text("a picture") and None, sd=ward["sd"])
+    assert "no picture" in words.wrong
 
 
 def test_a_script_that_gives_nothing_is_told_so(ward, said):

@@ -8,8 +8,8 @@ import math
 import numpy as np
 import torch
 
-from . import Mistake, Stopped, exercise
-from .compare import alike, array, call, compared, listed, number, random, shaped, told
+from . import Exercise, Mistake, exercise, judged
+from .compare import alike, call, compared, listed, number, random, shaped, told
 
 _FIRST_READING = {
     "shapes": "NumPy's “the absolute basics for beginners”, the parts on shape and axes",
@@ -26,13 +26,14 @@ def question(number: int, topic: str, *, hint: str, learned: str):
     """Decorate the judge of a question: what it says at the second try ends with the first reading on `topic`."""
 
     def decorate(judge):
+        task = Exercise(hint, judge, learned)
+
         @functools.wraps(judge)
         def read(answer) -> Mistake | None:
-            try:
-                mistake = judge(answer)
-            except Stopped as stopped:
-                mistake = stopped.args[0]
-            return mistake and mistake._replace(wrong=f"{mistake.wrong} First reading: {_FIRST_READING[topic]}.")
+            mistake = judged(task, answer, {})  # a function that raises is told what to read, too
+            if mistake is None:
+                return None
+            return mistake._replace(wrong=f"{mistake.wrong.rstrip('.')}. First reading: {_FIRST_READING[topic]}.")
 
         return exercise(f"before_you_start.{number}", hint=hint, learned=learned)(read)
 
@@ -47,6 +48,11 @@ def question(number: int, topic: str, *, hint: str, learned: str):
 )
 def _shape(answer) -> Mistake | None:
     """The shape of a stack of two tables of three rows and four columns."""
+    if alike(answer, 24):
+        many = Mistake(
+            "That is how many numbers there are. How are they arranged?", "24 is the three lengths' product."
+        )
+        return many._replace(wrong=f"{many.wrong} A shape lists them.")
     hint = "There is one number for each level of brackets. How many levels are there?"
     got = listed(answer, 3, Mistake(hint, "A shape of {} numbers stands for so many levels."))
     if got == (2, 3, 4):
@@ -101,11 +107,16 @@ def _normal(answer) -> Mistake | None:
 def _slope(answer) -> Mistake | None:
     """The gradient of w squared at w = 3."""
     got = number(answer)
-    if math.isclose(got, 6, abs_tol=0.01):
-        return None
-    known = {"9": "That is w² itself, not its slope.", "3": "That is w.", "2": "That is the exponent."}
-    hint = known.get(f"{got:.0f}", "The slope is rise over run: (3.001² − 3²) / 0.001.")
-    return Mistake(hint, f"{got:g} is not the slope of w² at 3.")
+    wrong = f"{got:g} is not the slope of w² at 3."
+    hints = {
+        9: "That is w² itself, not its slope.",
+        3: "That is w.",
+        2: "That is the exponent.",
+        12: "That is the slope of w³ at 2, which the page shows.",
+        27: "That is the slope of w³ at 3. And of w²?",
+    }
+    known = [(value, Mistake(hint, wrong)) for value, hint in hints.items()]
+    return compared(got, 6, known, Mistake("The slope is rise over run: (3.001² − 3²) / 0.001.", wrong), atol=0.01)
 
 
 @question(
@@ -117,9 +128,14 @@ def _slope(answer) -> Mistake | None:
 def _softmax(answer) -> Mistake | None:
     """The softmax of a row of numbers."""
     scores = torch.tensor([2.0, -1.0, 0.5, 0.0])
-    got = array(call(answer, scores))
-    if got is None or got.shape != (4,):
-        return Mistake("Four numbers come in. Four should come out.", "It gives something else.")
+    try:
+        got = call(answer, scores)
+    except TypeError as error:  # NumPy's sum takes no tensor
+        try:
+            got = call(answer, scores.numpy())
+        except Exception:
+            raise error from None
+    got = shaped(got, (4,), "Four numbers come in. Four should come out, in a row.", "It gives {}.")
     exps = np.exp(scores.numpy())
     wrong = {
         "They are not divided by their sum.": exps,
@@ -132,8 +148,19 @@ def _softmax(answer) -> Mistake | None:
             "They add up to 1. But try a score of −1: can a share be below 0?",
             {"There is no exp in it.": scores.numpy() / scores.numpy().sum()},
         ),
+        *told(
+            "The largest score has the smallest share.",
+            {"The sign is turned: exp of −score.": 1 / exps / (1 / exps).sum()},
+        ),
     ]
     other = Mistake("Do they add up to 1? Is each above 0?", "These are not the shares.")
+    if alike(got.sum(), 1, atol=1e-4) and got.min() >= 0:
+        other = Mistake(
+            "They add up to 1, and none is below 0. But is each e to the power of its score, divided?",
+            "Another function than exp makes them positive.",
+        )
+    if alike(got, exps / exps.sum(), atol=0.006):
+        other = Mistake("Nearly. What is rounded?", "Digits are lost: in the result, or in e.")
     return compared(got, exps / exps.sum(), known, other, atol=1e-5)
 
 
@@ -149,6 +176,8 @@ def _matrix(answer) -> Mistake | None:
         return Mistake("The right numbers, one bracket too many: (…, …).", "It is a row inside another list.")
     if alike(answer, [[12], [34]]):
         return Mistake("The right numbers. Give them in one row: (…, …).", "It is a column of two rows.")
+    if alike(answer, [[10, 2], [30, 4]]):
+        return Mistake("These are the products. What is done with those of one row?", "They are not added up.")
     got = listed(answer, 2, Mistake("Two rows give two numbers.", "It has {} numbers."))
     known = [
         ((13, 24), Mistake("You went down the columns. Which way do rows run?", "These are columns times it.")),
@@ -176,10 +205,25 @@ def _python(answer) -> Mistake | None:
         ("horse", *right, "beach"): Mistake(
             "“More than” leaves out those of that length.", "Words of n letters are in."
         ),
+        ("astronaut",): Mistake(
+            "Where is “rocket”? Is it longer than 5? And does `return` stand inside the loop?",
+            "Only one word comes out: words of n + 1 letters are lost, or all after the first.",
+        ),
+        ("a", "on"): Mistake("More or fewer letters?", "These are the shorter ones."),
+        ("a", "horse", "on", "beach"): Mistake("More or fewer letters?", "These are the others: not longer than n."),
     }
     other = Mistake("Try it with two words in your head.", f"It gives {got!r}.")
+    order = Mistake("In which order should the words stand?", "They come out in another order than they went in.")
     if list(got) != right:
-        return known.get(tuple(map(str, got)), other)
-    if list(call(answer, list(words), 1)) != words[1:]:
+        return order if sorted(map(str, got)) == right else known.get(tuple(map(str, got)), other)
+    every = call(answer, list(words), 0)
+    if not isinstance(every, list | tuple):
+        return Mistake("Give back a list of words.", f"With n = 0 it gives {every!r}.")
+    every = list(every)
+    if every == words:
+        return None
+    if sorted(map(str, every)) == sorted(words):
+        return order
+    if every == right:
         return Mistake("With n = 5 it is right. And with n = 1?", "It does not use n.")
-    return None
+    return Mistake("With n = 5 it is right. And with n = 0?", "Every word has more letters than that, the first, too.")

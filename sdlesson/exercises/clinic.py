@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ..decoding import paint, paint_latents
 from ..steering import img2img, inpaint
@@ -308,16 +308,35 @@ for _name, _case in CASES.items():
 def _blank_page(program, *, sd) -> Mistake | None:
     """A function (prompt, seed, steps, file) that writes a picture by the five parts alone."""
     for prompt, seed, steps in RUNS:
-        with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "out.png"
-            with by_hand():
-                given = program(prompt, seed, steps, str(file))
-            if given is ...:
-                raise Unanswered
-            if not file.is_file():
-                return Mistake("Where is the picture? Nothing lies under the name `file`.", "It writes no file.")
-            with Image.open(file) as opened:
-                painted = opened.convert("RGB")
+        painted = _written(program, prompt, seed, steps)
+        if isinstance(painted, Mistake):
+            return painted
         if seen := symptom([painted], _plain(sd, prompt, seed, steps)):
+            others = {
+                "prompt": ("", seed, steps),
+                "seed": (prompt, seed + 1, steps),
+                "steps": (prompt, seed, steps + 1),
+            }
+            for name, run in others.items():
+                if _written(program, *run) == painted and np.ptp(np.asarray(painted)):  # black ones are all the same
+                    wrong = f"`{name}` is not used: whatever it is, the picture is the same."
+                    return Mistake(f"{seen}\nDoes the picture change with each argument?", wrong)
             return Mistake(seen, f"{seen}\nPrint shape and spread at each station, and compare with the first page's.")
     return None
+
+
+def _written(program, prompt: str, seed: int, steps: int) -> Image.Image | Mistake:
+    """The picture that a program writes, or what is wrong where it writes none."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "out.png"
+        with by_hand():
+            given = program(prompt, seed, steps, str(file))
+        if given is ...:
+            raise Unanswered
+        if not file.is_file():
+            return Mistake("Where is the picture? Nothing lies under the name `file`.", "It writes no file.")
+        try:
+            with Image.open(file) as opened:
+                return opened.convert("RGB")
+        except UnidentifiedImageError:
+            return Mistake("Which method of Pillow's pictures writes a file?", "What it writes is no picture.")

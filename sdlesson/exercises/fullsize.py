@@ -55,7 +55,11 @@ def _least_time(answer, *, step, rate, steps) -> Mistake | None:
             {"A guided step's count has both halves in it; it is doubled here.": 2 * right},
         ),
         *told("Both guesses have to be computed.", {"That leaves out one half of each guided step.": right / 2}),
-        *told("In seconds.", {"That is in milliseconds.": 1000 * right}),
+        *told(
+            "In seconds. In which units do work and rate stand?",
+            {"That is in milliseconds; GFLOP divided by TFLOP/s gives it, too.": 1000 * right},
+        ),
+        *told("How many steps?", {f"That is for 8 steps, as this page paints; here it is {steps}.": 8 * step / rate}),
         *told("How many FLOPs a second has a TFLOP/s?", {"The rate is taken in TFLOP: 10¹² is missing.": right * 1e12}),
         *told("Which divided by which?", {"That is the rate divided by the work: turn it over.": 1 / right}),
     ]
@@ -73,7 +77,8 @@ def _least_time(answer, *, step, rate, steps) -> Mistake | None:
 )
 def _fits(answer, *, libraries) -> Mistake | None:
     """A function (memory, gib, working, by_turns) -> does the largest of the parts' moments stay below the memory?"""
-    gib, working = {"a": 1.0, "b": 3.0, "c": 0.5}, {"a": 0.25, "b": 1.0, "c": 4.0}
+    gib = {"a": 0.5, "b": 0.25, "c": 0.5, "d": 2.5, "e": 0.25}
+    working = {"a": 0.75, "b": 0.5, "c": 4.0, "d": 1.0, "e": 1.25}
 
     def flips_at(peak, more=0.05) -> bool:
         """Does the function say False below the peak (gib, working, by_turns) -> GiB, and True above it?"""
@@ -106,7 +111,12 @@ def _fits(answer, *, libraries) -> Mistake | None:
 
 def _peak(gib, working, by_turns: bool) -> float:
     """The GiB of the largest moment, without the libraries."""
-    return max((gib[part] if by_turns else sum(gib.values())) + working[part] for part in gib)
+    return max(_weights_at(part, gib, by_turns) + working[part] for part in gib)
+
+
+def _weights_at(part: str, gib, by_turns: bool) -> float:
+    """The GiB of the weights that are there while a part works."""
+    return gib[part] if by_turns else sum(gib.values())
 
 
 def _weights(gib, by_turns: bool) -> float:
@@ -134,6 +144,21 @@ _WRONG_PEAKS = {
     "And the work? It needs room, too: by turns, part c and its work come to 4.5 GiB.": lambda g, w, turns: _weights(
         g, turns
     ),
+    "And the work without turns? It needs room as well: these are all weights, and nothing beside them.": (
+        lambda g, w, turns: _peak(g, w, True) if turns else sum(g.values())
+    ),
+    "What does by_turns say? True: only the part at work is there. Both cases have changed places.": (
+        lambda g, w, turns: _peak(g, w, not turns)
+    ),
+    "Must all moments fit, or any? The smallest of them is taken here, and the largest is the peak.": (
+        lambda g, w, turns: min(_weights_at(part, g, turns) + w[part] for part in g)
+    ),
+    "How many moments were looked at? Only that of the last part: does a loop forget the others?": lambda g, w, turns: (
+        _weights_at([*g][-1], g, turns) + w[[*g][-1]]
+    ),
+    "How many moments were looked at? Only that of the first part: does `return` stand inside the loop?": (
+        lambda g, w, turns: _weights_at([*g][0], g, turns) + w[[*g][0]]
+    ),
 }
 
 
@@ -145,7 +170,9 @@ def _stays_in_16_bits(keep) -> Mistake | None:
 
 @puzzle(
     "fullsize.4",
-    given=lambda seed: {"x": torch.tensor([70000.0, 1 / 3, 257, 1.001, -0.1234, 3e-6]).roll(seed) * (1 + seed / 100)},
+    given=lambda seed: {
+        "x": torch.tensor([70000.0, 1 / 3, 257, 1.001, -0.1234, 3e-6]).roll(seed)[: 6 - seed] * (1 + seed / 100)
+    },
     hint="A tensor has .bfloat16() and .float().",
     learned="Two or three digits are left, and the whole range of float32.",
     formula="x.bfloat16().float().",
@@ -169,7 +196,9 @@ def _kept(x):
 
 @puzzle(
     "fullsize.5",
-    given=lambda seed: {"weights": random(3 + seed, 5, seed=seed) * torch.logspace(0, 2 + seed, 3 + seed).view(-1, 1)},
+    given=lambda seed: {
+        "weights": random(3 + seed, 5 + seed, seed=seed) * torch.logspace(0, 2 + seed, 3 + seed).view(-1, 1)
+    },
     hint="weights.abs().amax(dim=1, keepdim=True) / 127 is a column of scales.",
     learned="A large row does not spoil a small one, because each has its own scale.",
     formula="(weights / scale).round() * scale, with scale = weights.abs().amax(dim=1, keepdim=True) / 127.",
@@ -186,6 +215,9 @@ def _kept(x):
             w, w.amax(1, keepdim=True) / 127
         ),
         "What is the scale for? It is rounded without one.": lambda w: w.round(),
+        "By what is the largest divided? By nothing here: 127 is missing, and three levels are left.": lambda w: (
+            _levels(w, 127 * _scale(w))
+        ),
     },
 )
 def _rounded(weights):

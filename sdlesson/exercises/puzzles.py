@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from . import Exercise, Mistake, Stopped, Unanswered, in_short, register
-from .compare import alike, array, call, described, has_complex, random
+from .compare import alike, array, call, described, has_complex, random, shaped
 
 _TRIED = 3  # inputs that a function must get right; the first is the drawn one
 
@@ -49,7 +49,7 @@ def puzzle(
     return decorate
 
 
-def _judge(answer, cases, right, wrong, hint: str, formula: str, rtol: float) -> Mistake | None:
+def _judge(answer, cases, right, wrong, task: str, formula: str, rtol: float) -> Mistake | None:
     """None where the function is right for all cases; else the mistake that it makes in all of them."""
     wanted = [array(right(*case.values())) for case in cases]
     got = []
@@ -73,10 +73,10 @@ def _judge(answer, cases, right, wrong, hint: str, formula: str, rtol: float) ->
         return Mistake("These are complex numbers: a root of a negative number?", f"It is: {formula}")
     if fits[0]:
         return _for_the_drawing(formula)
-    shape, found = getattr(wanted[0], "shape", None), described(got[0])
-    if getattr(array(got[0]), "shape", None) != shape:
-        return Mistake(f"Compare the shapes of what is wanted and of yours, {found}.", f"{shape} is wanted: {formula}")
-    return Mistake(f"Compare the two in the drawing, number by number. {hint}", f"It is: {formula}")
+    shape = getattr(wanted[0], "shape", ())
+    hint = f"Compare the shapes of what is wanted and of yours, {described(got[0])}."
+    shaped(got[0], shape, hint, f"{shape} is wanted: {formula}")
+    return Mistake(f"Compare the two in the drawing, number by number. {task}", f"It is: {formula}")
 
 
 def _for_the_drawing(formula: str, where: str = "") -> Mistake:

@@ -109,6 +109,10 @@ def _alarm(answer, **_facts) -> Mistake | None:
             )
         if got != right:
             hint = "How large should the spread be at this σ? Try σ = 0 and the first σ in your head."
+            if {got, right} == {"too weak", "too strong"}:
+                hint = "Too weak or too strong? Compare the two answers: have they changed places?"
+            elif got == "healthy":
+                hint = f"When does your function answer “{right}”? Try a spread of 1 at σ = 14.6, and of 3 at σ = 0."
             if sigma == 1:
                 hint = "How large should the spread be at σ = 1, where picture and noise are equal? Variances add."
             if latents is broken:
@@ -122,7 +126,9 @@ def _alarm(answer, **_facts) -> Mistake | None:
 @puzzle(
     "symptoms.5",
     given=lambda seed: {
-        "inputs": random(3, 4, 8, 8 + seed, seed=seed) * torch.tensor([1.0, 3, 0.3]).view(3, 1, 1, 1) + 0.5
+        "inputs": random(3 + seed, 4, 8, 8 + seed, seed=seed)
+        * torch.tensor([1.0, 3, 0.3, 2, 0.1][: 3 + seed]).view(-1, 1, 1, 1)
+        + 0.5
     },
     hint="std(dim=…) over all sides but one. Which one stays?",
     learned="The pulse of a healthy run is near 1 at every step.",
@@ -156,9 +162,9 @@ def _off(sick, healthy, most):
 puzzle(
     "symptoms.6",
     given=lambda seed: {
-        "sick": torch.tensor([1.0, 5.0, 0.2, 14.6, 0.5, 3.0]).roll(seed),
-        "healthy": torch.tensor([1.0, 1.0, 1.0, 14.0, 0.6, 1.2]).roll(seed),
-        "most": 2.0 + seed / 4,
+        "sick": torch.tensor([1.0, 5.0, 0.2, 14.6, 0.5, 3.0]).roll(seed)[: 6 - seed],
+        "healthy": torch.tensor([1.0, 1.0, 1.0, 14.0, 0.6, 1.2]).roll(seed)[: 6 - seed],
+        "most": 2.0 + 0.3 * seed,  # never just as many times: rounding would decide
     },
     hint="How many times, not by how much: compare sick with most × healthy, and the other way round.",
     learned="A ratio treats twice as much and half as much alike.",
@@ -169,7 +175,7 @@ puzzle(
         "Where should the 1 stand? Turned over: it marks what is healthy.": lambda s, h, m: ~_off(s, h, m),
         "How many times, or by how much? You take the difference.": lambda s, h, m: (s - h).abs() > m,
         "How far may they differ? `most` is not used: any other number is off.": lambda s, h, m: s != h,
-        "Can both be true? Too large and too small at once never is.": lambda s, h, m: 0 * s,
+        "Is none of them off? All are 0: too large and too small, both at once, never is.": lambda s, h, m: 0 * s,
         "0 or 1? This is the ratio.": lambda s, h, m: s / h,
         "How many are off? Only the first is marked.": lambda s, h, m: _off(s, h, m).cumsum(0) * _off(s, h, m) == 1,
     },
@@ -199,7 +205,7 @@ def _dead(latents):
 
 def _with_dead(seed: int):
     """Latents with nan in one channel, infinity in another, and one square that is dead in all four."""
-    latents = numbers(seed, 4, 3, 4 + seed)
+    latents = numbers(seed, 4, 3 + seed, 4 + seed)
     latents[0, 0, 1], latents[2, 1, 3], latents[1, 2, seed], latents[1, 0, 1] = math.nan, math.inf, -math.inf, math.inf
     latents[:, 2, 2] = latents[3, 1, 0] = math.nan
     return latents

@@ -79,7 +79,11 @@ def _error_of_x0(answer, *, sigma, error) -> Mistake | None:
     root = told(
         "Is it the loss, or its root?", {"That is the root. The loss is the mean of squares.": sigma * error**0.5}
     )
-    known = not_squared + root + known
+    twice = told(
+        "The mean *squared* error is 0.01. What is left to be squared?",
+        {"The error is squared once more: 0.01 is a mean of squares already, only σ is not.": (sigma * error) ** 2},
+    )
+    known = not_squared + root + twice + known
     return compared(number(answer), sigma**2 * error, known, otherwise, atol=0, rtol=0.004)
 
 
@@ -119,7 +123,10 @@ def _velocity(answer, **_facts) -> Mistake | None:
     )
     rootless = told(
         "Right for kept = 1 and kept = 0. And at 0.5: is the variance of v still 1? Shares of what?",
-        {"Take the roots: kept and 1 − kept are variances.": kept * noise - (1 - kept) * latents},
+        {
+            "Take the roots: kept and 1 − kept are variances.": kept * noise - (1 - kept) * latents,
+            "The latents get one minus the root, not the root of the rest.": a * noise - (1 - a) * latents,
+        },
     )
     return compared(got, a * noise - b * latents, told(hint, known) + rootless, otherwise, atol=1e-5, rtol=1e-5)
 
@@ -131,29 +138,42 @@ def _velocity(answer, **_facts) -> Mistake | None:
 )
 def _moving_average(answer, **_facts) -> Mistake | None:
     """A function (average, weights, decay) -> the next moving average."""
-    average, weights = random(2, 5)
-    got = shaped(
-        call(answer, average, weights, 0.9),
-        average.shape,
-        "The new average has the shape of the old one.",
-        f"The result is no tensor of {len(average)} numbers.",
-    )
+    for decay in (0.9, 0.3, 0.99):
+        average, weights = random(2, 5)
+        got = shaped(
+            call(answer, average, weights, decay),
+            average.shape,
+            "The new average has the shape of the old one.",
+            f"The result is no tensor of {len(average)} numbers.",
+        )
+        if mistake := _not_average(got, average, weights, decay):
+            return mistake
+    return None
+
+
+def _not_average(got, average, weights, decay: float) -> Mistake | None:
+    """What is wrong with this result for a `decay`; the first to be tried is 0.9."""
+    rest = 1 - decay
     known = {
         "The two shares have changed places: the average would follow every jump of the weights.": (
-            0.1 * average + 0.9 * weights
+            rest * average + decay * weights
         ),
-        "The shares must add up to 1, or the average grows and grows.": 0.9 * average + weights,
+        "The shares must add up to 1, or the average grows and grows.": decay * average + weights,
         "That is the plain mean of two. Where is decay?": (average + weights) / 2,
         "The new weights are not used.": average,
         "The old average is not used.": weights,
         "The decay is fixed at 0.95 in it; use `decay`.": 0.95 * average + 0.05 * weights,
-        "The new weights are missing, so the average shrinks to 0.": 0.9 * average,
+        "The new weights are missing, so the average shrinks to 0.": decay * average,
     }
     hint = "What should come out for decay 1? And for decay 0?"
     otherwise = Mistake(
         "decay · average + (1 − decay) · weights.", "The result is not decay · average + (1 − decay) · weights."
     )
-    return compared(got, 0.9 * average + 0.1 * weights, told(hint, known), otherwise, atol=1e-5, rtol=1e-5)
+    if decay != 0.9:
+        otherwise = Mistake(
+            f"With decay 0.9 it is right. And with {decay}?", "The decay is fixed or limited in it; use `decay`."
+        )
+    return compared(got, decay * average + rest * weights, told(hint, known), otherwise, atol=1e-5, rtol=1e-5)
 
 
 @exercise(
@@ -167,7 +187,8 @@ def _trained_numbers(answer, *, sd) -> Mistake | None:
     width = sd.text_encoder.config.hidden_size
     if answer == width:
         return None
-    if answer == sd.text_encoder.get_input_embeddings().weight.numel():
+    config = sd.text_encoder.config
+    if answer in (config.vocab_size * width, (config.vocab_size + 1) * width):  # without and with the new word
         return Mistake(
             "That is the whole table. How many of its rows changed in section 7?",
             "Only the new word's row is trained, not the whole table.",
@@ -177,8 +198,7 @@ def _trained_numbers(answer, *, sd) -> Mistake | None:
             "The UNet reads 77 vectors, but those come out of the encoder. What goes in for one word?",
             f"One row of {width} numbers is trained; what it becomes at 77 positions is computed from it.",
         )
-    config = sd.text_encoder.config
-    if answer == config.vocab_size:
+    if answer in (config.vocab_size, config.vocab_size + 1):
         return Mistake("How many rows change?", f"That is the number of tokens, of rows; one row has {width} numbers.")
     if answer == config.max_position_embeddings:
         return Mistake("Positions or numbers?", f"That is the number of positions; one row has {width} numbers.")
@@ -194,9 +214,9 @@ def _noised(latents, noise, kept):
 puzzle(
     "training.6",
     given=lambda seed: {
-        "latents": numbers(seed, 4, 4, 2, 4),
-        "noise": numbers(seed + 9, 4, 4, 2, 4),
-        "kept": torch.tensor([0.99, 0.64, 0.3, 0.04 + seed / 10]),
+        "latents": numbers(seed, 4 + seed, 4, 2, 4 + seed),
+        "noise": numbers(seed + 9, 4 + seed, 4, 2, 4 + seed),
+        "kept": torch.tensor([0.99, 0.64, 0.3, 0.04 + seed / 10, 0.8, 0.5][: 4 + seed]),
     },
     hint="Section 1's line, with kept.view(-1, 1, 1, 1), so that each picture meets its own share.",
     learned="A batch holds many levels at once: the network learns them all side by side.",
@@ -225,8 +245,8 @@ def _wide(kept):
 @puzzle(
     "training.7",
     given=lambda seed: {
-        "texts": numbers(seed, 4 + seed, 2, 3),
-        "empty": numbers(seed + 9, 2, 3),
+        "texts": numbers(seed, 4 + seed, 2 + seed, 3),
+        "empty": numbers(seed + 9, 2 + seed, 3),
         "draws": torch.tensor([0.6, 0.05, 0.31, 0.08, 0.9, 0.02][: 4 + seed]),
         "chance": 0.1 + seed / 5,
     },
@@ -258,7 +278,10 @@ def _below(draws, chance):
 
 @puzzle(
     "training.8",
-    given=lambda seed: {"guess": numbers(seed, 3 + seed, 4, 2, 2), "noise": numbers(seed + 9, 3 + seed, 4, 2, 2)},
+    given=lambda seed: {
+        "guess": numbers(seed, 3 + seed, 4, 2 + seed, 2),
+        "noise": numbers(seed + 9, 3 + seed, 4, 2 + seed, 2),
+    },
     hint="Difference, square, mean. Over which sides, so that one number is left for each picture?",
     learned="Section 1 weights such losses by their noise level, before their mean is taken.",
     formula="(guess - noise).square().mean(dim=(1, 2, 3)).",

@@ -57,6 +57,8 @@ PLANTED = {
             "milliseconds": 20_000 * STEP / 40e12,
             "upside down: rate divided by work": 40e12 / (20 * STEP),
             "40 for 20 steps and not 10¹²: the rate in TFLOP": 20 * STEP / 40,
+            "8 steps, as the page paints": 8 * STEP / 40e12,
+            "GFLOP divided by TFLOP/s": 20 * 1607 / 40,
         },
     },
     "fullsize.3": {
@@ -81,6 +83,19 @@ PLANTED = {
             "the work of the part with the largest weights": lambda m, g, w, t: (
                 LIBRARIES + (max(g.values()) + w[max(g, key=g.get)] if t else sum(g.values()) + max(w.values())) < m
             ),
+            "only the last part: the loop forgets the others": lambda m, g, w, t: [
+                LIBRARIES + (g[part] if t else sum(g.values())) + w[part] < m for part in g
+            ][-1],
+            "only the first part: return inside the loop": lambda m, g, w, t: next(
+                LIBRARIES + (g[part] if t else sum(g.values())) + w[part] < m for part in g
+            ),
+            "any moment, the smallest, not the largest": lambda m, g, w, t: any(
+                LIBRARIES + (g[part] if t else sum(g.values())) + w[part] < m for part in g
+            ),
+            "by_turns the other way round: changed places": lambda m, g, w, t: fits(m, g, w, not t),
+            "without turns all weights and no work beside them": lambda m, g, w, t: (
+                fits(m, g, w, t) if t else LIBRARIES + sum(g.values()) < m
+            ),
             "the peak, not True or False": lambda m, g, w, t: LIBRARIES + sum(g.values()) + max(w.values()),
         },
     },
@@ -100,6 +115,9 @@ PLANTED = {
             "two digits after the point": lambda x: (x * 100).round() / 100,
             "float64: nothing is cut to 16 bits": lambda x: x.double(),
             "eight bits with one scale": lambda x: (x / x.abs().max() * 127).round() * x.abs().max() / 127,
+            "fixed: it fits the drawing alone": lambda x: torch.stack(
+                [x[each].bfloat16().float() for each in range(6)]
+            ),
         },
     },
     "fullsize.5": {
@@ -120,6 +138,10 @@ PLANTED = {
                 (w / (w.amax(1, keepdim=True) / 127)).round() * (w.amax(1, keepdim=True) / 127)
             ),
             "rounded without a scale": lambda w: w.round(),
+            "127 is missing: three levels": lambda w: (w / scales(w) / 127).round() * scales(w) * 127,
+            "fixed: it fits the drawing alone": lambda w: torch.stack(
+                [(w[:, each] / scales(w)[:, 0]).round() * scales(w)[:, 0] for each in range(5)], 1
+            ),
         },
     },
     "fullsize.6": {

@@ -85,6 +85,7 @@ PLANTED = {
             }.get(alarm(x, s), alarm(x, s)),
             "True or False, none of the four texts": lambda x, s: alarm(x, s) == "healthy",
             "never too strong": alarm_with(high=math.inf),
+            "sigma + 1 where variances add": alarm_with(lambda sigma: sigma + 1),
             "never too weak": alarm_with(low=0),
         },
     },
@@ -105,6 +106,7 @@ PLANTED = {
             "the mean of the absolute values": lambda x: x.abs().mean(dim=(1, 2, 3)),
             "the largest value": lambda x: x.abs().amax(dim=(1, 2, 3)),
             "measured from 0, the mean not taken away": lambda x: x.square().mean(dim=(1, 2, 3)).sqrt(),
+            "fixed: it fits the drawing alone": lambda x: x.reshape(3, -1).std(dim=1),
         },
     },
     "symptoms.6": {
@@ -123,6 +125,7 @@ PLANTED = {
             "any other number is off: most is not used": lambda s, h, m: s != h,
             "both at once, which never is": lambda s, h, m: (s > m * h) & (h > m * s),
             "the ratio, not 0 and 1": lambda s, h, m: s / h,
+            "fixed: it fits the drawing alone": lambda s, h, m: [s[k] > m * h[k] or h[k] > m * s[k] for k in range(6)],
             "only the first that is off": lambda s, h, m: torch.eye(len(s))[((s > m * h) | (h > m * s)).int().argmax()],
         },
     },
@@ -143,6 +146,9 @@ PLANTED = {
             "the channels are still apart": lambda x: ~x.isfinite(),
             "the first channel alone": lambda x: ~x[0].isfinite(),
             "counts, not 0 and 1": lambda x: (~x.isfinite()).sum(dim=0),
+            "fixed: it fits the drawing alone": lambda x: torch.stack(
+                [~x[:, row].isfinite().all(0) for row in range(3)]
+            ),
         },
     },
 }

@@ -52,6 +52,7 @@ PLANTED = {
             "the weight of v": 0.26,
             "the square without the error": 25,
             "an error of the start: 14.61": 14.6146**2 * 0.01,
+            "the error is squared once more": (5 * 0.01) ** 2,
         },
     },
     "training.3": {
@@ -72,6 +73,7 @@ PLANTED = {
             "a plus where the difference stands": lambda a, n, k: k**0.5 * n + (1 - k) ** 0.5 * a,
             "noise less latents, kept is not used": lambda a, n, k: n - a,
             "the noise alone": lambda a, n, k: n,
+            "one minus the root for the latents": lambda a, n, k: k**0.5 * n - (1 - k**0.5) * a,
         },
     },
     "training.4": {
@@ -92,6 +94,8 @@ PLANTED = {
             "the old average is not used": lambda a, w, d: w,
             "a decay that is fixed at 0.95": lambda a, w, d: 0.95 * a + 0.05 * w,
             "the weights are missing, it shrinks": lambda a, w, d: d * a,
+            "a decay fixed at 0.9": lambda a, w, d: 0.9 * a + 0.1 * w,
+            "a decay limited to 0.9": lambda a, w, d: min(d, 0.9) * a + (1 - min(d, 0.9)) * w,
         },
     },
     "training.5": {
@@ -102,6 +106,8 @@ PLANTED = {
             "77 positions": 77 * 128,
             "one: a row": 1,
             "the number of tokens": 643,
+            "the whole table, with the new word": 644 * 128,
+            "the tokens, and one more": 644,
             "v1.4's width": 768,
             "all positions of a row of ids, 77": 77,
         },
@@ -126,6 +132,12 @@ PLANTED = {
                 wide(k).sqrt() * a + (1 - wide(k).sqrt()) * n
             ),
             "the mean share for all pictures": lambda a, n, k: noised(a, n, k.mean().view(1)),
+            "fixed: it fits the drawing alone": lambda a, n, k: (
+                k.view(4, 1, 1, 1).sqrt() * a + (1 - k).view(4, 1, 1, 1).sqrt() * n
+            ),
+            "several tensors, which nothing joins": lambda a, n, k: [
+                k**0.5 * a + (1 - k) ** 0.5 * n for a, n, k in zip(a, n, k, strict=True)
+            ],
         },
     },
     "training.7": {
@@ -147,6 +159,12 @@ PLANTED = {
                 [e[None]] * round(c * len(t)) + [t[round(c * len(t)) :]]
             ),
             "the dropped texts alone": lambda t, e, d, c: t[d < c],
+            "fixed: it fits the drawing alone": lambda t, e, d, c: torch.stack(
+                [
+                    torch.stack([(e if draw < c else text)[place] for place in (0, 1)])
+                    for draw, text in zip(d, t, strict=True)
+                ]
+            ),
         },
     },
     "training.8": {
@@ -166,6 +184,7 @@ PLANTED = {
             "the mean over the pictures: a number for each channel": lambda g, n: (g - n).square().mean(dim=(0, 2, 3)),
             "the square of the mean": lambda g, n: (g - n).mean(dim=(1, 2, 3)).square(),
             "the noise is not used": lambda g, n: g.square().mean(dim=(1, 2, 3)),
+            "fixed: it fits the drawing alone": lambda g, n: (g - n).square().sum(dim=(1, 2, 3)) / 16,
         },
     },
 }
