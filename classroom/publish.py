@@ -51,7 +51,7 @@ def main(room: Path) -> None:
     repository = room.resolve() / "lessons.git"
     new = publish(learners_tree(find_lessons()), repository)
     for path in [repository, *repository.rglob("*")]:  # readable by all, written by whoever publishes
-        path.chmod(0o755 if path.is_dir() else 0o444 if "objects" in path.parts else 0o644)
+        path.chmod(0o755 if path.is_dir() else 0o444 if "objects" in path.relative_to(repository).parts else 0o644)
     write_whole(room / "gitconfig", f"[safe]\n\tdirectory = {repository}\n")
     (room / "gitconfig").chmod(0o644)
     print(f"{repository}: {'a new version of the lessons' if new else 'nothing new'}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 import sdlesson
+from sdlesson.loading.writing import whole_file
 from sdlesson.models import ARTICLE_PROMPT
 
 OUT = Path(__file__).resolve().parent.parent / "notebooks" / "images" / "strip.png"
@@ -44,7 +45,8 @@ def main() -> None:
     way = [sdlesson.to_pil(sdlesson.decode(sd.vae, steps[i].pred_original))[0] for i in STEPS]
     many = [sdlesson.paint(prompt, model=sd, seed=seed)[0] for prompt, seed in PROMPTS.items()]
     OUT.parent.mkdir(exist_ok=True)
-    strip([way, many]).save(OUT, optimize=True)
+    with whole_file(OUT) as stream:
+        strip([way, many]).save(stream, "PNG", optimize=True)
     print(OUT.relative_to(Path.cwd()) if OUT.is_relative_to(Path.cwd()) else OUT)
 
 
