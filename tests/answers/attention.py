@@ -107,7 +107,7 @@ PLANTED = {
             "the softmax is missing: scores": lambda s: torch.cat(
                 [s[: len(s) // 2], s[len(s) // 2 :] * torch.where(torch.arange(77) == POSITION, 4.0, 1.0)]
             ),
-            "every second row: the first half is no plain softmax": lambda s: louder(s, slice(1, None, 2)),
+            "every second row: no plain softmax": lambda s: louder(s, slice(1, None, 2)),
             "more than one token: all from there on are changed": lambda s: louder(
                 s, position=slice(POSITION, None), factor=2
             ),
@@ -132,9 +132,9 @@ PLANTED = {
             "only those tokens are given: another shape": lambda s, p: s[..., p].softmax(-1),
             "softmax over the squares: wrong side": lambda s, p: s.masked_fill(silent(s, p), float("-inf")).softmax(-2),
             "only the first of the positions": lambda s, p: only(s, p[:1]),
-            "right for certain positions": lambda s, p: only(s, [0, 3, 5]),
-            "right for positions with start mark, others are tried": lambda s, p: only(s, [0, *p]),
-            "a score of -10: still heard": lambda s, p: s.masked_fill(silent(s, p), -10.0).softmax(-1),
+            "it is right for the positions 0, 3 and 5, not for others": lambda s, p: only(s, [0, 3, 5]),
+            "the start mark is heard: others are tried without": lambda s, p: only(s, [0, *p]),
+            "a score of -10: heard": lambda s, p: s.masked_fill(silent(s, p), -10.0).softmax(-1),
             "no softmax: infinite numbers": lambda s, p: s.masked_fill(silent(s, p), float("-inf")),
             "not divided: the weights of a square do not add up to 1": lambda s, p: s.exp() * ~silent(s, p),
             "equal weights, whatever the scores": lambda s, p: ~silent(s, p) / len(p) + 0 * s,
