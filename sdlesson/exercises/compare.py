@@ -53,11 +53,11 @@ def finite(value) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def number(answer, hint: str = "The answer is one number."):
+def number(answer, hint: str = "The answer is one number.") -> float:
     """The answer as one finite number of Python's; the judging ends with `hint` where it is none."""
     value = plain(answer)
     if finite(value):
-        return value if isinstance(value, Integral) else float(value)
+        return int(value) if isinstance(value, Integral) else float(value)
     raise Stopped(Mistake(hint, f"{shown(answer)} is no number."))
 
 
