@@ -51,7 +51,7 @@ def told_by(function, *given, **facts) -> Mistake:
     ],
 )
 def test_a_number_may_be_of_any_kind(answer):
-    assert number(answer) == 3 and whole(3.0) == 3
+    assert number(answer) == 3 and whole(3.0) == 3 and f"{number(answer):g}" == "3"
 
 
 @pytest.mark.parametrize("answer", ["3", True, math.nan, math.inf, None, [3], torch.tensor(True), torch.ones(2), {}])

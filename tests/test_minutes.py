@@ -47,6 +47,7 @@ def test_an_exercise_that_needs_a_deeper_part_names_one(lesson):
     told = {
         "05_unet": {"3": "7", "4": "8", "5": "10", "6": "7", "7": "13"},
         "07_decoding": {"4": "8"},
+        "10_samplers": {"7": "8"},
         "11_training": {"5": "7"},
     }
     assert needed == told.get(lesson, {})

@@ -92,6 +92,9 @@ def test_a_square_that_is_not_finite_is_seen():
         ("tokens.6", lambda ids, end: ids == torch.cat([torch.tensor([-1]), ids[:-1]])),
         ("tokens.8", lambda ids, length: ids if len(ids) <= 6 else torch.cat([ids[:5], ids[-1:]])),
         ("steering.7", lambda x, noise, sigmas, k: x + sigmas[len(sigmas) - round(k * len(sigmas))] * noise),
+        ("steering.7", lambda x, noise, sigmas, k: x + sigmas[10 - int(k * 10)] * noise),
+        ("attention.7", lambda heat, h, w: heat.reshape(3, -1)),
+        ("samplers.5", lambda low, high, n: torch.linspace(high ** (1 / 7), 0.03 ** (1 / 7), n) ** 7),
         ("guidance.7", lambda uncond, text, scales: uncond + scales.view(4, 1, 1, 1) * (text - uncond)),
         (
             "guidance.7",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+from functools import partial
+
+import numpy as np
 import torch
 
 from . import Mistake, exercise
-from .compare import alike, call, compared, listed, number, random, shaped, told
+from .compare import call, compared, finite, gives, listed, number, random, shaped, told
 from .puzzles import numbers, puzzle
 
 
@@ -32,6 +36,8 @@ def _weights_shape(answer, *, heads, side, tokens, prompts) -> Mistake | None:
         return Mistake("Give four numbers: (…, …, …, …).", f"{given} has {len(given)} sides; four are asked for.")
     if given == (*right[:2], tokens, rows * columns):
         return Mistake("Who asks, and who is asked? The askers come first.", "Squares come before tokens: Q times K.")
+    if given != right and all(given.count(each) == right.count(each) for each in right):
+        return Mistake("The four numbers are right. And their order?", "It is: pictures, heads, squares, tokens.")
     for place, (mine, wanted) in enumerate(zip(given, right, strict=True)):
         if mine != wanted:
             return _wrong_side(place, mine, wanted, prompts)
@@ -48,6 +54,8 @@ def _wrong_side(place: int, mine, wanted: int, prompts: int) -> Mistake:
         "Every square of this layer asks. How many squares are there?",
         "Padding is asked, too.",
     )
+    if place == 3 and finite(mine) and mine > wanted:
+        return Mistake("Whom do the squares ask? Not one another.", f"They ask {wanted} tokens, not {mine!r}.")
     names = ("pictures", "heads", "squares", "tokens")
     return Mistake(hints[place], f"There are {wanted} {names[place]}, not {mine!r}.")
 
@@ -81,7 +89,7 @@ def _sum_after(answer, *, weight, factor) -> Mistake | None:
 )
 def _louder(answer, *, position, factor) -> Mistake | None:
     """A function scores -> weights: softmax, then `factor` for one token, in the second half of the batch only."""
-    fit = random(4, 2, 3, 77)
+    fit = random(4, 3, 3, 77)
     plain = fit.softmax(dim=-1)
     right = plain.clone()
     right[2:, ..., position] *= factor
@@ -98,28 +106,53 @@ def _louder(answer, *, position, factor) -> Mistake | None:
         "Compare each half of the batch with a plain softmax: what is different, and where?",
         _not_louder(fit, plain, right, position, factor),
     )
-    otherwise = Mistake(
-        "weights = scores.softmax(dim=-1); then multiply one column of the second half; then return the weights.",
-        "The result is not a softmax over the tokens with one token multiplied in the second half.",
-    )
+    otherwise = _where_it_differs(got, plain, position)
     if mistake := compared(got, right, cut_for_one + known, otherwise, atol=1e-5, rtol=1e-5):
         return mistake
+    return _with_others(answer, position, factor)
+
+
+def _where_it_differs(got: np.ndarray, plain: torch.Tensor, position: int) -> Mistake:
+    """What to say of weights that no known mistake gives."""
+    changed = ~np.isclose(got, plain.numpy(), atol=1e-5)
+    hint = "Compare each half of the batch with a plain softmax: {} differs. Is that wanted?"
+    if changed[: len(got) // 2].any():
+        return Mistake(hint.replace("{}", "the first half"), "The empty prompts' half is not the plain softmax.")
+    if np.delete(changed, position, axis=-1).any():
+        wrong = f"Tokens beside {position} are changed: this is no softmax with one token multiplied."
+        return Mistake(hint.replace("{}", "more than one token"), wrong)
+    return Mistake("The right place. What happens to the weight there?", "It is not the weight times the factor.")
+
+
+def _with_others(answer, position: int, factor: float) -> Mistake | None:
+    """Is the function right for one prompt and for three, too, and for another word and factor, if it takes them?"""
     for prompts in (1, 3):
         fit = random(2 * prompts, 2, 3, 77)
         right = fit.softmax(dim=-1)
         right[prompts:, ..., position] *= factor
-        if not alike(call(answer, fit), right, atol=1e-5, rtol=1e-5):
+        if not gives(answer, right, fit, atol=1e-5, rtol=1e-5):
             return Mistake(
                 "Your cut is right for two prompts only: the batch may hold one, or three. Where is its middle?",
                 "Your cut is right for two prompts only. The second half begins at len(scores) // 2.",
             )
-    return None
+    if not {"position", "factor"} <= inspect.signature(answer).parameters.keys():
+        return None
+    another, more = position + 1, factor + 1
+    right = fit.softmax(dim=-1)
+    right[prompts:, ..., another] *= more
+    if gives(partial(answer, position=another, factor=more), right, fit, atol=1e-5, rtol=1e-5):
+        return None
+    return Mistake(
+        f"Right for this word and this factor. Call it with position={another}, factor={more:g}: what is fixed in it?",
+        "It is right for one word and one factor alone: use `position` and `factor`.",
+    )
 
 
 def _not_louder(fit, plain, right, position: int, factor: float) -> dict[str, torch.Tensor]:
     """What went wrong -> the weights that it gives."""
-    both, first, before, squares = plain.clone(), plain.clone(), fit.clone(), plain.clone()
+    both, first, before, squares, heads = (each.clone() for each in (plain, plain, fit, plain, plain))
     both[..., position] *= factor
+    heads[:, 2:, ..., position] *= factor
     first[:2, ..., position] *= factor
     before[2:, ..., position] *= factor
     squares[2:, :, min(position, 2)] *= factor
@@ -127,7 +160,9 @@ def _not_louder(fit, plain, right, position: int, factor: float) -> dict[str, to
         "Both halves are changed. The empty prompt's half is the first; leave it alone.": both,
         "The half of the empty prompt is changed. The prompt's half is the second.": first,
         "The score is multiplied, not the weight: first the softmax, then the factor.": before.softmax(dim=-1),
+        "The softmax is missing: these are scores, one of them multiplied.": before,
         "A square is louder, not a token. The tokens are the last side.": squares,
+        "The heads are cut, not the batch. The batch is the first side.": heads,
         "Nothing is changed: these are the weights of a plain softmax.": plain,
         "The weights were made to add up to 1 again. Then all other tokens lose; leave the sum as it is.": (
             right / right.sum(dim=-1, keepdim=True)
@@ -148,11 +183,37 @@ def _only(answer, **_facts) -> Mistake | None:
     rest[positions] = False
     right = fit.masked_fill(rest, float("-inf")).softmax(dim=-1)
     got = _weights(call(answer, fit, positions), right)
-    otherwise = Mistake(
-        "silent = torch.ones(77, dtype=bool); silent[positions] = False; then fill, then softmax over the tokens.",
-        "Outside of the positions the weights must be 0, inside a softmax of the scores there.",
+    if mistake := compared(got, right, _not_only(fit, rest), _of_the_rest(got, rest), atol=1e-5, rtol=1e-5):
+        return mistake
+    fit, positions = random(2, 2, 4, 77, seed=2), [70, 4, 2, 9]
+    right = torch.zeros_like(fit)
+    right[..., positions] = fit[..., positions].softmax(dim=-1)
+    if gives(answer, right, fit, positions, atol=1e-5, rtol=1e-5):
+        return None
+    return Mistake(
+        "Right for the positions 0, 3 and 5. Four others are tried, too, without the start mark: what is fixed in it?",
+        "It is not right for all positions: just those in `positions` are heard.",
     )
-    return compared(got, right, _not_only(fit, rest), otherwise, atol=1e-5, rtol=1e-5)
+
+
+def _of_the_rest(got: np.ndarray, rest: torch.Tensor) -> Mistake:
+    """What to say of weights that no known mistake gives, where `rest` should be silent."""
+    if not np.isfinite(got).all():
+        return Mistake(
+            "Print one row. Are these weights?",
+            "Some are infinite, or no numbers (nan). First fill with −∞, then the softmax, and nothing after it.",
+        )
+    if np.abs(got[..., rest.numpy()]).max() > 1e-5:
+        return Mistake(
+            "Print the weights of the tokens outside of `positions`: are all of them 0?",
+            "A token that should be silent is still heard: fill the scores of all the others with −∞.",
+        )
+    if np.abs(got.sum(axis=-1) - 1).max() > 1e-4:
+        return Mistake("What do the weights of one square add up to?", "They do not add up to 1, in every row.")
+    return Mistake(
+        "Who gets how much of the 100 %? Larger scores get more, as in any softmax.",
+        "Outside of the positions the weights are 0, as they should; inside they are no softmax of the scores there.",
+    )
 
 
 def _half_silent(fit: torch.Tensor, rest: torch.Tensor) -> torch.Tensor:
@@ -187,7 +248,12 @@ def _not_only(fit, rest) -> list[tuple[object, Mistake]]:
         *told(which, {"No token is silent: this is the plain softmax.": fit.softmax(-1)}),
         *told(
             "Look at the first row of the batch: which of its weights are 0?",
-            {"Only the second half is silenced. Here every row of the batch is.": _half_silent(fit, rest)},
+            {
+                "Only the second half is silenced. Here every row of the batch is.": _half_silent(fit, rest),
+                "Only the first half is silenced. Here every row of the batch is.": _half_silent(
+                    fit.flip(0), rest
+                ).flip(0),
+            },
         ),
         *told(
             "Over which side do the weights add up to 1?",
@@ -195,6 +261,14 @@ def _not_only(fit, rest) -> list[tuple[object, Mistake]]:
                 "The softmax goes over the squares, the wrong side; the tokens are the last.": fit.masked_fill(
                     rest, float("-inf")
                 ).softmax(-2)
+            },
+        ),
+        *told(
+            "Do all of the positions get the same? Their scores differ.",
+            {
+                "All that are heard get equal weights: the scores are not used.": (~rest / (~rest).sum()).expand(
+                    fit.shape
+                )
             },
         ),
         *told(
@@ -220,12 +294,32 @@ def _lift(answer, **_facts) -> Mistake | None:
     """A function (heat, mask) -> share of the heat inside the mask / share of the pixels inside."""
     generator = torch.Generator().manual_seed(2)
     heat, mask = torch.rand(6, 5, generator=generator) + 0.1, torch.rand(6, 5, generator=generator) < 0.3
+    try:
+        got = call(answer, heat, mask)
+    except RuntimeError as error:
+        if "dtype" not in str(error):
+            raise
+        return Mistake("The mask is True and False. What makes numbers of it?", "mask.float().mean() is its share.")
+    otherwise = Mistake(
+        "Try a heat and a mask of four pixels, and write down the two shares first.",
+        "The result is not (share of the heat inside) / (share of the pixels inside).",
+    )
+    inside, area = heat[mask].sum() / heat.sum(), mask.float().mean()
+    return compared(number(got), inside / area, _not_lift(heat, mask), otherwise, atol=1e-4)
+
+
+def _not_lift(heat, mask) -> list[tuple[object, Mistake]]:
+    """What the function may give instead -> what to say to it."""
     inside, area = heat[mask].sum() / heat.sum(), mask.float().mean()
     share = {
         "This is the share of the heat. A large mask would always look good: divide by its area.": inside,
         "This is the mask's share of the pixels; the heat is missing.": area,
         "The heat inside is not yet a share: divide by all of the heat.": heat[mask].sum() / area,
         "This is the mean heat inside. Divide by the mean heat of the whole picture.": heat[mask].mean(),
+        "The pixels are counted. Divide by their share of the picture.": inside / mask.sum(),
+        "The two shares are multiplied. Divide by the second.": inside * area,
+        "It is a difference of the two shares. Divide by the second.": inside - area,
+        "The largest heat is taken, not the sum.": heat[mask].max() / heat.max() / area,
     }
     turned = {
         "It is upside down: heat above, area below.": area / inside,
@@ -233,16 +327,18 @@ def _lift(answer, **_facts) -> Mistake | None:
         "The two means are those inside and outside. Compare with the whole picture.": (
             heat[mask].mean() / heat[~mask].mean()
         ),
+        "The heat inside is divided by that outside. Its share is the part of all heat.": (
+            heat[mask].sum() / heat[~mask].sum() / area
+        ),
+        "The pixels inside are divided by those outside. Their share is the part of all pixels.": (
+            inside / (mask.sum() / (~mask).sum())
+        ),
+        "The heat inside is divided by that outside, and the area is missing.": heat[mask].sum() / heat[~mask].sum(),
     }
-    known = [
+    return [
         *told("Try a heat of 0.2 everywhere: the answer should be 1.", share),
         *told("Let all heat lie inside: the answer is 1 / (the mask's share of the pixels).", turned),
     ]
-    otherwise = Mistake(
-        "(heat[mask].sum() / heat.sum()) / mask.float().mean()",
-        "The result is not (share of the heat inside) / (share of the pixels inside).",
-    )
-    return compared(number(call(answer, heat, mask)), inside / area, known, otherwise, atol=1e-4)
 
 
 def _weights(got, scores: torch.Tensor):
@@ -250,14 +346,14 @@ def _weights(got, scores: torch.Tensor):
     return shaped(
         got,
         scores.shape,
-        "The weights have the shape of the scores: (batch, heads, squares, tokens).",
-        f"Scores of shape {tuple(scores.shape)} went in; the result has another shape.",
+        "The weights have the shape of the scores: (batch, heads, squares, tokens), all of the batch, and all tokens.",
+        f"Scores of shape {tuple(scores.shape)} went in; the result has another shape, {{}}.",
     )
 
 
 @puzzle(
     "attention.6",
-    given=lambda seed: {"weights": numbers(seed, 3, 4, 5 + seed).softmax(dim=-1)},
+    given=lambda seed: {"weights": (numbers(seed, 3, 4, 5 + seed) + seed / 100 * torch.arange(5 + seed)).softmax(-1)},
     hint="argmax(dim=…): the tokens are the last side.",
     learned="In the tiny model it is often the start mark or a small word: look at the share, too.",
     formula="weights.argmax(dim=-1).",
@@ -271,6 +367,7 @@ def _weights(got, scores: torch.Tensor):
         "Where does the count begin? Token 0, the start mark, is left out, and the count moved.": lambda w: w[
             ..., 1:
         ].argmax(dim=-1),
+        "Is the start mark a token, too? It is left out.": lambda w: w[..., 1:].argmax(dim=-1) + 1,
         "Does each square choose? One token is given to the whole map.": lambda w: (
             w.sum(dim=(0, 1)).argmax().expand(w.shape[:2])
         ),
@@ -282,7 +379,11 @@ def _loudest(weights):
 
 @puzzle(
     "attention.7",
-    given=lambda seed: {"heat": torch.arange(12.0 + 3 * seed) ** 2 / 100, "h": 3, "w": 4 + seed},
+    given=lambda seed: {
+        "heat": torch.arange((3.0 + seed) * (4 + 2 * seed)) ** 2 / 100,
+        "h": 3 + seed,
+        "w": 4 + 2 * seed,
+    },
     hint="reshape takes the sides in their order; the last one runs fastest.",
     learned="Every heat map of this page was once one line.",
     formula="heat.reshape(h, w).",
@@ -316,6 +417,16 @@ def _as_map(heat, h, w):
     wrong={
         "Pieces: a mean or a sum? It is the mean; a word's share is their sum.": lambda w, p: w.mean(0)[:, p].mean(-1),
         "Heads: a mean or a sum? It is the sum over the heads.": lambda w, p: w.sum(0)[:, p].sum(-1),
+        "Which side has the mean, which the sum? They have changed places: sum over the pieces.": lambda w, p: w.sum(0)[
+            :, p
+        ].mean(-1),
+        "Heads: the largest or a mean? It is the largest of the heads.": lambda w, p: w.amax(0)[:, p].sum(-1),
+        "Do the pieces stand side by side? You took all from the first to the last.": lambda w, p: w.mean(0)[
+            :, p[0] : p[-1] + 1
+        ].sum(-1),
+        "Where does the count begin? You are one token too early.": lambda w, p: w.mean(0)[
+            :, [each - 1 for each in p]
+        ].sum(-1),
         "How many heads are heard? The first head alone.": lambda w, p: w[0][:, p].sum(-1),
         "How many pieces are heard? The first piece alone.": lambda w, p: w.mean(0)[:, p[0]],
         "Pieces: the largest or a sum? It is the largest.": lambda w, p: w.mean(0)[:, p].amax(-1),

@@ -53,11 +53,11 @@ def finite(value) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def number(answer, hint: str = "The answer is one number."):
+def number(answer, hint: str = "The answer is one number.") -> float:
     """The answer as one finite number of Python's; the judging ends with `hint` where it is none."""
     value = plain(answer)
     if finite(value):
-        return value
+        return int(value) if isinstance(value, Integral) else float(value)
     raise Stopped(Mistake(hint, f"{shown(answer)} is no number."))
 
 
@@ -182,6 +182,16 @@ def _distance(got, value, atol: float, rtol: float) -> float:
 def alike(got, value, *, atol: float = 1e-6, rtol: float = 0.0) -> bool:
     """Are two results equal: of one shape, no number further than `atol` + `rtol` times the size of the second?"""
     return _distance(got, value, atol, rtol) < math.inf
+
+
+def gives(function, right, *arguments, atol: float = 1e-6, rtol: float = 0.0) -> bool:
+    """Is what the learner's `function` gives for (copies of) `arguments` equal to `right`? (An error is not.)"""
+    try:
+        return alike(call(function, *arguments), right, atol=atol, rtol=rtol)
+    except (Stopped, Unanswered):
+        raise
+    except Exception:  # the learner's own
+        return False
 
 
 def compared(got, right, known, otherwise: Mistake, *, atol: float = 1e-6, rtol: float = 0.0) -> Mistake | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from . import Mistake, exercise
-from .compare import call, compared, finite, number, one_change, pair, shaped, shown, told
+from .compare import call, compared, finite, gives, number, one_change, pair, shaped, shown, told
 from .puzzles import numbers, puzzle
 
 
@@ -20,12 +20,22 @@ def _calls(answer, *, steps) -> Mistake | None:
     plain, twice = pair(answer, finite, hint, "{} is not a pair of numbers.")
     if (twice, plain) == (steps, 2 * steps - 1):
         return Mistake("Which of the two looks ahead?", "You have the two the other way round.")
+    if plain == steps - 1:
+        return Mistake(
+            "Where does the last step begin: at σ = 0, or above?",
+            f"Every step begins above σ = 0, so Euler asks in each of the {steps}, in the last one, too.",
+        )
     if plain != steps:
         return Mistake("Euler measures one slope in each step.", f"Euler asks {steps} times in {steps} steps.")
     if twice == 2 * steps:
         return Mistake(
             "Nearly. Where does the last step lead, and is there a slope to be measured?",
             "The last step goes to σ = 0, where (x − denoised) / σ does not exist: it is Euler's, with one call.",
+        )
+    if twice == 2 * steps - 2:
+        return Mistake(
+            "How often does Heun ask in its last step: never, or once?",
+            f"The last step has one call, as Euler's: 2 · {steps} − 1 = {2 * steps - 1}, not {twice}.",
         )
     if twice != 2 * steps - 1:
         return Mistake(
@@ -53,8 +63,15 @@ def _smaller(answer, *, error, order, times) -> Mistake | None:
             {"The order is a power, not a factor: 8 · 8, not 8 · 2.": error / (times * order)},
         ),
         *told(
-            "How many times as many steps are 80 than 10?",
+            "How many times as many as 10 are 80 steps?",
             {"That is for twice as many steps. From 10 to 80 is eight times.": error / 2**order},
+        ),
+        *told(
+            "Which of the two numbers is the power: n to the p, or p to the n?",
+            {
+                f"Order and factor have changed places: {times:g} to the {order:g}, not the other way.": error
+                / order**times
+            },
         ),
         *told("Do more steps change nothing?", {"That is the error with 10 steps; it does not stay.": error}),
         *told("Should the error grow with more steps?", {"More steps make it smaller: divide.": error * times**order}),
@@ -109,7 +126,26 @@ def _wrong_heuns(denoise, x, sigma: float, after: float) -> dict[str, torch.Tens
     step = after - sigma
     there = x + here * step
     far = (there - denoise(there, after)) / after
+    far_off, middle = there - denoise(there, after), (sigma + after) / 2
+    half_way = x + here * (middle - sigma)
+    steep = here * sigma  # not divided by the level
+    tried = x + steep * step
     return {
+        "The step goes the wrong way: its length is after − sigma, below 0.": x - (here + far) / 2 * step,
+        "That is the mean of the slopes. Walk along it, from x.": (here + far) / 2,
+        "Neither slope is divided by its level.": x + (steep + tried - denoise(tried, after)) / 2 * step,
+        "That is the midpoint method. Heun measures at the end of the step.": (
+            x + (half_way - denoise(half_way, middle)) / middle * step
+        ),
+        "At the place tried the level is `after`: tell `denoise` so, too.": (
+            x + (here + (there - denoise(there, sigma)) / after) / 2 * step
+        ),
+        "The second slope begins at the place tried: it is (tried − denoised) / after, not x.": (
+            x + (here + (x - denoise(there, after)) / after) / 2 * step
+        ),
+        "The second guess is to be asked for at the place tried, not at x.": (
+            x + (here + (there - denoise(x, after)) / after) / 2 * step
+        ),
         "That is Euler's step. The slope at its end is not used.": there,
         "The mean is missing its half: both slopes together are twice too steep.": x + (here + far) * step,
         "Only the far slope is used. Take the mean of both.": x + far * step,
@@ -121,11 +157,9 @@ def _wrong_heuns(denoise, x, sigma: float, after: float) -> dict[str, torch.Tens
             x + (here + (there - denoise(there, sigma)) / sigma) / 2 * step
         ),
         "The second slope is divided by its level, `after`, as the first by `sigma`.": (
-            x + (here + (there - denoise(there, after))) / 2 * step
+            x + (here + far_off) / 2 * step
         ),
-        "The second slope belongs to the level `after`: divide by that.": (
-            x + (here + (there - denoise(there, after)) / sigma) / 2 * step
-        ),
+        "The second slope belongs to the level `after`: divide by that.": (x + (here + far_off / sigma) / 2 * step),
     }
 
 
@@ -168,7 +202,18 @@ def _heun_step(answer, **_facts) -> Mistake | None:
         got = call(answer, denoise, x, sigma, 0.0)
     except ZeroDivisionError:
         return last
-    return compared(got, denoise(x, sigma), [], last, rtol=1e-5)
+    if mistake := compared(got, denoise(x, sigma), [], last, rtol=1e-5):
+        return mistake
+    sigma, after = 0.2, 0.03
+    here = (x - denoise(x, sigma)) / sigma
+    there = x + here * (after - sigma)
+    right = x + (here + (there - denoise(there, after)) / after) / 2 * (after - sigma)
+    if gives(answer, right, denoise, x, sigma, after, rtol=1e-5):
+        return None
+    return Mistake(
+        "Try it with other levels, sigma = 0.2 and after = 0.03. Which steps are Euler's?",
+        "Only the step to after = 0 is Euler's, and no level is fixed.",
+    )
 
 
 def _karras(low, high, n):
@@ -177,7 +222,7 @@ def _karras(low, high, n):
 
 puzzle(
     "samplers.5",
-    given=lambda seed: {"low": 0.03, "high": 14.6 - seed, "n": 6 + seed},
+    given=lambda seed: {"low": 0.03 + seed / 50, "high": 14.6 - seed, "n": 6 + seed},
     hint="torch.linspace between the two roots, then the 7th power of all.",
     learned="Karras et al. (2022) tell of better pictures with roots from 5 to 10, and took 7.",
     formula="torch.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7.",
@@ -195,6 +240,16 @@ puzzle(
         "Which comes first? Root and power have changed places.": lambda low, high, n: (
             torch.linspace(high**7, low**7, n) ** (1 / 7)
         ),
+        "What does `high ** 1 / 7` mean? The power comes first: it is a seventh. Write high ** (1 / 7).": (
+            lambda low, high, n: torch.linspace(high / 7, low / 7, n) ** 7
+        ),
+        "Which comes last? `low` does not: the way ends one place before it.": lambda low, high, n: _karras(
+            low, high, n + 1
+        )[:-1],
+        "Is there a level 0? Here it is not wanted: `low` is the last.": lambda low, high, n: torch.cat(
+            [_karras(low, high, n), torch.zeros(1)]
+        ),
+        "How many levels are wanted? One too few came back.": lambda low, high, n: _karras(low, high, n - 1),
         "How many levels are wanted? One too many came back.": lambda low, high, n: _karras(low, high, n + 1),
         "Which root? You took the square root; its degree is 7.": lambda low, high, n: (
             torch.linspace(high**0.5, low**0.5, n) ** 2
@@ -251,6 +306,15 @@ def _followed(old, newest):
             x - (x - d) / s * (down - s) + up * n
         ),
         "What is the slope? Not divided by sigma.": lambda x, d, s, down, up, n: x + (x - d) * (down - s) + up * n,
+        "Where does Euler's step end? At the next level, √(down² + up²), and the noise brings it above that.": (
+            lambda x, d, s, down, up, n: _down(x, d, s, (down**2 + up**2) ** 0.5) + up * n
+        ),
+        "What is the slope? Divided by `down`; x stands at sigma.": lambda x, d, s, down, up, n: (
+            x + (x - d) / down * (down - s) + up * n
+        ),
+        "How long is the step? It is `down` long; it leads *to* `down`.": lambda x, d, s, down, up, n: (
+            x - (x - d) / s * down + up * n
+        ),
         "Where is the step? There is none: noise is added to x.": lambda x, d, s, down, up, n: x + up * n,
         "How strong is the noise? `up` is squared.": lambda x, d, s, down, up, n: _down(x, d, s, down) + up**2 * n,
         "How far is the step? You go all the way to the guess.": lambda x, d, s, down, up, n: d + up * n,

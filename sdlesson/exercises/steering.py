@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from . import Mistake, exercise
-from .compare import array, call, compared, finite, number, pair, random, shaped, told
+from .compare import array, call, compared, finite, gives, number, pair, random, shaped, told
 from .puzzles import numbers, puzzle
 
 
@@ -140,7 +140,16 @@ def _mix(answer, **_facts) -> Mistake | None:
         "Two lines: the weighted sum over the first side; then divided by (weights ** 2).sum() ** 0.5.",
         "The result is not the weighted sum, divided by the root of the sum of the squared weights.",
     )
-    return compared(got, right, _not_mixed(noises, plain, weights), otherwise, atol=1e-4, rtol=1e-5)
+    if mistake := compared(got, right, _not_mixed(noises, plain, weights), otherwise, atol=1e-4, rtol=1e-5):
+        return mistake
+    noises, weights = random(4, 4, 8, 8, seed=1), torch.tensor([0.9, 0.2, 0.6, 0.3])
+    right = (weights.view(-1, 1, 1, 1) * noises).sum(dim=0) / weights.square().sum().sqrt()
+    if gives(answer, right, noises, weights, atol=1e-4, rtol=1e-5):
+        return None
+    return Mistake(
+        "Right for three noises with certain weights. Four with others are tried, too: what is fixed in it?",
+        "It fits certain weights, or three noises. For all: divide by (weights ** 2).sum() ** 0.5.",
+    )
 
 
 def _not_mixed(noises, plain, weights):
@@ -149,6 +158,14 @@ def _not_mixed(noises, plain, weights):
     return [
         *told(sizes, {"This is the straight mix: its spread is the root of the sum of the squared weights.": plain}),
         *told(sizes, {"Divided by the sum of the weights it is a mean: too weak a noise.": plain / weights.sum()}),
+        *told(
+            sizes,
+            {
+                "Divided by how many noises there are, whatever their weights.": plain / len(noises),
+                "Divided by the root of how many noises there are, whatever their weights.": plain / len(noises) ** 0.5,
+                "Multiplied by the spread that the sum has; divide by it.": plain * weights.norm(),
+            },
+        ),
         *told(
             "What does another weight change?",
             {"The weights are not used: all noises count alike.": noises.sum(dim=0) / len(noises) ** 0.5},
@@ -178,9 +195,16 @@ def _not_mixed(noises, plain, weights):
         "Which one stays where the mask is 0? known and new have changed places.": lambda k, n, m: m * k + (1 - m) * n,
         "What stands where the mask is 0? The known part is missing.": lambda k, n, m: m * n,
         "How much of known is left where all is new? It is not taken away there.": lambda k, n, m: m * n + k,
-        "What does the mask do? It is not used: half and half everywhere.": lambda k, n, m: (k + n) / 2,
+        "Is each place mixed in its own way? It is half and half everywhere.": lambda k, n, m: (k + n) / 2,
         "What of the soft edge? It is cut hard: all that is above 0 is new.": lambda k, n, m: torch.where(m > 0, n, k),
         "What of the soft edge? It is cut hard at one half.": lambda k, n, m: torch.where(m > 0.5, n, k),
+        "What of the soft edge? It is cut hard: from one half on all is new.": lambda k, n, m: torch.where(
+            m >= 0.5, n, k
+        ),
+        "What of the soft edge? It is cut hard: only where the mask is 1 there is anything new.": lambda k, n, m: (
+            torch.where(m == 1, n, k)
+        ),
+        "What stands where the mask is 1? The new part is missing.": lambda k, n, m: (1 - m) * k,
         "What stays? All of it is new.": lambda k, n, m: n,
         "What changes? All of it is known.": lambda k, n, m: k,
     },
@@ -197,6 +221,10 @@ def _blended(known, new, mask):
     formula="mask.reshape(h // 8, 8, w // 8, 8).amax(dim=(1, 3)).",
     wrong={
         "How many pixels are asked? One of each block; a 1 may hide beside it.": lambda m: m[::8, ::8],
+        "How many pixels are asked? The middle one of each block; a 1 may hide beside it.": lambda m: m[4::8, 4::8],
+        "How many pixels are asked? The four in the middle of each block; a 1 may hide beside them.": lambda m: (
+            _squares(m)[:, 3:5, :, 3:5].mean(dim=(1, 3))
+        ),
         "0 or 1? This is the mean of the block.": lambda m: _squares(m).mean(dim=(1, 3)),
         "How many pixels are needed? You need all of the block; one is enough.": lambda m: _squares(m).amin(dim=(1, 3)),
         "How many pixels are needed? You need more than half; one is enough.": lambda m: (
@@ -225,6 +253,8 @@ def _spots(seed: int, high: int, wide: int):
     mask[:8, 8:16] = 1
     mask[8:14, 3 + seed : 8] = mask[10:12, 16:19] = mask[high - 1, wide - 1] = 1
     mask[9:16, 17:24] = 1  # more than half of its square, and not the first pixel
+    if seed:
+        mask[high - 8, 0] = 1  # the first pixel alone
     return mask
 
 
@@ -234,7 +264,7 @@ def _spots(seed: int, high: int, wide: int):
         "latents": numbers(seed, 4, 2, 3),
         "noise": numbers(seed + 9, 4, 2, 3),
         "sigmas": torch.tensor([14.6, 9.7, 6.4, 4.2, 2.8, 1.7, 1.0, 0.5, 0.2, 0.03][seed:]),
-        "strength": [0.3, 0.5, 0.7][seed],
+        "strength": [0.3, 0.5, 0.45][seed],
     },
     hint="How many steps are left out before the first one that is taken? Its index names the level.",
     learned="Strength chooses a level, and the level how much of your picture can be seen.",
@@ -246,7 +276,24 @@ def _spots(seed: int, high: int, wide: int):
         ),
         "Which is the first step taken? One too late.": lambda x, n, s, k: x + s[_first(s, k) + 1] * n,
         "Which is the first step taken? One too early.": lambda x, n, s, k: x + s[_first(s, k) - 1] * n,
+        "Which of the two is rounded down? The steps left out; it is the steps *taken*, int(strength · steps).": (
+            lambda x, n, s, k: x + s[int((1 - k) * len(s))] * n
+        ),
         "How strong is the noise? The strength was taken for sigma.": lambda x, n, s, k: x + k * n,
+        "How strong is the noise? It has the spread 1: no level was looked up.": lambda x, n, s, k: x + n,
+        "How strong is the noise? A share of the first level; the strength tells *which* level.": (
+            lambda x, n, s, k: x + k * s[0] * n
+        ),
+        "How strong is the noise? The last level's, the weakest.": lambda x, n, s, k: x + s[-1] * n,
+        "Which of the two is multiplied by the level? The picture; it is the noise.": lambda x, n, s, k: (
+            s[_first(s, k)] * x + n
+        ),
+        "Who divides by the root of σ² + 1? The loop does, later; here the latents stay as they are.": (
+            lambda x, n, s, k: (x + s[_first(s, k)] * n) / (s[_first(s, k)] ** 2 + 1) ** 0.5
+        ),
+        "Do the latents become weaker? They are mixed by shares; picture and noise are added.": lambda x, n, s, k: (
+            (1 - k) * x + k * n
+        ),
         "Where is your picture? This is the noise alone.": lambda x, n, s, k: s[_first(s, k)] * n,
         "Do the latents become weaker? They are mixed by shares; they stay as they are.": lambda x, n, s, k: (
             (1 - k) * x + k * s[0] * n

@@ -69,6 +69,8 @@ PLANTED = {
             "padding is not counted: tokens": (6, 8, 384, 10),
             "one side of squares only": (6, 8, 16, 77),
             "the heads put into the batch": (48, 384, 77),
+            "heads and pictures in the wrong order": (8, 6, 384, 77),
+            "squares ask one another: self-attention, not tokens": (6, 8, 384, 384),
             "a single one of the heads": (6, 1, 384, 77),
         },
     },
@@ -98,6 +100,25 @@ PLANTED = {
             "made to add up to 1 again": lambda s: louder(s) / louder(s).sum(dim=-1, keepdim=True),
             "softmax over the wrong side": lambda s: s.softmax(dim=-2),
             "only the last picture, as for one prompt": lambda s: louder(s, slice(-1, None)),
+            "the heads are cut, not the batch": lambda s: (
+                s.softmax(-1)
+                * torch.where((torch.arange(s.shape[1]) >= 2)[:, None, None] & (torch.arange(77) == POSITION), 4, 1)
+            ),
+            "the softmax is missing: scores": lambda s: torch.cat(
+                [s[: len(s) // 2], s[len(s) // 2 :] * torch.where(torch.arange(77) == POSITION, 4.0, 1.0)]
+            ),
+            "every second row: no plain softmax": lambda s: louder(s, slice(1, None, 2)),
+            "more than one token: all from there on are changed": lambda s: louder(
+                s, position=slice(POSITION, None), factor=2
+            ),
+            "the weight is set, not multiplied: times the factor": lambda s: (
+                louder(s, factor=0)
+                + ((torch.arange(len(s)) >= len(s) // 2)[:, None, None, None] & (torch.arange(77) == POSITION))
+            ),
+            "word and factor alone: the arguments are not used": lambda scores, position=POSITION, factor=FACTOR: (
+                louder(scores)
+            ),
+            "another shape: the result is half": lambda s: louder(s)[len(s) // 2 :],
         },
     },
     "attention.4": {
@@ -111,6 +132,15 @@ PLANTED = {
             "only those tokens are given: another shape": lambda s, p: s[..., p].softmax(-1),
             "softmax over the squares: wrong side": lambda s, p: s.masked_fill(silent(s, p), float("-inf")).softmax(-2),
             "only the first of the positions": lambda s, p: only(s, p[:1]),
+            "it is right for the positions 0, 3 and 5, not for others": lambda s, p: only(s, [0, 3, 5]),
+            "the start mark is heard: others are tried without": lambda s, p: only(s, [0, *p]),
+            "a score of -10: heard": lambda s, p: s.masked_fill(silent(s, p), -10.0).softmax(-1),
+            "no softmax: infinite numbers": lambda s, p: s.masked_fill(silent(s, p), float("-inf")),
+            "not divided: the weights of a square do not add up to 1": lambda s, p: s.exp() * ~silent(s, p),
+            "equal weights, whatever the scores": lambda s, p: ~silent(s, p) / len(p) + 0 * s,
+            "only the first half is silenced, not the second row": lambda s, p: torch.cat(
+                [only(s, p)[:1], s[1:].softmax(-1)]
+            ),
             "only the second half is silenced, not every row": lambda s, p: torch.cat(
                 [s[:1].softmax(-1), only(s, p)[1:]]
             ),
@@ -131,6 +161,13 @@ PLANTED = {
             "the area of the mask alone, no heat": lambda h, m: m.float().mean(),
             "not a share: the heat inside by the area": lambda h, m: h[m].sum() / m.float().mean(),
             "outside of the mask": lambda h, m: (h[~m].sum() / h.sum()) / m.float().mean(),
+            "the pixels are counted": lambda h, m: h[m].sum() / h.sum() / m.sum(),
+            "the two shares multiplied": lambda h, m: h[m].sum() / h.sum() * m.float().mean(),
+            "the difference of the two shares": lambda h, m: h[m].sum() / h.sum() - m.float().mean(),
+            "the largest heat, not the sum": lambda h, m: h[m].max() / h.max() / m.float().mean(),
+            "the heat inside divided by that outside": lambda h, m: h[m].sum() / h[~m].sum() / m.float().mean(),
+            "the pixels inside divided by those outside": lambda h, m: h[m].sum() / h.sum() / (m.sum() / (~m).sum()),
+            "the mask is not made of numbers: True and False": lambda h, m: h[m].sum() / h.sum() / m.mean(),
         },
     },
     "attention.6": {
@@ -139,6 +176,7 @@ PLANTED = {
             lambda weights: weights.argmax(dim=-1),
             lambda weights: weights.max(dim=2).indices,
             lambda weights: weights.sort(dim=-1, descending=True).indices[..., 0],
+            lambda weights: weights.topk(1).indices[..., 0],
             lambda weights: np.argmax(weights.numpy(), axis=-1),
         ),
         "wrong": {
@@ -148,6 +186,7 @@ PLANTED = {
             "counted from 1": lambda w: w.argmax(dim=-1) + 1,
             "one number for all squares": lambda w: w.argmax(),
             "the start mark is left out: its place is counted from the next": lambda w: w[..., 1:].argmax(dim=-1),
+            "the start mark is no token": lambda w: w[..., 1:].argmax(dim=-1) + 1,
             "one token for the whole map: the sum over squares": lambda w: (
                 w.sum(dim=(0, 1)).argmax().expand(w.shape[:2])
             ),
@@ -182,6 +221,10 @@ PLANTED = {
         "wrong": {
             "the mean over the pieces, not the sum": lambda w, p: w.mean(dim=0)[:, p].mean(dim=-1),
             "the sum over the heads, not the mean": lambda w, p: w.sum(dim=0)[:, p].sum(dim=-1),
+            "mean and sum have changed places": lambda w, p: w.sum(dim=0)[:, p].mean(dim=-1),
+            "the largest of the heads": lambda w, p: w.amax(dim=0)[:, p].sum(dim=-1),
+            "all from the first piece to the last": lambda w, p: w.mean(dim=0)[:, p[0] : p[-1] + 1].sum(dim=-1),
+            "one token too early": lambda w, p: w.mean(dim=0)[:, [each - 1 for each in p]].sum(dim=-1),
             "the first head alone": lambda w, p: w[0][:, p].sum(dim=-1),
             "the first piece alone": lambda w, p: w.mean(dim=0)[:, p[0]],
             "the largest piece, not the sum": lambda w, p: w.mean(dim=0)[:, p].amax(dim=-1),

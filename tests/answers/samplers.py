@@ -49,7 +49,7 @@ PLANTED = {
             "two calls in the last step of Heun, too": (30, 60),
             "Heun asks as often as Euler": (30, 30),
             "Euler asks not in its last step": (29, 59),
-            "two calls fewer for Heun": (30, 58),
+            "two calls fewer: never, not once": (30, 58),
             "one number, no pair": 30,
             "Euler asks twice": (60, 59),
         },
@@ -61,6 +61,7 @@ PLANTED = {
             "order 1, as Euler": 0.008,
             "the order as a factor, not a power": 0.004,
             "twice as many steps, not eight times": 0.016,
+            "order and factor have changed places": 0.064 / 2**8,
             "the error grows": 0.064 * 64,
             "how many times smaller, not the error": 64,
             "the error stays": 0.064,
@@ -101,6 +102,28 @@ PLANTED = {
             "the second slope divided by the old level": heun_with(
                 lambda d, x, h, t, s, a: x + (h + (t - d(t, a)) / s) / 2 * (a - s)
             ),
+            "the step goes the wrong way": heun_with(lambda d, x, h, t, s, a: x + (h + far(d, t, a)) / 2 * (s - a)),
+            "the mean of the slopes, no step along it from x": heun_with(
+                lambda d, x, h, t, s, a: (h + far(d, t, a)) / 2
+            ),
+            "neither slope is divided by its level": lambda d, x, s, a: heun(
+                lambda y, level: y - level * (y - d(y, level)), x, s, a
+            ),
+            "the midpoint method": heun_with(
+                lambda d, x, h, t, s, a: x + far(d, x + h * (a - s) / 2, (s + a) / 2) * (a - s)
+            ),
+            "denoise is told the old level at the place tried": heun_with(
+                lambda d, x, h, t, s, a: x + (h + (t - d(t, s)) / a) / 2 * (a - s)
+            ),
+            "the second slope begins at x, not at the place tried": heun_with(
+                lambda d, x, h, t, s, a: x + (h + (x - d(t, a)) / a) / 2 * (a - s)
+            ),
+            "the second guess is asked for at x": heun_with(
+                lambda d, x, h, t, s, a: x + (h + (t - d(x, a)) / a) / 2 * (a - s)
+            ),
+            "Euler's with other, low levels": lambda d, x, s, a: (
+                x + (x - d(x, s)) / s * (a - s) if a < 1 else heun(d, x, s, a)
+            ),
             "after = 0 is forgotten, the last step": heun_with(
                 lambda d, x, h, t, s, a: x + (h + far(d, t, a)) / 2 * (a - s), last=False
             ),
@@ -128,6 +151,16 @@ PLANTED = {
                 np.log10(high), np.log10(low), n
             ),
             "root and power have changed places": lambda low, high, n: torch.linspace(high**7, low**7, n) ** (1 / 7),
+            "a seventh, no root: the power comes first": lambda low, high, n: (
+                torch.linspace(high**1 / 7, low**1 / 7, n) ** 7
+            ),
+            "low is not the last: the way ends one place before": lambda low, high, n: (
+                (high ** (1 / 7) + torch.arange(n) / n * (low ** (1 / 7) - high ** (1 / 7))) ** 7
+            ),
+            "a level 0 as the last": lambda low, high, n: torch.cat(
+                [torch.linspace(high ** (1 / 7), low ** (1 / 7), n) ** 7, torch.zeros(1)]
+            ),
+            "one level too few": lambda low, high, n: torch.linspace(high ** (1 / 7), low ** (1 / 7), n - 1) ** 7,
             "one level too many": lambda low, high, n: torch.linspace(high ** (1 / 7), low ** (1 / 7), n + 1) ** 7,
             "a square root in place of the root of degree 7": lambda low, high, n: (
                 torch.linspace(high**0.5, low**0.5, n) ** 2
@@ -169,6 +202,11 @@ PLANTED = {
                 x - (x - d) / s * (down - s) + up * n
             ),
             "not divided by sigma": lambda x, d, s, down, up, n: x + (x - d) * (down - s) + up * n,
+            "Euler's step ends at the next level, not at down": lambda x, d, s, down, up, n: (
+                x + (x - d) / s * ((down**2 + up**2) ** 0.5 - s) + up * n
+            ),
+            "divided by down, not by sigma": lambda x, d, s, down, up, n: x + (x - d) / down * (down - s) + up * n,
+            "the step is down long": lambda x, d, s, down, up, n: x - (x - d) / s * down + up * n,
             "no step at all: noise on x": lambda x, d, s, down, up, n: x + up * n,
             "up is squared": lambda x, d, s, down, up, n: x + (x - d) / s * (down - s) + up**2 * n,
             "all the way to the guess": lambda x, d, s, down, up, n: d + up * n,

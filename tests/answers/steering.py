@@ -1,5 +1,7 @@
 """Planted answers to the exercises on steering."""
 
+import math
+
 import numpy as np
 import torch
 
@@ -85,6 +87,11 @@ PLANTED = {
             "a first side of 1 is left": lambda n, w: mix(n, w)[None],
             "the sum is not taken": lambda n, w: w.view(-1, 1, 1, 1) * n / w.norm(),
             "the weights are not used": lambda n, w: n.sum(dim=0) / len(n) ** 0.5,
+            "it fits certain weights": lambda n, w: plain(n, w) / 0.5**0.5,
+            "it fits three noises": lambda n, w: plain(n[:3], w[:3]) / w[:3].norm(),
+            "divided by how many noises there are": lambda n, w: plain(n, w) / len(n),
+            "divided by the root of how many noises there are": lambda n, w: plain(n, w) / len(n) ** 0.5,
+            "multiplied by the spread": lambda n, w: plain(n, w) * w.norm(),
         },
     },
     "steering.5": {
@@ -101,9 +108,13 @@ PLANTED = {
             "known and new have changed places": lambda k, n, m: m * k + (1 - m) * n,
             "the known part is missing": lambda k, n, m: m * n,
             "the known part is not taken away where it is new": lambda k, n, m: m * n + k,
-            "half and half everywhere: the mask is not used": lambda k, n, m: (k + n) / 2,
+            "half and half everywhere: not each place in its own way": lambda k, n, m: (k + n) / 2,
+            "half and half, not in each place its own: the mean": lambda k, n, m: m.mean() * n + (1 - m.mean()) * k,
             "the soft edge is cut: hard": lambda k, n, m: torch.where(m > 0, n, k),
             "the soft edge is cut at one half: hard": lambda k, n, m: torch.where(m > 0.5, n, k),
+            "the soft edge is cut from one half on: hard": lambda k, n, m: torch.where(m >= 0.5, n, k),
+            "the soft edge is cut: new only where the mask is 1": lambda k, n, m: torch.where(m == 1, n, k),
+            "the new part is missing": lambda k, n, m: (1 - m) * k,
             "all of it new": lambda k, n, m: n,
             "all of it known": lambda k, n, m: k,
         },
@@ -118,8 +129,12 @@ PLANTED = {
         ),
         "wrong": {
             "one pixel of each block is looked at": lambda m: m[::8, ::8],
+            "the middle pixel of each block is looked at": lambda m: m[4::8, 4::8],
+            "the four pixels in the middle of each block": lambda m: torch.nn.functional.interpolate(
+                m[None, None], scale_factor=1 / 8, mode="bilinear"
+            )[0, 0],
             "the mean: no 0 or 1": lambda m: squares(m, "mean"),
-            "all pixels of the block are needed": lambda m: squares(m, "amin"),
+            "you need all pixels of the block": lambda m: squares(m, "amin"),
             "more than half of the block is needed": lambda m: squares(m, "mean").round(),
             "the pixels are counted": lambda m: squares(m, "sum"),
             "rows and columns have changed places": lambda m: squares(m, "amax").T,
@@ -141,6 +156,20 @@ PLANTED = {
             "the steps taken are left out: the index of the other end": lambda a, n, s, k: entered(
                 a, n, s, k, lambda m, x: int(x * m)
             ),
+            "the steps left out are rounded down, not those taken": lambda a, n, s, k: a + s[int((1 - k) * len(s))] * n,
+            "rounded: the steps taken up, the steps left out down": lambda a, n, s, k: entered(
+                a, n, s, k, lambda m, x: m - math.ceil(x * m)
+            ),
+            "noise of spread 1: no level is looked up": lambda a, n, s, k: a + n,
+            "a share of the first level": lambda a, n, s, k: a + k * s[0] * n,
+            "the last, weakest level": lambda a, n, s, k: a + s[-1] * n,
+            "the picture is multiplied by the level, not the noise": lambda a, n, s, k: (
+                s[len(s) - int(k * len(s))] * a + n
+            ),
+            "divided by the root of σ² + 1": lambda a, n, s, k: (
+                entered(a, n, s, k) / (s[len(s) - int(k * len(s))] ** 2 + 1) ** 0.5
+            ),
+            "picture and noise mixed by shares": lambda a, n, s, k: (1 - k) * a + k * n,
             "one step too late": lambda a, n, s, k: entered(a, n, s, k, lambda m, x: m - int(x * m) + 1),
             "one step too early": lambda a, n, s, k: entered(a, n, s, k, lambda m, x: m - int(x * m) - 1),
             "the strength is taken for sigma": lambda a, n, s, k: a + k * n,
