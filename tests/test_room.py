@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -123,7 +124,8 @@ def test_spawner_what_is_left_running_ends_with_the_server(monkeypatch, tmp_path
     monkeypatch.setattr(cgroups, "end", ended.append)
     learner = spawner.RoomSpawner(cgroup=str(tmp_path))
     learner.user = SimpleNamespace(name="ada")
-    asyncio.run(learner.stop(True))
+    with ThreadPoolExecutor(1) as thread:  # this one may have a loop: the browser's
+        thread.submit(asyncio.run, learner.stop(True)).result()
     assert (stopped, ended) == ([True], [tmp_path / "learner-ada"])
 
 
